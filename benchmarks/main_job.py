@@ -1,0 +1,101 @@
+"""Time and memory of the main job as a user meets it, each figure from processes of their own.
+
+    python benchmarks/main_job.py README.md --model qwen2.5-coder-1.5b --runs 3
+
+Prints a Markdown table: wall time of `tagger --help` and `tagger run` (the model present; with and
+without the prior in the cache), of loading the model alone, and peak resident memory. POSIX only.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parents[1]
+TAGGER = str(Path(sys.executable).with_name("tagger"))
+LOAD = """
+import sys, time
+start = time.perf_counter()
+from tagger.models.load import load
+load(sys.argv[1], offline=True)
+print(time.perf_counter() - start)
+"""
+
+
+class Run(NamedTuple):
+    """One process: seconds of wall time, peak bytes, standard output."""
+
+    seconds: float
+    peak: int
+    out: str
+
+
+def run(*command: str, home: str | None = None) -> Run:
+    """Run a command to its end."""
+    environment = os.environ | ({"TAGGER_HOME": home} if home else {})
+    with tempfile.TemporaryFile("w+") as out:
+        start = time.perf_counter()
+        process = subprocess.Popen(command, stdout=out, env=environment)
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - start
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            sys.exit(f"{command} ended with {process.returncode}")
+        out.seek(0)
+        return Run(seconds, usage.ru_maxrss * 1024, out.read())
+
+
+def home_without_priors(folder: str) -> str:
+    """Return a cache folder that shares the models of the user's own and has no priors."""
+    from tagger.models.store import models_home
+
+    (Path(folder) / "models").symlink_to(models_home(), target_is_directory=True)
+    return folder
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("readme")
+    parser.add_argument("--model", default="qwen2.5-coder-1.5b")
+    parser.add_argument("--tags", default=str(ROOT / "tags.json"))
+    parser.add_argument("--runs", type=int, default=3)
+    options = parser.parse_args()
+
+    command = [TAGGER, "run", options.readme, "--tags", options.tags, "--id", "1375"]
+    command += ["--model", options.model, "--quiet", "--scores"]
+    helps = [run(TAGGER, "--help") for _ in range(2 * options.runs + 1)][1:]
+    with tempfile.TemporaryDirectory() as folder:
+        first = run(*command, home=home_without_priors(folder))
+    later = [run(*command) for _ in range(options.runs + 1)][1:]
+    loads = [run(sys.executable, "-c", LOAD, options.model) for _ in range(options.runs)]
+
+    rows = {
+        "`tagger --help`": [one.seconds for one in helps],
+        "`tagger run`, first of a vocabulary (computes the prior)": [first.seconds],
+        "`tagger run`, later": [one.seconds for one in later],
+        "loading the model, imports included": [float(one.out) for one in loads],
+    }
+    print(
+        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {options.model}\n"
+    )
+    print("| | median s | min | max |\n|---|---|---|---|")
+    for name, seconds in rows.items():
+        print(
+            f"| {name} | {statistics.median(seconds):.2f} | {min(seconds):.2f} "
+            f"| {max(seconds):.2f} |"
+        )
+    print(f"\nPeak memory of `tagger run`: {max(one.peak for one in [first, *later]) / 1e9:.2f} GB")
+    names = [tag["name"] for tag in json.loads(later[0].out)["tags"]]
+    print(f"Tags: {', '.join(names)}")
+
+
+if __name__ == "__main__":
+    main()

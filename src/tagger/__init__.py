@@ -1,0 +1,52 @@
+"""Put tags from your own list on repositories, with a local Qwen chat model.
+
+>>> from tagger import Readme, Tagger, Vocabulary
+>>> tagger = Tagger("qwen2.5-coder-0.5b", Vocabulary.load("tags.json"))
+>>> for tagging in tagger.tag([Readme.read("README.md")]):
+...     print(tagging.to_json())
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tagger.choice import Choice
+    from tagger.errors import TaggerError
+    from tagger.models.load import load
+    from tagger.readme import Readme
+    from tagger.tagger import Tagger
+    from tagger.tagging import GivenTag, Tagging
+    from tagger.vocabulary import Tag, Vocabulary
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Choice",
+    "GivenTag",
+    "Readme",
+    "Tag",
+    "Tagger",
+    "TaggerError",
+    "Tagging",
+    "Vocabulary",
+    "load",
+]
+
+_HOMES = {
+    "Choice": "tagger.choice",
+    "GivenTag": "tagger.tagging",
+    "Readme": "tagger.readme",
+    "Tag": "tagger.vocabulary",
+    "Tagger": "tagger.tagger",
+    "TaggerError": "tagger.errors",
+    "Tagging": "tagger.tagging",
+    "Vocabulary": "tagger.vocabulary",
+    "load": "tagger.models.load",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used: PyTorch takes seconds."""
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

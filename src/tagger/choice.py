@@ -1,0 +1,34 @@
+"""How many of the ranked tags are given."""
+
+from dataclasses import dataclass
+
+from tagger.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which of the ranked tags are given.
+
+    Attributes:
+        max_tags: the most that are given.
+        min_tags: the least, whatever their confidence.
+        threshold: the confidence from which a tag is given; None takes the calibration's.
+
+    Raises:
+        UsageError: the numbers contradict each other.
+
+    """
+
+    max_tags: int = 3
+    min_tags: int = 1
+    threshold: float | None = None
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.max_tags <= 10:
+            raise UsageError(f"at most {self.max_tags} tags: choose from 1 to 10")
+        if not 0 <= self.min_tags <= self.max_tags:
+            raise UsageError(
+                f"at least {self.min_tags} and at most {self.max_tags} tags contradict each other"
+            )
+        if self.threshold is not None and not 0 <= self.threshold <= 1:
+            raise UsageError(f"threshold {self.threshold}: choose from 0 to 1")

@@ -1,0 +1,67 @@
+"""The `tagger` command and what all its subcommands share."""
+
+import logging
+import traceback
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from tagger import __version__
+from tagger.cli import models, run
+from tagger.text import printable
+
+
+class ReaderGone(Exception):  # noqa: N818 (not an error of anybody's)
+    """Nobody reads standard output any more."""
+
+
+class _Commands(TyperGroup):
+    """Lets a broken pipe through to `main`, where Typer would exit by itself."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise ReaderGone from None
+
+
+app = typer.Typer(
+    name="tagger",
+    cls=_Commands,
+    help="Put tags from your own list on repositories, with a local Qwen chat model.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+app.command("run")(run.run)
+app.add_typer(models.app, name="models")
+
+
+class _Lines(logging.Handler):
+    """Writes the package's messages to stderr, one line each."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        typer.echo(f"tagger: {printable(record.getMessage())}", err=True)
+        if record.exc_info:
+            typer.echo("".join(traceback.format_exception(*record.exc_info)), err=True)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[  # noqa: ARG001 (its callback answers)
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Send messages of the package to stderr."""
+    logger = logging.getLogger("tagger")
+    logger.handlers = [_Lines()]
+    logger.setLevel(logging.INFO)
+    logger.propagate = False

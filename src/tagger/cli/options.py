@@ -1,0 +1,139 @@
+"""Options that several commands share, each with its environment variable."""
+
+import logging
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from tagger.errors import UsageError
+
+DEFAULT_TAGS = Path("tags.json")
+DEFAULT_MODEL = "qwen2.5-coder-1.5b"
+README_TOKENS = 768
+
+log = logging.getLogger(__name__)
+
+
+def _device(value: str) -> str:
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d{1,3})?", value):
+        raise typer.BadParameter(f"{value!r} is none of auto, cpu, cuda, cuda:N, mps")
+    return value
+
+
+def _quiet(value: bool) -> bool:
+    if value:
+        logging.getLogger("tagger").setLevel(logging.ERROR)
+    return value
+
+
+def _debug(value: bool) -> bool:
+    if value:
+        logging.getLogger("tagger").setLevel(logging.DEBUG)
+    return value
+
+
+Tags = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="The vocabulary, a JSON list of tags. Default: tags.json in the current folder.",
+        envvar="TAGGER_TAGS",
+    ),
+]
+MaxTags = Annotated[
+    int, typer.Option(min=1, max=10, help="Give at most N tags.", envvar="TAGGER_MAX_TAGS")
+]
+MinTags = Annotated[
+    int,
+    typer.Option(min=0, max=10, help="Give at least N, however unsure.", envvar="TAGGER_MIN_TAGS"),
+]
+Threshold = Annotated[
+    float | None,
+    typer.Option(
+        min=0.0,
+        max=1.0,
+        help="Confidence from which a tag is given. Default: the model's own.",
+        envvar="TAGGER_THRESHOLD",
+    ),
+]
+TagsAs = Annotated[
+    Literal["objects", "ids", "names"],
+    typer.Option(help="How the reply writes its tags.", envvar="TAGGER_TAGS_AS"),
+]
+Scores = Annotated[
+    bool,
+    typer.Option("--scores", help="Add a confidence to each tag.", envvar="TAGGER_SCORES"),
+]
+Model = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="A name of `tagger models list`, a folder, or a Hub id such as "
+        "Qwen/Qwen2.5-7B-Instruct.",
+        envvar="TAGGER_MODEL",
+    ),
+]
+Device = Annotated[
+    str,
+    typer.Option(help="auto, cpu, cuda, cuda:N or mps.", envvar="TAGGER_DEVICE", callback=_device),
+]
+Dtype = Annotated[
+    Literal["auto", "bfloat16", "float16", "float32"],
+    typer.Option(
+        help="Number format; auto is bfloat16 where the processor has instructions for it, "
+        "else float32.",
+        envvar="TAGGER_DTYPE",
+    ),
+]
+Threads = Annotated[
+    int | None,
+    typer.Option(min=1, max=1024, help="Processor threads. Default: all.", envvar="TAGGER_THREADS"),
+]
+ReadmeTokens = Annotated[
+    int,
+    typer.Option(
+        min=1,
+        max=1_000_000,
+        help="Read at most N tokens of each README.",
+        envvar="TAGGER_README_TOKENS",
+    ),
+]
+PromptFile = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="A prompt template in place of the default.", envvar="TAGGER_PROMPT"
+    ),
+]
+Offline = Annotated[
+    bool,
+    typer.Option("--offline", help="Never touch the network.", envvar="TAGGER_OFFLINE"),
+]
+Quiet = Annotated[
+    bool,
+    typer.Option(
+        "--quiet", "-q", help="Only errors on stderr.", envvar="TAGGER_QUIET", callback=_quiet
+    ),
+]
+Debug = Annotated[
+    bool,
+    typer.Option(
+        "--debug", help="Show tracebacks of errors.", envvar="TAGGER_DEBUG", callback=_debug
+    ),
+]
+
+
+def vocabulary_file(path: Path | None) -> Path:
+    """Return the vocabulary to use: the one given, or this folder's tags.json, said so.
+
+    Raises:
+        UsageError: there is neither.
+
+    """
+    if path is not None:
+        return path
+    if not DEFAULT_TAGS.is_file():
+        raise UsageError("no vocabulary: pass --tags FILE, or put a tags.json into this folder")
+    log.info("using the vocabulary tags.json of this folder")
+    return DEFAULT_TAGS

@@ -1,0 +1,75 @@
+"""`tagger run`: tag the READMEs named on the command line."""
+
+from typing import Annotated
+
+import typer
+
+from tagger.cli import options
+from tagger.cli.models import fetching
+from tagger.errors import UsageError
+
+
+def run(
+    readmes: Annotated[
+        list[str],
+        typer.Argument(metavar="README", help="README files; - reads standard input."),
+    ],
+    tags: options.Tags = None,
+    id_: Annotated[
+        str | None,
+        typer.Option(
+            "--id", metavar="ID", help="What the reply calls the README. Default: its path."
+        ),
+    ] = None,
+    max_tags: options.MaxTags = 3,
+    min_tags: options.MinTags = 1,
+    threshold: options.Threshold = None,
+    tags_as: options.TagsAs = "objects",
+    scores: options.Scores = False,
+    model: options.Model = options.DEFAULT_MODEL,
+    device: options.Device = "auto",
+    dtype: options.Dtype = "auto",
+    threads: options.Threads = None,
+    readme_tokens: options.ReadmeTokens = options.README_TOKENS,
+    prompt: options.PromptFile = None,
+    offline: options.Offline = False,
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,  # noqa: ARG001 (its callback acts)
+) -> None:
+    """Tag READMEs: one JSON line each on standard output, in order.
+
+    The vocabulary and all READMEs are checked before the model is loaded.
+    """
+    if id_ is not None and len(readmes) > 1:
+        raise UsageError("--id names one README, and several were given")
+    if readmes.count("-") > 1:
+        raise UsageError("- (standard input) can be read only once")
+
+    # Here, not above: `--help` and wrong usage are answered without them.
+    from tagger.choice import Choice
+    from tagger.prompt import PromptTemplate
+    from tagger.readme import Readme
+    from tagger.vocabulary import Vocabulary
+
+    choice = Choice(max_tags=max_tags, min_tags=min_tags, threshold=threshold)
+    vocabulary = Vocabulary.load(options.vocabulary_file(tags))
+    template = PromptTemplate.load(prompt)
+    found = [Readme.read(path, id_) for path in readmes]
+
+    from tagger.models.load import load
+    from tagger.tagger import Tagger
+
+    with fetching(quiet=quiet) as progress:
+        language_model = load(
+            model,
+            device=device,
+            dtype=dtype,
+            threads=threads,
+            offline=offline,
+            progress=progress,
+        )
+    tagger = Tagger(
+        language_model, vocabulary, choice=choice, readme_tokens=readme_tokens, template=template
+    )
+    for tagging in tagger.tag(found):
+        typer.echo(tagging.to_json(tags_as, scores=scores))

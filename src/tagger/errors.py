@@ -1,0 +1,83 @@
+"""Everything that can go wrong, as one tree.
+
+::
+
+    TaggerError
+    ├── InputError            what the user gave cannot be used          exit code 2
+    │   ├── UsageError        options that contradict each other
+    │   ├── VocabularyError   the list of tags
+    │   ├── ReadmeError       a README
+    │   └── PromptError       a prompt template
+    ├── ReplyError            a reply breaks its contract                exit code 1
+    └── ModelError            no model to work with                      exit code 3
+        ├── UnknownModelError     no such name
+        ├── ModelMissingError     known, not here, and not to be fetched
+        ├── FetchError            fetching failed
+        │   └── DigestError       what was fetched is not what was promised
+        ├── LoadError             files are here and cannot be used
+        └── DeviceError           the processor asked for is not there
+
+A message is one line for a person: what is wrong, then what to do about it.
+"""
+
+
+class TaggerError(Exception):
+    """Base of every error that `tagger` raises on purpose."""
+
+    exit_code = 1
+
+
+class InputError(TaggerError):
+    """What the user gave cannot be used."""
+
+    exit_code = 2
+
+
+class UsageError(InputError):
+    """Options that contradict each other."""
+
+
+class VocabularyError(InputError):
+    """The list of tags is missing, malformed or ambiguous."""
+
+
+class ReadmeError(InputError):
+    """A README cannot be read as text."""
+
+
+class PromptError(InputError):
+    """A prompt template cannot be used."""
+
+
+class ReplyError(TaggerError):
+    """A reply breaks its contract: a tag outside the vocabulary, repeated, or one too many."""
+
+
+class ModelError(TaggerError):
+    """There is no model to work with."""
+
+    exit_code = 3
+
+
+class UnknownModelError(ModelError):
+    """No model goes by this name."""
+
+
+class ModelMissingError(ModelError):
+    """The model is known, is not on this machine, and may not be fetched."""
+
+
+class FetchError(ModelError):
+    """Fetching a model failed."""
+
+
+class DigestError(FetchError):
+    """Fetched bytes differ from the published ones."""
+
+
+class LoadError(ModelError):
+    """A model's files are here and cannot be used."""
+
+
+class DeviceError(ModelError):
+    """The processor asked for is not there."""

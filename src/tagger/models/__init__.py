@@ -1,0 +1,1 @@
+"""Chat models: which there are, how they get here, and how they are loaded."""

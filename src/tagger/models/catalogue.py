@@ -1,0 +1,85 @@
+"""Which models there are: the entries of `catalogue.json`, checked when read.
+
+A model is named by what it *is*, the SHA-256 of the publisher's own file; where the bytes come from
+(the official repository, or packages that mirror it) then needs no trust.
+"""
+
+import difflib
+from collections.abc import Mapping
+from functools import cache
+from importlib import resources
+from types import MappingProxyType
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, TypeAdapter
+
+from tagger.errors import UnknownModelError
+
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Wheel(_Record):
+    """A package that holds one part of a model's file, and the digest of its one wheel."""
+
+    package: str
+    version: str
+    bytes: PositiveInt
+    sha256: Sha256
+
+
+class Mirror(_Record):
+    """Packages whose parts, put together in order, are the official file."""
+
+    member: str
+    """Pattern of the part's path in each wheel, as `fnmatch` reads it."""
+
+    wheels: Annotated[tuple[Wheel, ...], Field(min_length=1)]
+
+
+class CatalogueEntry(_Record):
+    """A model: the published file, its licence, and what it takes to run it."""
+
+    name: str
+    repository: str
+    """The publisher's repository on the Hugging Face Hub."""
+
+    revision: str
+    file: str
+    bytes: PositiveInt
+    sha256: Sha256
+    licence: str
+    """SPDX identifier."""
+
+    parameters: PositiveInt
+    memory_bytes: PositiveInt
+    """Peak memory of a process that tags with this model in bfloat16 on a processor."""
+
+    mirror: Mirror
+    notes: str
+
+    @property
+    def weights_bytes(self) -> int:
+        """Return the size of the weights once converted: bfloat16, two bytes a parameter."""
+        return 2 * self.parameters
+
+
+@cache
+def catalogue() -> Mapping[str, CatalogueEntry]:
+    """Return every known model by name, in the catalogue's order."""
+    text = resources.files(__package__).joinpath("catalogue.json").read_text("utf-8")
+    entries = TypeAdapter(tuple[CatalogueEntry, ...]).validate_json(text)
+    return MappingProxyType({entry.name: entry for entry in entries})
+
+
+def entry(name: str) -> CatalogueEntry:
+    """Return the entry called `name`. Raises `UnknownModelError` with the names there are."""
+    known = catalogue()
+    if name in known:
+        return known[name]
+    near = difflib.get_close_matches(name.lower(), known, n=1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    raise UnknownModelError(f"no model is called {name!r}; {hint}known models: {', '.join(known)}")

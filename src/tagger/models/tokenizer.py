@@ -1,0 +1,100 @@
+"""Text to token ids, with control tokens apart from text by construction."""
+
+from typing import Any
+
+from tokenizers import Tokenizer
+
+from tagger.errors import LoadError
+
+_SYSTEM, _USER = "TAGGER-SYSTEM-SLOT", "TAGGER-USER-SLOT"
+
+
+class ChatTokenizer:
+    """A chat model's tokenizer as two: one for text, one for the template's own words.
+
+    The text tokenizer has no added tokens at all, so that no text, whatever it holds, becomes a
+    control token: not `<|im_end|>`, and not `<tool_call>` either, which is added but not marked
+    special and so escapes the usual switches.
+
+    Args:
+        tokenizer: a Transformers tokenizer with a fast backend and a chat template.
+
+    Raises:
+        LoadError: it has no fast backend or no usable chat template.
+
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        backend = getattr(tokenizer, "backend_tokenizer", None)
+        if backend is None:
+            raise LoadError("the model has no fast tokenizer (tokenizer.json)")
+        if not tokenizer.chat_template:
+            raise LoadError("the model has no chat template: choose a chat (Instruct) model")
+        self._control: Tokenizer = backend
+        self._text = Tokenizer(backend.model)
+        if backend.normalizer:
+            self._text.normalizer = backend.normalizer
+        if backend.pre_tokenizer:
+            self._text.pre_tokenizer = backend.pre_tokenizer
+        self._template = self._render(tokenizer)
+
+    @staticmethod
+    def _render(tokenizer: Any) -> tuple[str, str, str]:
+        """Split the rendered chat template at its two slots: before, between and after."""
+        messages = [{"role": "system", "content": _SYSTEM}, {"role": "user", "content": _USER}]
+        try:
+            rendered = tokenizer.apply_chat_template(
+                messages, tokenize=False, add_generation_prompt=True, enable_thinking=False
+            )
+        except Exception as error:  # Jinja runs the model's own template: anything may surface
+            raise LoadError(f"the model's chat template fails: {error}") from error
+        before, system, rest = rendered.partition(_SYSTEM)
+        between, user, after = rest.partition(_USER)
+        if not (system and user) or _SYSTEM in rest or _USER in after:
+            raise LoadError("the model's chat template has no plain system and user turn")
+        return before, between, after
+
+    def encode(self, text: str) -> list[int]:
+        """Return the ids of `text`, none of them a control token."""
+        ids: list[int] = self._text.encode(text, add_special_tokens=False).ids
+        return ids
+
+    def encode_with_ends(self, text: str) -> tuple[list[int], list[int]]:
+        """Return the ids of `text`, and for each the index in `text` behind its last character."""
+        encoding = self._text.encode(text, add_special_tokens=False)
+        return encoding.ids, [end for _, end in encoding.offsets]
+
+    def encode_chat(self, system: str, before: str, after: str) -> tuple[list[int], list[int]]:
+        """Return the ids of a conversation up to the assistant's turn, cut in the user's turn.
+
+        Args:
+            system: the system turn.
+            before: the user's turn up to the cut.
+            after: the user's turn behind the cut.
+
+        Returns:
+            The ids before and behind the cut.
+
+        """
+        opening, between, closing = (
+            self._control.encode(part, add_special_tokens=False).ids for part in self._template
+        )
+        head = [*opening, *self.encode(system), *between, *self.encode(before)]
+        return head, [*self.encode(after), *closing]
+
+    def control_ids(self) -> list[int]:
+        """Return the ids of all added tokens, special or not."""
+        return sorted(self._control.get_added_tokens_decoder())
+
+    def starting_with(self, char: str) -> list[int]:
+        """Return the ids of all text tokens whose text begins with the ASCII character `char`.
+
+        In byte-level BPE printable ASCII stands for itself.
+        """
+        vocabulary = self._text.get_vocab(with_added_tokens=False)
+        return sorted(id_ for token, id_ in vocabulary.items() if token.startswith(char))
+
+    def decode(self, ids: list[int]) -> str:
+        """Return the text of `ids`, control tokens spelled out."""
+        text: str = self._control.decode(ids, skip_special_tokens=False)
+        return text

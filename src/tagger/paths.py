@@ -1,0 +1,31 @@
+"""Where tagger keeps what it can fetch or compute again."""
+
+import os
+import tempfile
+from pathlib import Path
+
+import platformdirs
+
+
+def cache_home() -> Path:
+    """Return the cache folder: `TAGGER_HOME`, or the platform's own place for caches."""
+    home = os.environ.get("TAGGER_HOME")
+    return Path(home) if home else platformdirs.user_cache_path("tagger", appauthor=False)
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a file that is either whole or not there, whoever else writes it.
+
+    Raises:
+        OSError: the folder cannot be written.
+
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

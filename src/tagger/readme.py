@@ -1,0 +1,91 @@
+"""A README: its id, its text and where it came from."""
+
+import codecs
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Self
+
+from tagger.errors import ReadmeError
+from tagger.markdown import plain_text
+from tagger.text import printable
+
+MAX_BYTES = 256 * 1024
+"""What is read of a file. The token budget is spent long before; the rest stays unread."""
+
+STDIN = "-"
+
+
+@dataclass(frozen=True)
+class Readme:
+    """One README.
+
+    Attributes:
+        id: what the reply calls it.
+        text: the text as it was found, at most its first `MAX_BYTES` bytes.
+        source: where it came from, for messages.
+
+    """
+
+    id: str
+    text: str
+    source: str = "text"
+
+    @classmethod
+    def read(cls, path: str | Path, id: str | None = None) -> Self:  # noqa: A002
+        """Read a README from a file, or from standard input for `-`.
+
+        Args:
+            path: the file, or `-`.
+            id: what the reply is to call it; the path by default.
+
+        Raises:
+            ReadmeError: missing, a folder, unreadable, empty, binary, or not UTF-8.
+
+        """
+        source = "standard input" if str(path) == STDIN else printable(str(path))
+        try:
+            if str(path) == STDIN:
+                data = _head(sys.stdin.buffer)
+            else:
+                with Path(path).open("rb") as file:
+                    data = _head(file)
+        except FileNotFoundError as error:
+            raise ReadmeError(f"{source}: no such file") from error
+        except IsADirectoryError as error:
+            raise ReadmeError(f"{source}: is a folder; name the README file in it") from error
+        except OSError as error:
+            raise ReadmeError(f"{source}: {error.strerror}") from error
+        except ValueError as error:  # a path that holds a NUL
+            raise ReadmeError(f"{source}: not a file name ({error})") from error
+        return cls(id=str(path) if id is None else id, text=_decode(data, source), source=source)
+
+    @property
+    def words(self) -> str:
+        """The text without markup, as the model reads it."""
+        return plain_text(self.text)
+
+
+def _head(file: BinaryIO) -> bytes:
+    """Read up to `MAX_BYTES`, also from a pipe that delivers less at a time."""
+    chunks = []
+    left = MAX_BYTES
+    while left and (chunk := file.read(left)):
+        chunks.append(chunk)
+        left -= len(chunk)
+    return b"".join(chunks)
+
+
+def _decode(data: bytes, source: str) -> str:
+    """Return bytes as text; a character cut in two at `MAX_BYTES` is left out."""
+    if b"\0" in data:
+        raise ReadmeError(f"{source}: is a binary file, not a README")
+    try:
+        text = codecs.getincrementaldecoder("utf-8-sig")().decode(data, len(data) < MAX_BYTES)
+    except UnicodeDecodeError as error:
+        raise ReadmeError(
+            f"{source}: is not UTF-8 text (byte {error.start}); convert it, for example with iconv"
+        ) from error
+    if not text.strip():
+        raise ReadmeError(f"{source}: is empty; there is nothing to tag")
+    return text

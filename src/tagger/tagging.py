@@ -1,0 +1,100 @@
+"""The reply: what it holds, and what it is allowed to hold."""
+
+import json
+import re
+from collections.abc import Iterable
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+
+from tagger.errors import ReplyError
+from tagger.vocabulary import Tag, Vocabulary
+
+_UNSAFE = re.compile(r"[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""What JSON lets through and a terminal or an encoder would act or choke on."""
+
+
+TagsAs = Literal["objects", "ids", "names"]
+"""How a reply writes its tags."""
+
+_KEYS: dict[TagsAs, tuple[str, ...]] = {
+    "objects": ("id", "name"),
+    "ids": ("id",),
+    "names": ("name",),
+}
+
+
+class GivenTag(Tag):
+    """A tag of a reply, with the probability that a curator would accept it."""
+
+    confidence: float = Field(ge=0, le=1)
+
+
+class Tagging(BaseModel):
+    """The tags of one README, the best first.
+
+    Validated against a vocabulary: only its tags, none twice, at most `max_tags`.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    tags: tuple[GivenTag, ...]
+
+    @classmethod
+    def checked(
+        cls,
+        id: str,  # noqa: A002
+        tags: Iterable[GivenTag],
+        vocabulary: Vocabulary,
+        max_tags: int,
+    ) -> Self:
+        """Build a reply that holds what it may hold.
+
+        Raises:
+            ReplyError: a tag outside the vocabulary, a tag twice, or too many tags.
+
+        """
+        try:
+            return cls.model_validate(
+                {"id": id, "tags": tuple(tags)},
+                context={"vocabulary": vocabulary, "max_tags": max_tags},
+            )
+        except ValidationError as error:
+            raise ReplyError(f"{id!r}: {error.errors()[0]['msg']}") from error
+
+    @field_validator("tags")
+    @classmethod
+    def _from_the_vocabulary(
+        cls, tags: tuple[GivenTag, ...], info: ValidationInfo
+    ) -> tuple[GivenTag, ...]:
+        if info.context is None:
+            return tags
+        for tag in tags:
+            if Tag(id=tag.id, name=tag.name) not in info.context["vocabulary"]:
+                raise ValueError(f"the tag {tag.name!r} is not in the vocabulary")
+        if len({tag.id for tag in tags}) < len(tags):
+            raise ValueError("a tag is given twice")
+        if len(tags) > info.context["max_tags"]:
+            raise ValueError(f"{len(tags)} tags are more than {info.context['max_tags']}")
+        return tags
+
+    def to_json(self, tags_as: TagsAs = "objects", *, scores: bool = False) -> str:
+        """Return the reply as one line of JSON, safe to print on any terminal.
+
+        Args:
+            tags_as: whole tags, their ids, or their names.
+            scores: give each tag's confidence; ids and names then stand in objects.
+
+        """
+        tags = [_written(tag, _KEYS[tags_as], scores=scores) for tag in self.tags]
+        reply = {"id": self.id, "tags": tags}
+        line = json.dumps(reply, ensure_ascii=False, separators=(",", ":"))
+        return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", line)
+
+
+def _written(tag: GivenTag, keys: tuple[str, ...], *, scores: bool) -> Any:
+    values = {key: getattr(tag, key) for key in keys}
+    if scores:
+        return values | {"confidence": round(tag.confidence, 4)}
+    return values if len(keys) > 1 else values[keys[0]]

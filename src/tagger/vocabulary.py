@@ -1,0 +1,152 @@
+"""The closed, ordered list of tags that replies are drawn from."""
+
+import json
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, StrictInt, StrictStr, ValidationError
+
+from tagger.errors import VocabularyError
+from tagger.text import printable
+
+MAX_BYTES = 16 * 1024 * 1024
+"""Larger files are refused unread: no vocabulary that fits a prompt comes near."""
+
+
+def fold(name: str) -> str:
+    """Return the form in which names are compared: NFC, stripped, case-folded."""
+    return unicodedata.normalize("NFC", name).strip().casefold()
+
+
+class Tag(BaseModel):
+    """One entry of the vocabulary, kept exactly as the vocabulary spells it.
+
+    Other keys that a catalogue keeps in its entries are passed over.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    id: StrictInt | StrictStr
+    name: StrictStr
+
+    @property
+    def label(self) -> str:
+        """The name as the model reads and writes it: without spaces around it."""
+        return self.name.strip()
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Tags in order, without duplicates.
+
+    Raises:
+        VocabularyError: no tags, an empty name, or two tags that share an id or a name (names
+            are compared as `fold` gives them).
+
+    """
+
+    tags: tuple[Tag, ...]
+
+    def __post_init__(self) -> None:
+        if not self.tags:
+            raise VocabularyError("the vocabulary is empty: list at least one tag")
+        ids: dict[str, int] = {}
+        names: dict[str, int] = {}
+        for position, tag in enumerate(self.tags, start=1):
+            if not tag.label:
+                raise VocabularyError(f"tag {position} (id {tag.id!r}) has an empty name")
+            if tag.name.encode("utf-8", "replace").decode() != tag.name:
+                raise VocabularyError(f"the name of tag {position} is not valid Unicode text")
+            # 1 and "1" would be told apart by JSON, but hardly by whoever joins on them.
+            first = ids.setdefault(str(tag.id), position)
+            if first != position:
+                raise VocabularyError(
+                    f"tags {first} and {position} share the id {tag.id!r}: give each its own"
+                )
+            first = names.setdefault(fold(tag.name), position)
+            if first != position:
+                raise VocabularyError(
+                    f"tags {first} ({self.tags[first - 1].name!r}) and {position} "
+                    f"({tag.name!r}) share a name (case and outer spaces do not count)"
+                )
+
+    @classmethod
+    def from_names(cls, names: Sequence[str]) -> Self:
+        """Build a vocabulary whose ids are the names."""
+        return cls(tuple(Tag(id=name, name=name) for name in names))
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Self:
+        """Read `[{"id": 77, "name": "3d"}, …]` or `["3d", …]`.
+
+        Raises:
+            VocabularyError: not JSON, another shape, or not a sound vocabulary.
+
+        """
+        try:
+            data = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            reason = "nested too deep" if isinstance(error, RecursionError) else str(error)
+            raise VocabularyError(f"the vocabulary is not JSON: {printable(reason)}") from error
+        if not isinstance(data, list):
+            raise VocabularyError(
+                'the vocabulary is not a JSON list of tags such as [{"id": 1, "name": "cli"}] '
+                'or ["cli", "web"]'
+            )
+        if data and all(isinstance(item, str) for item in data):
+            return cls.from_names(data)
+        return cls(tuple(_tag(item, position) for position, item in enumerate(data, start=1)))
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read a vocabulary from a JSON file.
+
+        Raises:
+            VocabularyError: the file cannot be read, or does not hold a vocabulary.
+
+        """
+        path = Path(path)
+        try:
+            with path.open("rb") as file:
+                data = file.read(MAX_BYTES + 1)
+        except FileNotFoundError as error:
+            raise VocabularyError(f"{path}: no such vocabulary file") from error
+        except OSError as error:
+            reason = "is a folder, not a vocabulary file" if path.is_dir() else error.strerror
+            raise VocabularyError(f"{path}: {reason}") from error
+        if len(data) > MAX_BYTES:
+            raise VocabularyError(f"{path}: larger than {MAX_BYTES:,} bytes, not a vocabulary")
+        try:
+            return cls.from_json(data.removeprefix(b"\xef\xbb\xbf"))
+        except VocabularyError as error:
+            raise VocabularyError(f"{path}: {error}") from error
+
+    def __len__(self) -> int:
+        return len(self.tags)
+
+    def __iter__(self) -> Iterator[Tag]:
+        return iter(self.tags)
+
+    def __contains__(self, tag: object) -> bool:
+        return tag in self.tags
+
+
+def _tag(item: object, position: int) -> Tag:
+    """Check one entry of the JSON list."""
+    try:
+        return Tag.model_validate(item)
+    except ValidationError as error:
+        if not isinstance(item, dict):
+            reason = f"is {json.dumps(item)[:40]}, not an object with id and name"
+        else:
+            wrong = {str(detail["loc"][0]): detail["type"] for detail in error.errors()}
+            reason = " and ".join(
+                f"lacks {key!r}" if kind == "missing" else f"has a {key!r} of the wrong type"
+                for key, kind in wrong.items()
+            )
+        raise VocabularyError(
+            f'tag {position} {printable(reason)}; write {{"id": 1, "name": "cli"}}'
+        ) from error

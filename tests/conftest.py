@@ -1,0 +1,62 @@
+"""Fixtures: no test touches the user's cache folder or the network unless it says so."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+import tiny
+from tagger.models.language import LanguageModel
+
+SHARED = Path(__file__).parents[2] / "shared"
+REAL_HOME = os.environ.get("TAGGER_HOME")
+"""Where the real model is kept, read before any test redirects it."""
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache folder of the test's own."""
+    for name in [name for name in os.environ if name.startswith("TAGGER_")]:
+        monkeypatch.delenv(name)
+    home = tmp_path / "cache"
+    monkeypatch.setenv("TAGGER_HOME", str(home))
+    return home
+
+
+@pytest.fixture(scope="session")
+def tiny_model() -> LanguageModel:
+    return tiny.model()
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.save(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The labelled READMEs; a clone without them skips, CI must have them."""
+    if not SHARED.is_dir():
+        if os.environ.get("CI"):
+            pytest.fail("CI runs with ../shared beside the checkout, and it is not there")
+        pytest.skip("needs ../shared, which is not beside this clone")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def real_home() -> str | None:
+    """The user's own cache folder as TAGGER_HOME names it, or None for the platform's."""
+    return REAL_HOME
+
+
+@pytest.fixture(scope="session")
+def real_model() -> LanguageModel:
+    """The real 0.5B model, from the user's own cache folder."""
+    from tagger.models.load import load
+
+    with pytest.MonkeyPatch.context() as patch:
+        if REAL_HOME is None:
+            patch.delenv("TAGGER_HOME", raising=False)
+        else:
+            patch.setenv("TAGGER_HOME", REAL_HOME)
+        return load("qwen2.5-coder-0.5b", device="cpu")

@@ -1,0 +1,147 @@
+"""Ranking: the prior's part in it, what is kept of it, and what changes it."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+import tiny
+from tagger.errors import LoadError, VocabularyError
+from tagger.methods import rank as rank_module
+from tagger.methods.calibration import Calibration
+from tagger.methods.prior import BACKGROUND
+from tagger.methods.rank import Rank
+from tagger.models.language import LanguageModel
+from tagger.prompt import PromptTemplate
+from tagger.vocabulary import Vocabulary
+
+NAMES = ["http", "http-client", "game", "game-engine", "cli", "web server"]
+TEMPLATE = PromptTemplate(system="You tag.", user="Tags: {tags}\n{readme}\nChoose.")
+CALIBRATION = Calibration.of("tiny")
+
+
+def ranker(
+    model: LanguageModel,
+    names: list[str] = NAMES,
+    template: PromptTemplate = TEMPLATE,
+    calibration: Calibration = CALIBRATION,
+    readme_tokens: int = 200,
+) -> Rank:
+    return Rank(model, Vocabulary.from_names(names), template, calibration, readme_tokens)
+
+
+def test_every_tag_is_ranked_once_and_the_best_comes_first(tiny_model: LanguageModel) -> None:
+    ranking = ranker(tiny_model).rank("A web server.")
+    assert sorted(scored.tag.name for scored in ranking) == sorted(NAMES)
+    scores = [scored.score for scored in ranking]
+    assert scores == sorted(scores, reverse=True)
+    confidences = [scored.confidence for scored in ranking]
+    assert confidences == sorted(confidences, reverse=True)
+    assert all(0 <= confidence <= 1 for confidence in confidences)
+
+
+def test_the_score_is_the_log_probability_less_a_part_of_the_prior(
+    tiny_model: LanguageModel,
+) -> None:
+    calibration = dataclasses.replace(CALIBRATION, strength=0.5)
+    for scored in ranker(tiny_model, calibration=calibration).rank("A web server."):
+        assert scored.score == pytest.approx(scored.log_prob - 0.5 * scored.prior, abs=1e-5)
+
+
+def test_the_prior_is_the_mean_over_texts_without_content(tiny_model: LanguageModel) -> None:
+    method = ranker(tiny_model)
+    expected = torch.stack([method.log_probs(text) for text in BACKGROUND]).mean(0)
+    found = {scored.tag.name: scored.prior for scored in method.rank("text")}
+    assert [found[name] for name in NAMES] == pytest.approx(expected.tolist(), abs=1e-6)
+
+
+def test_a_result_does_not_depend_on_its_neighbours(tiny_model: LanguageModel) -> None:
+    method = ranker(tiny_model)
+    alone = method.rank("A web server.")
+    method.rank("Something else entirely, a game engine with a long text. " * 20)
+    assert method.rank("A web server.") == alone
+    assert ranker(tiny_model).rank("A web server.") == alone, "and not on a prior read from disk"
+
+
+def test_the_prior_is_computed_once_and_kept(
+    tiny_model: LanguageModel, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ranker(tiny_model).rank("text")
+    assert len(list((cache / "priors").iterdir())) == 1
+    calls: list[str] = []
+    plain = Rank.log_probs
+
+    def counted(self: Rank, text: str) -> torch.Tensor:
+        calls.append(text)
+        return plain(self, text)
+
+    monkeypatch.setattr(Rank, "log_probs", counted)
+    ranker(tiny_model).rank("text")
+    assert calls == ["text"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda: ranker(tiny.model(seed=1)),
+        lambda: ranker(tiny.model(), names=list(reversed(NAMES))),
+        lambda: ranker(tiny.model(), names=NAMES[:-1]),
+        lambda: ranker(tiny.model(), template=dataclasses.replace(TEMPLATE, system="Other.")),
+        lambda: ranker(
+            tiny.model(), template=dataclasses.replace(TEMPLATE, user=TEMPLATE.user + " Now.")
+        ),
+    ],
+    ids=["model", "order of tags", "tags", "system text", "user text"],
+)
+def test_a_kept_prior_is_not_used_for_anything_else(change: object, cache: Path) -> None:
+    ranker(tiny.model()).rank("text")
+    change().rank("text")  # type: ignore[operator]
+    assert len(list((cache / "priors").iterdir())) == 2
+
+
+def test_a_new_version_of_the_scoring_computes_its_own_prior(
+    tiny_model: LanguageModel, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ranker(tiny_model).rank("text")
+    monkeypatch.setattr(rank_module, "SCORING_VERSION", -1)
+    ranker(tiny_model).rank("text")
+    assert len(list((cache / "priors").iterdir())) == 2
+
+
+@pytest.mark.parametrize("content", ["", "{", "[1, 2]", '["a"]', "[NaN, 1, 1, 1, 1, 1]", "null"])
+def test_a_damaged_prior_is_computed_anew(
+    tiny_model: LanguageModel, cache: Path, content: str
+) -> None:
+    whole = ranker(tiny_model).rank("text")
+    (path,) = (cache / "priors").iterdir()
+    path.write_text(content)
+    assert ranker(tiny_model).rank("text") == whole
+    assert len(json.loads(path.read_text())) == len(NAMES)
+
+
+def test_a_cache_that_cannot_be_written_is_said_and_survived(
+    tiny_model: LanguageModel, cache: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    cache.write_text("a file where the folder should be")
+    assert ranker(tiny_model).rank("text")
+    assert "cannot be kept" in caplog.text
+
+
+def test_a_vocabulary_without_room_for_a_readme_is_refused(tiny_model: LanguageModel) -> None:
+    with pytest.raises(VocabularyError, match="leaves no room for a README"):
+        ranker(tiny_model, names=[f"a tag number {number}" for number in range(400)])
+
+
+def test_the_readme_budget_is_lowered_to_the_models_context(tiny_model: LanguageModel) -> None:
+    assert ranker(tiny_model, readme_tokens=10_000).readme_tokens < tiny_model.context_length
+    assert ranker(tiny_model, readme_tokens=10_000).rank("long words " * 5_000)
+
+
+def test_a_model_that_gives_no_numbers_is_an_error() -> None:
+    network = tiny.network()
+    network.model.norm.weight.data.fill_(float("nan"))
+    broken = LanguageModel(network, tiny.model().tokenizer, "tiny", "broken")
+    with pytest.raises(LoadError, match="not numbers"):
+        ranker(broken).rank("text")

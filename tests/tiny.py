@@ -1,0 +1,93 @@
+"""Tiny random chat models, built in a second, for tests that need no real one."""
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import (
+    AddedToken,
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    trainers,
+)
+from transformers import (
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
+
+from tagger.models.language import LanguageModel
+from tagger.models.tokenizer import ChatTokenizer
+
+CHATML = (
+    "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n"
+    "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+CORPUS = [
+    'Tags: http, http-client, game, game-engine, cli. {"tags": ["http", "cli"]}',
+    "A README of a repository, the words of a project. Choose at most 3 tags from the list.",
+    "web server database terminal testing game engine http client json yaml parser",
+]
+
+
+@cache
+def tokenizer() -> PreTrainedTokenizerFast:
+    """A byte-level BPE tokenizer of 400 tokens with ChatML's control tokens."""
+    bpe = Tokenizer(models.BPE())
+    bpe.normalizer = normalizers.NFC()
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=400,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    bpe.train_from_iterator(CORPUS, trainer)
+    bpe.add_special_tokens(["<|endoftext|>", "<|im_start|>", "<|im_end|>"])
+    bpe.add_tokens([AddedToken("<tool_call>", special=False)])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=bpe,
+        chat_template=CHATML,
+        eos_token="<|im_end|>",
+        pad_token="<|endoftext|>",
+    )
+
+
+def network(kind: str = "qwen2", seed: int = 0, **overrides: object) -> Any:
+    """A random network whose probabilities differ enough for a broken mask to show."""
+    torch.manual_seed(seed)
+    settings: dict[str, object] = {
+        "vocab_size": 512,
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 2048,
+        "initializer_range": 0.4,
+        "tie_word_embeddings": False,
+    } | overrides
+    if kind == "qwen3":
+        return Qwen3ForCausalLM(Qwen3Config(head_dim=8, **settings)).eval()
+    return Qwen2ForCausalLM(Qwen2Config(**settings)).eval()
+
+
+def model(kind: str = "qwen2", seed: int = 0, **overrides: object) -> LanguageModel:
+    """A tiny model in memory."""
+    identity = f"tiny-{kind}-{seed}-{sorted(overrides.items())}"
+    return LanguageModel(
+        network(kind, seed, **overrides), ChatTokenizer(tokenizer()), "tiny", identity
+    )
+
+
+def save(folder: Path, kind: str = "qwen2", seed: int = 0) -> Path:
+    """A tiny model as a folder in Hugging Face's layout."""
+    network(kind, seed).save_pretrained(folder)
+    tokenizer().save_pretrained(folder)
+    return folder
