@@ -10,7 +10,8 @@ every README, is kept in --scores and reused. Then:
    best tags of every README;
 2. the threshold is the one with the best F1 of given tags (precision on acceptable tags, recall on
    gold tags, one to three tags a README), and the strength the one with the best F1 at it;
-3. the same is done five times without a fifth of the READMEs, to print what it gives on those.
+3. the same is done five times without a fifth of the READMEs, to print what it gives on those;
+4. the default, for models that nobody has fitted, is the mean of the fitted ones.
 """
 
 import argparse
@@ -177,8 +178,18 @@ def main() -> None:
         print(f"| {name} | {np.mean([fold[name] for fold in held_out]):.3f} | {value:.3f} |")
     print(f"\n{calibration}")
 
+    ship(options.model, calibration)
+
+
+def ship(model: str, calibration: Calibration) -> None:
+    """Write the calibration into the package, and the mean of all as the default."""
     path = Path(package.__file__).with_name("calibrations.json")
-    shipped = json.loads(path.read_text()) | {options.model: vars(calibration)}
+    shipped = json.loads(path.read_text()) | {model: vars(calibration)}
+    fitted = [numbers for name, numbers in shipped.items() if name != "default"]
+    shipped["default"] = {
+        key: round(float(np.mean([numbers[key] for numbers in fitted])), 4)
+        for key in vars(calibration)
+    }
     lines = ",\n".join(
         f"  {json.dumps(key)}: {json.dumps(shipped[key])}" for key in sorted(shipped)
     )

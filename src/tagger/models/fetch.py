@@ -108,8 +108,8 @@ def _fetch(entry: CatalogueEntry, target: Path, progress: Progress) -> None:
             return
     wrong = any(isinstance(error, DigestError) for error in failures.values())
     raise (DigestError if wrong else FetchError)(
-        f"{entry.name} cannot be fetched ({_told(failures)}); check the network, or point pip at a package "
-        "index that can be reached"
+        f"{entry.name} cannot be fetched ({_told(failures)}); check the network, "
+        "or point pip at a package index that can be reached"
     )
 
 
