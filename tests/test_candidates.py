@@ -20,11 +20,11 @@ CONTEXT = MODELS["qwen2"].tokenizer.encode("A README of a project.")
 
 
 def tree_scores(tree: CandidateTree, model: LanguageModel) -> Tensor:
-    last, memory = model.read([*CONTEXT, *tree.root])
-    hidden = last
-    if len(tree.tokens):
-        nodes = model.branch(tree.tokens, tree.depths, tree.ancestry, memory)
-        hidden = torch.cat([last, nodes])
+    """Score all tags together, the first half of the context being the memory."""
+    half = len(CONTEXT) // 2
+    trunk = [*CONTEXT[half:], *tree.root]
+    memory = model.read(CONTEXT[:half])
+    hidden = model.branch(memory, trunk, tree.tokens, tree.depths, tree.ancestry)
     return tree.log_probs(model.logits(hidden))
 
 

@@ -11,7 +11,6 @@ import json
 from dataclasses import dataclass
 from functools import cached_property
 
-import torch
 from torch import Tensor
 
 from tagger.errors import LoadError, VocabularyError
@@ -99,14 +98,9 @@ class Rank:
     def log_probs(self, words: str) -> Tensor:
         """Return log p(tag | README) for every tag, [tags] in float32 nats."""
         readme = self._prompt.fit(words, self.readme_tokens)
-        context = [*readme, *self._prompt.suffix, *self._tree.root]
-        last, memory = self._model.read(context, self._prefix_memory)
-        hidden = last
-        if len(self._tree.tokens):
-            nodes = self._model.branch(
-                self._tree.tokens, self._tree.depths, self._tree.ancestry, memory
-            )
-            hidden = torch.cat([last, nodes])
+        trunk = [*readme, *self._prompt.suffix, *self._tree.root]
+        tree = self._tree
+        hidden = self._model.branch(self._prefix, trunk, tree.tokens, tree.depths, tree.ancestry)
         log_probs = self._tree.log_probs(self._model.logits(hidden))
         if not log_probs.isfinite().all():
             raise LoadError(
@@ -116,9 +110,8 @@ class Rank:
         return log_probs
 
     @cached_property
-    def _prefix_memory(self) -> Memory:
-        _, memory = self._model.read(list(self._prompt.prefix))
-        return memory
+    def _prefix(self) -> Memory:
+        return self._model.read(self._prompt.prefix)
 
     @cached_property
     def _prior(self) -> Tensor:

@@ -1,10 +1,10 @@
 """A causal language model in memory: token ids in, hidden states and logits out.
 
-It knows nothing of prompts or tags. What it has read is a `Memory`, which is never changed:
-reading more gives a new one, so that one prefix serves any number of READMEs.
+It knows nothing of prompts or tags. What it has read is a `Memory`, which is never changed, so
+that one prefix serves any number of READMEs.
 """
 
-from functools import cached_property
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -15,6 +15,13 @@ from tagger.models.tokenizer import ChatTokenizer
 
 Memory = tuple[tuple[Tensor, Tensor], ...]
 """Keys and values of each layer, [1, key-value heads, tokens, head size]."""
+
+_ROWS = 32
+"""Rows of a pass are filled up to a multiple of this. On processors without matrix tiles a product
+of 799 rows took half as long again as one of 800: oneDNN finds no good blocking for odd counts."""
+
+_HEAD_SLICE = 2048
+"""Words of the output embedding that are widened at once: a slice stays in the cache."""
 
 
 class LanguageModel:
@@ -52,51 +59,51 @@ class LanguageModel:
         return device
 
     @torch.inference_mode()
-    def read(self, ids: list[int], memory: Memory = ()) -> tuple[Tensor, Memory]:
-        """Read tokens one behind the other.
-
-        Args:
-            ids: at least one token.
-            memory: what has been read before.
-
-        Returns:
-            The last token's hidden state [1, hidden], and the memory with the tokens added.
-
-        """
-        cache = self._cache(memory)
-        output = self._network.base_model(
-            input_ids=torch.tensor([ids], device=self.device),
-            past_key_values=cache,
-            use_cache=True,
+    def read(self, ids: Sequence[int]) -> Memory:
+        """Read tokens one behind the other, and return what is to be remembered of them."""
+        cache = self._cache(())
+        self._network.base_model(
+            input_ids=torch.tensor([ids], device=self.device), past_key_values=cache, use_cache=True
         )
-        return output.last_hidden_state[0, -1:], _memory(cache)
+        return tuple((layer.keys, layer.values) for layer in cache.layers)
 
     @torch.inference_mode()
-    def branch(self, tokens: Tensor, depths: Tensor, ancestry: Tensor, memory: Memory) -> Tensor:
-        """Read a tree of tokens that goes on from a memory, in one pass.
+    def branch(
+        self, memory: Memory, trunk: Sequence[int], tokens: Tensor, depths: Tensor, ancestry: Tensor
+    ) -> Tensor:
+        """Read a trunk and the tree of branches that goes on from its end, in one pass.
 
         Args:
-            tokens: [nodes] token of each node.
-            depths: [nodes] distance from the memory's last token, from 1.
+            memory: what comes before the trunk.
+            trunk: at least one token, one behind the other.
+            tokens: [nodes] token of each node of the tree.
+            depths: [nodes] distance from the trunk's last token, from 1.
             ancestry: [nodes, nodes] true where the column is the row's node or its ancestor.
-            memory: what every branch follows.
 
         Returns:
-            [nodes, hidden] the hidden states.
+            [1 + nodes, hidden] the hidden states of the trunk's last token and of the nodes.
 
         """
-        past = memory[0][0].shape[-2]
+        past, length = memory[0][0].shape[-2], len(trunk)
+        fill = -(length + len(tokens)) % _ROWS
+        ids = torch.cat([torch.tensor(trunk), tokens, torch.zeros(fill, dtype=torch.long)])
+        positions = past + torch.cat(
+            [torch.arange(length), length - 1 + depths, torch.zeros(fill, dtype=torch.long)]
+        )
+        nodes = slice(length, length + len(tokens))
+        visible = torch.ones(len(ids), past + len(ids), dtype=torch.bool).tril(past)
+        visible[nodes, past + length : past + nodes.stop] = ancestry
         # Additive, because eager attention takes a boolean mask for numbers without a word.
-        mask = torch.zeros(len(tokens), past + len(tokens), dtype=self.dtype)
-        mask[:, past:].masked_fill_(~ancestry, torch.finfo(self.dtype).min)
+        mask = torch.zeros(visible.shape, dtype=self.dtype)
+        mask.masked_fill_(~visible, torch.finfo(self.dtype).min)
         output = self._network.base_model(
-            input_ids=tokens[None].to(self.device),
-            position_ids=(past - 1 + depths)[None].to(self.device),
+            input_ids=ids[None].to(self.device),
+            position_ids=positions[None].to(self.device),
             attention_mask=mask[None, None].to(self.device),
             past_key_values=self._cache(memory),
             use_cache=True,
         )
-        hidden: Tensor = output.last_hidden_state[0]
+        hidden: Tensor = output.last_hidden_state[0, length - 1 : nodes.stop]
         return hidden
 
     @torch.inference_mode()
@@ -104,22 +111,15 @@ class LanguageModel:
         """Return [rows, words] float32 logits of [rows, hidden] states, on the CPU.
 
         The product is taken in float32: bfloat16 logits between 16 and 32 are 0.125 apart, more
-        than often lies between the third and the fourth tag.
+        than often lies between the third and the fourth tag. The output embedding is widened a
+        slice at a time, because a float32 copy would be a third of a small model's weights.
         """
-        return (hidden.float() @ self._head.T).cpu()
-
-    @cached_property
-    def _head(self) -> Tensor:
-        """[words, hidden] output embedding in float32."""
         weight: Tensor = self._network.get_output_embeddings().weight
-        return weight.detach().float()
+        slices = (hidden.float() @ part.float().T for part in weight.split(_HEAD_SLICE))
+        return torch.cat(list(slices), dim=-1).cpu()
 
     def _cache(self, memory: Memory) -> DynamicCache:
         cache = DynamicCache(config=self._network.config)
         for index, (keys, values) in enumerate(memory):
             cache.update(keys, values, index)
         return cache
-
-
-def _memory(cache: DynamicCache) -> Memory:
-    return tuple((layer.keys, layer.values) for layer in cache.layers)
