@@ -115,7 +115,7 @@ class LanguageModel:
         slice at a time, because a float32 copy would be a third of a small model's weights.
         """
         weight: Tensor = self._network.get_output_embeddings().weight
-        slices = (hidden.float() @ part.float().T for part in weight.split(_HEAD_SLICE))
+        slices = (hidden.float() @ part.float().T for part in torch.split(weight, _HEAD_SLICE))
         return torch.cat(list(slices), dim=-1).cpu()
 
     def _cache(self, memory: Memory) -> DynamicCache:
