@@ -4,6 +4,7 @@ import io
 import json
 import logging
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -151,8 +152,13 @@ def files(workplace: Path) -> None:
     (workplace / "nothing").mkdir()
     (workplace / "no-weights").mkdir()
     (workplace / "no-weights" / "config.json").write_text("{}")
+    (workplace / "no-weights" / "tokenizer.json").write_text("{}")
+    (workplace / "no-tokenizer").mkdir()
+    (workplace / "no-tokenizer" / "config.json").write_text("{}")
+    (workplace / "no-tokenizer" / "model.safetensors").write_text("")
     (workplace / "pickle").mkdir()
     (workplace / "pickle" / "config.json").write_text('{"model_type": "qwen2"}')
+    (workplace / "pickle" / "tokenizer.json").write_text("{}")
     (workplace / "pickle" / "pytorch_model.bin").write_bytes(b"")
 
 
@@ -173,7 +179,7 @@ def files(workplace: Path) -> None:
         (("README.md", "--tags", "long.json"), 2, "no room for a README"),
         (("README.md", "--max-tags", "0"), 2, "--max-tags"),
         (("README.md", "--max-tags", "11"), 2, "--max-tags"),
-        (("README.md", "--min-tags", "3", "--max-tags", "2"), 2, "contradict"),
+        (("README.md", "--min-tags", "3", "--max-tags", "2"), 2, "max-tags 2"),
         (("README.md", "--threshold", "1.5"), 2, "--threshold"),
         (("README.md", "--tags-as", "xml"), 2, "--tags-as"),
         (("README.md", "README.md", "--id", "1"), 2, "--id names one README"),
@@ -188,6 +194,9 @@ def files(workplace: Path) -> None:
         (("README.md", "--model", "nothing"), 3, "no config.json"),
         (("README.md", "--model", "no-weights"), 3, "no safetensors"),
         (("README.md", "--model", "pickle"), 3, "no safetensors"),
+        (("README.md", "--model", "no-tokenizer"), 3, "no tokenizer.json"),
+        (("README.md", "--model", ""), 3, "qwen2.5-coder-0.5b"),
+        (("",), 2, "an empty file name"),
         (("README.md", "--model", "Nobody/Nothing", "--offline"), 3, "Nobody/Nothing"),
         (("README.md", "--model", "qwen2.5-coder-0.5b", "--offline"), 3, "tagger models pull"),
     ],
@@ -294,6 +303,53 @@ def test_an_interrupt_between_readmes_is_one_line(command: list[str]) -> None:
         out, err = process.communicate()
         assert (process.returncode, err) == (tagger.cli.INTERRUPTED, b"tagger: interrupted\n")
         assert (first + out).endswith(b"\n"), "no reply is torn"
+
+
+@pytest.mark.parametrize(
+    ("redirection", "code", "says"),
+    [
+        (">&-", tagger.cli.OUTPUT_ERROR, "standard output is closed"),
+        (">/dev/full", tagger.cli.OUTPUT_ERROR, "cannot write the output"),
+        ("<&-", 0, ""),
+        ("2>&-", 0, ""),
+    ],
+)
+def test_closed_and_full_streams(
+    command: list[str], redirection: str, code: int, says: str
+) -> None:
+    line = f"{shlex.join([*command, '--quiet'])} {redirection}"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True)
+    assert done.returncode == code, done.stderr
+    assert says in (one_line(done.stderr) if says else done.stderr)
+
+
+def test_an_error_without_stderr_does_not_go_to_stdout(command: list[str]) -> None:
+    line = f"{command[0]} run nowhere.md --tags tags.json 2>&-"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+
+
+def test_a_closed_standard_input_is_no_readme(command: list[str]) -> None:
+    line = f"{command[0]} run - --tags tags.json <&-"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "standard input: is closed" in one_line(done.stderr)
+
+
+def test_a_termination_lets_it_tidy_up(command: list[str]) -> None:
+    many = command[:2] + ["README.md"] * 20_000 + command[3:] + ["--quiet"]
+    with subprocess.Popen(many, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate()
+        assert (process.returncode, err) == (tagger.cli.TERMINATED, b"")
+
+
+def test_without_a_command_the_help_is_pointed_at(run: Run) -> None:
+    outcome = run()
+    assert outcome.code == 2
+    assert "See --help" in one_line(outcome.err)
 
 
 def test_help_is_quick_and_loads_no_model_library() -> None:

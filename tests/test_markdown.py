@@ -41,7 +41,9 @@ def test_code_blocks_are_shortened() -> None:
     assert kept == [*(f"line {number}" for number in range(CODE_LINES)), "", "after"]
 
 
-@pytest.mark.parametrize("text", ["[" * 20_000, "> " * 5_000 + "x", "<" * 20_000, "*_" * 10_000])
+@pytest.mark.parametrize(
+    "text", ["[" * 20_000, "> " * 5_000 + "x", "<" * 20_000, "*_" * 10_000, "<!-- " * 20_000]
+)
 def test_hostile_nesting_ends(text: str) -> None:
     assert len(plain_text(text)) <= len(text) + 10
 

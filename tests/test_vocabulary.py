@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tagger.errors import VocabularyError
-from tagger.vocabulary import MAX_BYTES, Vocabulary, fold
+from tagger.vocabulary import MAX_BYTES, MAX_NAME, Vocabulary, fold
 
 
 def test_tags_keep_their_order_ids_and_spelling() -> None:
@@ -46,7 +46,7 @@ def test_the_sample_vocabulary_is_sound(shared: Path) -> None:
         ("[]", "empty"),
         ('[{"id": 1}]', "tag 1 lacks 'name'"),
         ('[{"name": "cli"}]', "tag 1 lacks 'id'"),
-        ('["cli", {"id": 1, "name": "web"}]', 'tag 1 is "cli", not an object'),
+        ('["cli", {"id": 1, "name": "web"}]', "mixes names and objects"),
         ("[1, 2]", "tag 1 is 1, not an object"),
         ('[{"id": true, "name": "cli"}]', "'id' of the wrong type"),
         ('[{"id": 1.5, "name": "cli"}]', "'id' of the wrong type"),
@@ -58,6 +58,7 @@ def test_the_sample_vocabulary_is_sound(shared: Path) -> None:
         ('[{"id": 1, "name": "cli"}, {"id": 2, "name": " CLI "}]', "share a name"),
         ('[{"id": 1, "name": "caf\u00e9"}, {"id": 2, "name": "cafe\u0301"}]', "share a name"),
         ('[{"id": 1, "name": "\\ud800"}]', "not valid Unicode"),
+        (json.dumps(["x" * 100_000, "b"]), "the name of tag 1 has 100,000 characters"),
     ],
 )
 def test_an_unsound_vocabulary_is_refused_with_the_reason(text: str, says: str) -> None:
@@ -89,6 +90,11 @@ def test_any_list_of_names_loads_unchanged_or_is_refused(names: list[str]) -> No
         vocabulary = Vocabulary.from_json(json.dumps(names))
     except VocabularyError:
         folded = [fold(name) for name in names]
-        assert not names or "" in folded or len(set(folded)) < len(folded)
+        assert (
+            not names
+            or "" in folded
+            or len(set(folded)) < len(folded)
+            or max(map(len, names)) > MAX_NAME
+        )
     else:
         assert [tag.name for tag in vocabulary] == names

@@ -27,8 +27,6 @@ class Choice:
         if not 1 <= self.max_tags <= 10:
             raise UsageError(f"at most {self.max_tags} tags: choose from 1 to 10")
         if not 0 <= self.min_tags <= self.max_tags:
-            raise UsageError(
-                f"at least {self.min_tags} and at most {self.max_tags} tags contradict each other"
-            )
+            raise UsageError(f"min-tags {self.min_tags} is not from 0 to max-tags {self.max_tags}")
         if self.threshold is not None and not 0 <= self.threshold <= 1:
             raise UsageError(f"threshold {self.threshold}: choose from 0 to 1")

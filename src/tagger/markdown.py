@@ -18,6 +18,7 @@ CODE_LINE_CHARS = 160
 
 _URL = re.compile(r"\b(?:https?|ftp)://[^\s<>()\[\]]+")
 _CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u2060\ufeff]")
+_COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 _SPACES = re.compile(r"[ \t\u00a0]+")
 _EMPTY_LINES = re.compile(r"\n{3,}")
 
@@ -32,6 +33,9 @@ def plain_text(markdown: str) -> str:
     addresses go; code blocks keep their first `CODE_LINES` lines.
     """
     text = _CONTROL.sub("", markdown.replace("\r\n", "\n").replace("\r", "\n"))
+    # The parser would look for the end of each comment anew, for minutes where none ends.
+    last_end = text.rfind("-->") + 1
+    text = _COMMENT.sub("", text[: last_end + 2]) + text[last_end + 2 :].replace("<!--", "")
     blocks = _Blocks()
     for token in _parser.parse(text):
         blocks.take(token)

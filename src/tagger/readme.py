@@ -10,7 +10,7 @@ from tagger.errors import ReadmeError
 from tagger.markdown import plain_text
 from tagger.text import printable
 
-MAX_BYTES = 256 * 1024
+MAX_BYTES = 128 * 1024
 """What is read of a file. The token budget is spent long before; the rest stays unread."""
 
 STDIN = "-"
@@ -43,9 +43,13 @@ class Readme:
             ReadmeError: missing, a folder, unreadable, empty, binary, or not UTF-8.
 
         """
+        if not str(path):
+            raise ReadmeError("an empty file name; name a README")
         source = "standard input" if str(path) == STDIN else printable(str(path))
         try:
             if str(path) == STDIN:
+                if sys.stdin is None:
+                    raise ReadmeError("standard input: is closed")
                 data = _head(sys.stdin.buffer)
             else:
                 with Path(path).open("rb") as file:

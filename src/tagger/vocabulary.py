@@ -15,6 +15,9 @@ from tagger.text import printable
 MAX_BYTES = 16 * 1024 * 1024
 """Larger files are refused unread: no vocabulary that fits a prompt comes near."""
 
+MAX_NAME = 200
+"""Characters of a name: a tag, not a text. Scoring takes memory by the square of its tokens."""
+
 
 def fold(name: str) -> str:
     """Return the form in which names are compared: NFC, stripped, case-folded."""
@@ -43,8 +46,8 @@ class Vocabulary:
     """Tags in order, without duplicates.
 
     Raises:
-        VocabularyError: no tags, an empty name, or two tags that share an id or a name (names
-            are compared as `fold` gives them).
+        VocabularyError: no tags, an empty or endless name, or two tags that share an id or a name
+            (names are compared as `fold` gives them).
 
     """
 
@@ -58,6 +61,11 @@ class Vocabulary:
         for position, tag in enumerate(self.tags, start=1):
             if not tag.label:
                 raise VocabularyError(f"tag {position} (id {tag.id!r}) has an empty name")
+            if len(tag.name) > MAX_NAME:
+                raise VocabularyError(
+                    f"the name of tag {position} has {len(tag.name):,} characters; "
+                    f"{MAX_NAME} is the most"
+                )
             if tag.name.encode("utf-8", "replace").decode() != tag.name:
                 raise VocabularyError(f"the name of tag {position} is not valid Unicode text")
             # 1 and "1" would be told apart by JSON, but hardly by whoever joins on them.
@@ -98,6 +106,8 @@ class Vocabulary:
             )
         if data and all(isinstance(item, str) for item in data):
             return cls.from_names(data)
+        if any(isinstance(item, str) for item in data):
+            raise VocabularyError("the vocabulary mixes names and objects: use one of the two")
         return cls(tuple(_tag(item, position) for position, item in enumerate(data, start=1)))
 
     @classmethod

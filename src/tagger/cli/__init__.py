@@ -4,28 +4,42 @@ Nothing of weight is imported here, so that `main` stands before an interrupt ca
 """
 
 import os
+import signal
 import sys
 
 INTERNAL_ERROR = 70
+OUTPUT_ERROR = 74
 INTERRUPTED = 130
 READER_GONE = 141
-"""Exit codes as the shell's conventions have them: EX_SOFTWARE, 128 + SIGINT, 128 + SIGPIPE."""
+TERMINATED = 143
+"""Exit codes as the conventions have them: EX_SOFTWARE, EX_IOERR, and 128 + SIGINT, SIGPIPE and
+SIGTERM. `errors.py` says the rest."""
 
 
 def main() -> None:
     """Run `tagger` and turn whatever happens into an exit code and at most one line."""
+    if sys.stderr is None:  # closed by whoever started this: nobody listens
+        sys.stderr = open(os.devnull, "w")  # noqa: PTH123, SIM115
+    if sys.stdout is None:
+        print("tagger: standard output is closed, so nothing can be answered", file=sys.stderr)
+        sys.exit(OUTPUT_ERROR)
+    # As an exception, it lets a fetch tidy up behind itself.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     try:
         code = _run()
-        sys.stdout.flush()
     except KeyboardInterrupt:
         print("tagger: interrupted", file=sys.stderr)
         code = INTERRUPTED
     except BrokenPipeError:
-        # The reader has what it wanted (`| head -1`). Python would complain once more when it
-        # flushes at exit, so what is left goes nowhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader has what it wanted (`| head -1`).
+        _discard_output()
         code = READER_GONE
     sys.exit(code)
+
+
+def _discard_output() -> None:
+    """Send what is left to nowhere: Python would complain once more when it flushes at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _run() -> int:
@@ -40,14 +54,21 @@ def _run() -> int:
     failure: Exception
     try:
         code: int = app(standalone_mode=False) or 0
+        sys.stdout.flush()
     except Abort:
         raise KeyboardInterrupt from None
     except ReaderGone:
         raise BrokenPipeError from None
+    except BrokenPipeError:
+        raise
     except TyperException as error:
-        failure, message, code = error, f"{error.format_message()} See --help.", error.exit_code
+        message = f"{error.format_message().rstrip('.')}. See --help."
+        failure, code = error, error.exit_code
     except TaggerError as error:
         failure, message, code = error, str(error), error.exit_code
+    except OSError as error:
+        _discard_output()
+        failure, message, code = error, f"cannot write the output: {error}", OUTPUT_ERROR
     except Exception as error:
         message = f"internal error: {type(error).__name__}: {error} (--debug shows where)"
         failure, code = error, INTERNAL_ERROR

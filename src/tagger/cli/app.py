@@ -30,7 +30,6 @@ app = typer.Typer(
     name="tagger",
     cls=_Commands,
     help="Put tags from your own list on repositories, with a local Qwen chat model.",
-    no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )

@@ -11,7 +11,7 @@ from tagger.cli import options
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-app = typer.Typer(help="Fetch, list, find and check models.", no_args_is_help=True)
+app = typer.Typer(help="Fetch, list, find and check models.")
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A name of `tagger models list`.")]
 

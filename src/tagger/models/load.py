@@ -31,7 +31,6 @@ from tagger.models.catalogue import CatalogueEntry, catalogue, entry
 from tagger.models.fetch import pull
 from tagger.models.language import LanguageModel
 from tagger.models.tokenizer import ChatTokenizer
-from tagger.text import printable
 
 DEFAULT_MODEL = "qwen2.5-coder-1.5b"
 
@@ -86,7 +85,7 @@ def locate(name: str, *, offline: bool = False, progress: Progress | None = None
     """Return the folder that holds a model, fetching it if need be; raises as `load`."""
     if name in catalogue():
         return _catalogued(entry(name), offline=offline, progress=progress)
-    if Path(name).is_dir():
+    if name and Path(name).is_dir():
         return Path(name)
     if _HUB_ID.fullmatch(name):
         return _snapshot(name, offline=offline)
@@ -133,6 +132,8 @@ def _check(folder: Path) -> None:
     """Refuse a folder that cannot hold a model, in words that say why."""
     if not (folder / "config.json").is_file():
         raise LoadError(f"{folder}: has no config.json, so it is not a model folder")
+    if not (folder / "tokenizer.json").is_file():
+        raise LoadError(f"{folder}: has no tokenizer.json")
     if not any(folder.glob("*.safetensors")):
         raise LoadError(
             f"{folder}: has no safetensors weights; other formats can run code and are not read"
@@ -152,8 +153,8 @@ def _read(folder: Path, device: torch.device, dtype: torch.dtype) -> tuple[Any, 
     except TaggerError:
         raise
     except Exception as error:  # Transformers raises anything from KeyError to RuntimeError
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise LoadError(f"{folder}: cannot be loaded: {printable(reason)}") from error
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise LoadError(f"{folder}: cannot be loaded: {reason[:300]}") from error
     return network, tokenizer
 
 
