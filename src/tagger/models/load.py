@@ -8,6 +8,7 @@ model never runs.
 import hashlib
 import json
 import logging
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,7 @@ def load(
         torch.set_num_threads(threads)
     folder = locate(name, offline=offline, progress=progress)
     _check(folder)
+    _read_ahead(folder)
     network, tokenizer = _read(folder, target, number_format)
     return LanguageModel(
         network, ChatTokenizer(tokenizer), name, _identity(folder, target, number_format)
@@ -138,6 +140,14 @@ def _check(folder: Path) -> None:
         raise LoadError(
             f"{folder}: has no safetensors weights; other formats can run code and are not read"
         )
+
+
+def _read_ahead(folder: Path) -> None:
+    """Have the system read the weights from disk while Python still imports what loads them."""
+    if hasattr(os, "posix_fadvise"):
+        for path in folder.glob("*.safetensors"):
+            with path.open("rb") as file:
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_WILLNEED)
 
 
 def _read(folder: Path, device: torch.device, dtype: torch.dtype) -> tuple[Any, Any]:
