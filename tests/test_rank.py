@@ -71,13 +71,13 @@ def test_the_prior_is_computed_once_and_kept(
     ranker(tiny_model).rank("text")
     assert len(list((cache / "priors").iterdir())) == 1
     calls: list[str] = []
-    plain = Rank.log_probs
+    plain = Rank._score
 
-    def counted(self: Rank, text: str) -> torch.Tensor:
+    def counted(self: Rank, text: str, budget: int) -> torch.Tensor:
         calls.append(text)
-        return plain(self, text)
+        return plain(self, text, budget)
 
-    monkeypatch.setattr(Rank, "log_probs", counted)
+    monkeypatch.setattr(Rank, "_score", counted)
     ranker(tiny_model).rank("text")
     assert calls == ["text"]
 
@@ -99,6 +99,18 @@ def test_a_kept_prior_is_not_used_for_anything_else(change: object, cache: Path)
     ranker(tiny.model()).rank("text")
     change().rank("text")  # type: ignore[operator]
     assert len(list((cache / "priors").iterdir())) == 2
+
+
+def test_the_prior_does_not_depend_on_how_much_is_read_of_a_readme(
+    tiny_model: LanguageModel, cache: Path
+) -> None:
+    priors = []
+    for readme_tokens in (1, 200):
+        ranking = ranker(tiny_model, readme_tokens=readme_tokens).rank("text")
+        priors.append({scored.tag.name: scored.prior for scored in ranking})
+        for path in (cache / "priors").iterdir():
+            path.unlink()
+    assert priors[0] == priors[1]
 
 
 def test_a_new_version_of_the_scoring_computes_its_own_prior(

@@ -97,7 +97,11 @@ class Rank:
 
     def log_probs(self, words: str) -> Tensor:
         """Return log p(tag | README) for every tag, [tags] in float32 nats."""
-        readme = self._prompt.fit(words, self.readme_tokens)
+        return self._score(words, self.readme_tokens)
+
+    def _score(self, words: str, budget: int) -> Tensor:
+        """Score a text of which at most `budget` tokens are read."""
+        readme = self._prompt.fit(words, budget)
         trunk = [*readme, *self._prompt.suffix, *self._tree.root]
         tree = self._tree
         hidden = self._model.branch(self._prefix, trunk, tree.tokens, tree.depths, tree.ancestry)
@@ -123,4 +127,10 @@ class Rank:
             [tag.label for tag in self._vocabulary],
         ]
         identity = hashlib.sha256(json.dumps(described).encode()).hexdigest()
-        return prior(identity, len(self._vocabulary), self.log_probs)
+
+        # Texts without content are read whole, whatever the budget of READMEs: what is kept must
+        # not depend on it.
+        def score(text: str) -> Tensor:
+            return self._score(text, MIN_README_TOKENS)
+
+        return prior(identity, len(self._vocabulary), score)
