@@ -27,6 +27,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import KFold
 
 from tagger import Readme, Vocabulary
+from tagger.defaults import README_TOKENS
 from tagger.methods import calibration as package
 from tagger.methods.calibration import Calibration
 from tagger.methods.rank import Rank
@@ -62,7 +63,7 @@ def score(labels: Path, model: str, vocabulary: Vocabulary) -> dict[str, Any]:
         vocabulary,
         PromptTemplate.load(),
         Calibration(strength=0.0, slope=1.0, intercept=0.0, threshold=0.5),
-        readme_tokens=768,
+        readme_tokens=README_TOKENS,
     )
     rows = [json.loads(line) for line in labels.read_text(encoding="utf-8").splitlines()]
     found = {}

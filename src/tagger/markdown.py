@@ -34,8 +34,8 @@ def plain_text(markdown: str) -> str:
     """
     text = _CONTROL.sub("", markdown.replace("\r\n", "\n").replace("\r", "\n"))
     # The parser would look for the end of each comment anew, for minutes where none ends.
-    last_end = text.rfind("-->") + 1
-    text = _COMMENT.sub("", text[: last_end + 2]) + text[last_end + 2 :].replace("<!--", "")
+    head, end, tail = text.rpartition("-->")
+    text = _COMMENT.sub("", head + end) + tail.replace("<!--", "")
     blocks = _Blocks()
     for token in _parser.parse(text):
         blocks.take(token)

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from tagger.choice import Choice
+from tagger.defaults import README_TOKENS
 from tagger.methods.calibration import Calibration
 from tagger.methods.rank import Rank, ScoredTag
 from tagger.models.language import LanguageModel
@@ -13,8 +14,6 @@ from tagger.prompt import PromptTemplate
 from tagger.readme import Readme
 from tagger.tagging import GivenTag, Tagging
 from tagger.vocabulary import Vocabulary
-
-README_TOKENS = 768
 
 log = logging.getLogger(__name__)
 

@@ -10,8 +10,6 @@ import typer
 from tagger.errors import UsageError
 
 DEFAULT_TAGS = Path("tags.json")
-DEFAULT_MODEL = "qwen2.5-coder-1.5b"
-README_TOKENS = 768
 
 log = logging.getLogger(__name__)
 

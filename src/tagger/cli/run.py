@@ -6,6 +6,7 @@ import typer
 
 from tagger.cli import options
 from tagger.cli.models import fetching
+from tagger.defaults import DEFAULT_MODEL, README_TOKENS
 from tagger.errors import UsageError
 
 
@@ -26,11 +27,11 @@ def run(
     threshold: options.Threshold = None,
     tags_as: options.TagsAs = "objects",
     scores: options.Scores = False,
-    model: options.Model = options.DEFAULT_MODEL,
+    model: options.Model = DEFAULT_MODEL,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
     threads: options.Threads = None,
-    readme_tokens: options.ReadmeTokens = options.README_TOKENS,
+    readme_tokens: options.ReadmeTokens = README_TOKENS,
     prompt: options.PromptFile = None,
     offline: options.Offline = False,
     quiet: options.Quiet = False,

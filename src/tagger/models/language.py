@@ -85,11 +85,9 @@ class LanguageModel:
 
         """
         past, length = memory[0][0].shape[-2], len(trunk)
-        fill = -(length + len(tokens)) % _ROWS
-        ids = torch.cat([torch.tensor(trunk), tokens, torch.zeros(fill, dtype=torch.long)])
-        positions = past + torch.cat(
-            [torch.arange(length), length - 1 + depths, torch.zeros(fill, dtype=torch.long)]
-        )
+        filler = torch.zeros(-(length + len(tokens)) % _ROWS, dtype=torch.long)
+        ids = torch.cat([torch.tensor(trunk), tokens, filler])
+        positions = past + torch.cat([torch.arange(length), length - 1 + depths, filler])
         nodes = slice(length, length + len(tokens))
         visible = torch.ones(len(ids), past + len(ids), dtype=torch.bool).tril(past)
         visible[nodes, past + length : past + nodes.stop] = ancestry

@@ -20,6 +20,7 @@ from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, Repo
 from rich.progress import Progress
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from tagger.defaults import DEFAULT_MODEL
 from tagger.errors import (
     DeviceError,
     LoadError,
@@ -32,8 +33,6 @@ from tagger.models.catalogue import CatalogueEntry, catalogue, entry
 from tagger.models.fetch import pull
 from tagger.models.language import LanguageModel
 from tagger.models.tokenizer import ChatTokenizer
-
-DEFAULT_MODEL = "qwen2.5-coder-1.5b"
 
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 _HUB_FILES = ["*.json", "*.safetensors", "*.jinja", "merges.txt"]
