@@ -68,7 +68,8 @@ def score(labels: Path, model: str, vocabulary: Vocabulary) -> dict[str, Any]:
     rows = [json.loads(line) for line in labels.read_text(encoding="utf-8").splitlines()]
     found = {}
     for row in track(rows, description=model):
-        found[row["id"]] = rank.log_probs(Readme(row["id"], row["readme"]).words).tolist()
+        words = Readme(row["id"], row["readme"]).words
+        found[row["id"]] = rank.log_probs([rank.encode(words)])[0].tolist()
     return {
         "model": model,
         "prior": [scored.prior for scored in sorted_by_vocabulary(rank, vocabulary)],
@@ -78,7 +79,8 @@ def score(labels: Path, model: str, vocabulary: Vocabulary) -> dict[str, Any]:
 
 def sorted_by_vocabulary(rank: Rank, vocabulary: Vocabulary) -> list[Any]:
     """Return any ranking in the vocabulary's order, for the priors in it."""
-    scored = {one.tag.name: one for one in rank.rank("")}
+    (ranking,) = rank.rank([rank.encode("")])
+    scored = {one.tag.name: one for one in ranking}
     return [scored[tag.name] for tag in vocabulary]
 
 

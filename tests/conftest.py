@@ -1,11 +1,16 @@
 """Fixtures: no test touches the user's cache folder or the network unless it says so."""
 
+import logging
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+import tagger.cli
 import tiny
+from console import TAGS, Outcome, Run
 from tagger.models.language import LanguageModel
 
 SHARED = Path(__file__).parents[2] / "shared"
@@ -60,3 +65,38 @@ def real_model() -> LanguageModel:
         else:
             patch.setenv("TAGGER_HOME", REAL_HOME)
         return load("qwen2.5-coder-0.5b", device="cpu")
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a README and a vocabulary, the current one."""
+    folder = tmp_path / "work"
+    folder.mkdir()
+    (folder / "README.md").write_text("# Voxel\n\nA game engine for the terminal.\n")
+    (folder / "tags.json").write_text(TAGS)
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture
+def run(
+    workplace: Path,
+    tiny_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Iterator[Run]:
+    """Call `tagger` in this process, with the tiny model unless the test says otherwise."""
+
+    def call(*args: str, model: str | None = str(tiny_folder)) -> Outcome:
+        if model is not None:
+            monkeypatch.setenv("TAGGER_MODEL", model)
+        monkeypatch.setattr(sys, "argv", ["tagger", *args])
+        with pytest.raises(SystemExit) as exit_:
+            tagger.cli.main()
+        captured = capsys.readouterr()
+        return Outcome(int(exit_.value.code or 0), captured.out, captured.err)
+
+    yield call
+    logger = logging.getLogger("tagger")
+    logger.handlers, logger.propagate = [], True
+    logger.setLevel(logging.NOTSET)

@@ -24,7 +24,7 @@ def tree_scores(tree: CandidateTree, model: LanguageModel) -> Tensor:
     half = len(CONTEXT) // 2
     trunk = [*CONTEXT[half:], *tree.root]
     memory = model.read(CONTEXT[:half])
-    hidden = model.branch(memory, trunk, tree.tokens, tree.depths, tree.ancestry)
+    (hidden,) = model.branch(memory, [trunk], tree.tokens, tree.depths, tree.ancestry)
     return tree.log_probs(model.logits(hidden))
 
 

@@ -2,73 +2,20 @@
 
 import io
 import json
-import logging
 import os
 import shlex
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import NamedTuple
 
 import pytest
 
 import tagger.cli
-
-
-class Outcome(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Outcome]
-TAGS = '[{"id": 77, "name": "3d"}, {"id": 81, "name": "game-engine "}, {"id": 4, "name": "cli"}]'
-
-
-@pytest.fixture
-def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a README and a vocabulary, the current one."""
-    folder = tmp_path / "work"
-    folder.mkdir()
-    (folder / "README.md").write_text("# Voxel\n\nA game engine for the terminal.\n")
-    (folder / "tags.json").write_text(TAGS)
-    monkeypatch.chdir(folder)
-    return folder
-
-
-@pytest.fixture
-def run(
-    workplace: Path,
-    tiny_folder: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Iterator[Run]:
-    """Call `tagger` in this process, with the tiny model unless the test says otherwise."""
-
-    def call(*args: str, model: str | None = str(tiny_folder)) -> Outcome:
-        if model is not None:
-            monkeypatch.setenv("TAGGER_MODEL", model)
-        monkeypatch.setattr(sys, "argv", ["tagger", *args])
-        with pytest.raises(SystemExit) as exit_:
-            tagger.cli.main()
-        captured = capsys.readouterr()
-        return Outcome(int(exit_.value.code or 0), captured.out, captured.err)
-
-    yield call
-    logger = logging.getLogger("tagger")
-    logger.handlers, logger.propagate = [], True
-    logger.setLevel(logging.NOTSET)
-
-
-def one_line(text: str) -> str:
-    """The only line of stderr, which names the program and holds no traceback."""
-    assert text.startswith("tagger: ")
-    assert text.count("\n") == 1, text
-    return text
+from console import TAGS, Run, one_line
 
 
 def test_one_json_line_per_readme_in_order(run: Run, workplace: Path) -> None:
@@ -309,7 +256,7 @@ def test_an_interrupt_between_readmes_is_one_line(command: list[str]) -> None:
     ("redirection", "code", "says"),
     [
         (">&-", tagger.cli.OUTPUT_ERROR, "standard output is closed"),
-        (">/dev/full", tagger.cli.OUTPUT_ERROR, "cannot write the output"),
+        (">/dev/full", tagger.cli.OUTPUT_ERROR, "cannot write standard output"),
         ("<&-", 0, ""),
         ("2>&-", 0, ""),
     ],

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from tagger.errors import LoadError, VocabularyError
 from tagger.methods import rank as rank_module
 from tagger.methods.calibration import Calibration
 from tagger.methods.prior import BACKGROUND
-from tagger.methods.rank import Rank
+from tagger.methods.rank import Rank, ScoredTag
 from tagger.models.language import LanguageModel
 from tagger.prompt import PromptTemplate
 from tagger.vocabulary import Vocabulary
@@ -32,8 +33,13 @@ def ranker(
     return Rank(model, Vocabulary.from_names(names), template, calibration, readme_tokens)
 
 
+def ranking_of(method: Rank, words: str) -> list[ScoredTag]:
+    (ranking,) = method.rank([method.encode(words)])
+    return ranking
+
+
 def test_every_tag_is_ranked_once_and_the_best_comes_first(tiny_model: LanguageModel) -> None:
-    ranking = ranker(tiny_model).rank("A web server.")
+    ranking = ranking_of(ranker(tiny_model), "A web server.")
     assert sorted(scored.tag.name for scored in ranking) == sorted(NAMES)
     scores = [scored.score for scored in ranking]
     assert scores == sorted(scores, reverse=True)
@@ -46,40 +52,51 @@ def test_the_score_is_the_log_probability_less_a_part_of_the_prior(
     tiny_model: LanguageModel,
 ) -> None:
     calibration = dataclasses.replace(CALIBRATION, strength=0.5)
-    for scored in ranker(tiny_model, calibration=calibration).rank("A web server."):
+    for scored in ranking_of(ranker(tiny_model, calibration=calibration), "A web server."):
         assert scored.score == pytest.approx(scored.log_prob - 0.5 * scored.prior, abs=1e-5)
 
 
 def test_the_prior_is_the_mean_over_texts_without_content(tiny_model: LanguageModel) -> None:
     method = ranker(tiny_model)
-    expected = torch.stack([method.log_probs(text) for text in BACKGROUND]).mean(0)
-    found = {scored.tag.name: scored.prior for scored in method.rank("text")}
+    expected = method.log_probs([method.encode(text) for text in BACKGROUND]).mean(0)
+    found = {scored.tag.name: scored.prior for scored in ranking_of(method, "text")}
     assert [found[name] for name in NAMES] == pytest.approx(expected.tolist(), abs=1e-6)
 
 
 def test_a_result_does_not_depend_on_its_neighbours(tiny_model: LanguageModel) -> None:
     method = ranker(tiny_model)
-    alone = method.rank("A web server.")
-    method.rank("Something else entirely, a game engine with a long text. " * 20)
-    assert method.rank("A web server.") == alone
-    assert ranker(tiny_model).rank("A web server.") == alone, "and not on a prior read from disk"
+    alone = ranking_of(method, "A web server.")
+    ranking_of(method, "Something else entirely, a game engine with a long text. " * 20)
+    assert ranking_of(method, "A web server.") == alone
+    assert ranking_of(ranker(tiny_model), "A web server.") == alone, (
+        "and not on a prior read from disk"
+    )
 
 
 def test_the_prior_is_computed_once_and_kept(
     tiny_model: LanguageModel, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ranker(tiny_model).rank("text")
+    ranking_of(ranker(tiny_model), "text")
     assert len(list((cache / "priors").iterdir())) == 1
-    calls: list[str] = []
-    plain = Rank._score
+    passes = []
+    plain = LanguageModel.branch
 
-    def counted(self: Rank, text: str, budget: int) -> torch.Tensor:
-        calls.append(text)
-        return plain(self, text, budget)
+    def counted(self: LanguageModel, *args: Any) -> torch.Tensor:
+        passes.append(self)
+        return plain(self, *args)
 
-    monkeypatch.setattr(Rank, "_score", counted)
-    ranker(tiny_model).rank("text")
-    assert calls == ["text"]
+    monkeypatch.setattr(LanguageModel, "branch", counted)
+    ranking_of(ranker(tiny_model), "text")
+    assert len(passes) == 1, "one for the README, none for the prior"
+
+
+def test_readmes_read_together_are_ranked_as_alone(tiny_model: LanguageModel) -> None:
+    method = ranker(tiny_model)
+    texts = ["A web server.", "A game engine with many words. " * 12, "", "cli"]
+    together = method.log_probs([method.encode(text) for text in texts])
+    for row, text in zip(together, texts, strict=True):
+        (alone,) = method.log_probs([method.encode(text)])
+        assert row.tolist() == pytest.approx(alone.tolist(), abs=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -96,8 +113,8 @@ def test_the_prior_is_computed_once_and_kept(
     ids=["model", "order of tags", "tags", "system text", "user text"],
 )
 def test_a_kept_prior_is_not_used_for_anything_else(change: object, cache: Path) -> None:
-    ranker(tiny.model()).rank("text")
-    change().rank("text")  # type: ignore[operator]
+    ranking_of(ranker(tiny.model()), "text")
+    ranking_of(change(), "text")  # type: ignore[operator]
     assert len(list((cache / "priors").iterdir())) == 2
 
 
@@ -106,7 +123,7 @@ def test_the_prior_does_not_depend_on_how_much_is_read_of_a_readme(
 ) -> None:
     priors = []
     for readme_tokens in (1, 200):
-        ranking = ranker(tiny_model, readme_tokens=readme_tokens).rank("text")
+        ranking = ranking_of(ranker(tiny_model, readme_tokens=readme_tokens), "text")
         priors.append({scored.tag.name: scored.prior for scored in ranking})
         for path in (cache / "priors").iterdir():
             path.unlink()
@@ -116,9 +133,9 @@ def test_the_prior_does_not_depend_on_how_much_is_read_of_a_readme(
 def test_a_new_version_of_the_scoring_computes_its_own_prior(
     tiny_model: LanguageModel, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ranker(tiny_model).rank("text")
+    ranking_of(ranker(tiny_model), "text")
     monkeypatch.setattr(rank_module, "SCORING_VERSION", -1)
-    ranker(tiny_model).rank("text")
+    ranking_of(ranker(tiny_model), "text")
     assert len(list((cache / "priors").iterdir())) == 2
 
 
@@ -126,10 +143,10 @@ def test_a_new_version_of_the_scoring_computes_its_own_prior(
 def test_a_damaged_prior_is_computed_anew(
     tiny_model: LanguageModel, cache: Path, content: str
 ) -> None:
-    whole = ranker(tiny_model).rank("text")
+    whole = ranking_of(ranker(tiny_model), "text")
     (path,) = (cache / "priors").iterdir()
     path.write_text(content)
-    assert ranker(tiny_model).rank("text") == whole
+    assert ranking_of(ranker(tiny_model), "text") == whole
     assert len(json.loads(path.read_text())) == len(NAMES)
 
 
@@ -137,7 +154,7 @@ def test_a_cache_that_cannot_be_written_is_said_and_survived(
     tiny_model: LanguageModel, cache: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     cache.write_text("a file where the folder should be")
-    assert ranker(tiny_model).rank("text")
+    assert ranking_of(ranker(tiny_model), "text")
     assert "cannot be kept" in caplog.text
 
 
@@ -148,7 +165,7 @@ def test_a_vocabulary_without_room_for_a_readme_is_refused(tiny_model: LanguageM
 
 def test_the_readme_budget_is_lowered_to_the_models_context(tiny_model: LanguageModel) -> None:
     assert ranker(tiny_model, readme_tokens=10_000).readme_tokens < tiny_model.context_length
-    assert ranker(tiny_model, readme_tokens=10_000).rank("long words " * 5_000)
+    assert ranking_of(ranker(tiny_model, readme_tokens=10_000), "long words " * 5_000)
 
 
 def test_a_model_that_gives_no_numbers_is_an_error() -> None:
@@ -156,4 +173,4 @@ def test_a_model_that_gives_no_numbers_is_an_error() -> None:
     network.model.norm.weight.data.fill_(float("nan"))
     broken = LanguageModel(network, tiny.model().tokenizer, "tiny", "broken")
     with pytest.raises(LoadError, match="not numbers"):
-        ranker(broken).rank("text")
+        ranking_of(ranker(broken), "text")

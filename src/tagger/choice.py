@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 from tagger.errors import UsageError
 
+MAX_TAGS = 10
+"""The most tags that anybody may ask for."""
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -24,8 +27,8 @@ class Choice:
     threshold: float | None = None
 
     def __post_init__(self) -> None:
-        if not 1 <= self.max_tags <= 10:
-            raise UsageError(f"at most {self.max_tags} tags: choose from 1 to 10")
+        if not 1 <= self.max_tags <= MAX_TAGS:
+            raise UsageError(f"at most {self.max_tags} tags: choose from 1 to {MAX_TAGS}")
         if not 0 <= self.min_tags <= self.max_tags:
             raise UsageError(f"min-tags {self.min_tags} is not from 0 to max-tags {self.max_tags}")
         if self.threshold is not None and not 0 <= self.threshold <= 1:

@@ -9,12 +9,14 @@
     │   ├── ReadmeError       a README
     │   └── PromptError       a prompt template
     ├── ReplyError            a reply breaks its contract                exit code 1
+    ├── OutputError           results cannot be written                  exit code 74
     └── ModelError            no model to work with                      exit code 3
         ├── UnknownModelError     no such name
         ├── ModelMissingError     known, not here, and not to be fetched
         ├── FetchError            fetching failed
         │   └── DigestError       what was fetched is not what was promised
         ├── LoadError             files are here and cannot be used
+        ├── OutOfMemoryError      a README needs more memory than there is
         └── DeviceError           the processor asked for is not there
 
 A message is one line for a person: what is wrong, then what to do about it.
@@ -53,6 +55,13 @@ class ReplyError(TaggerError):
     """A reply breaks its contract: a tag outside the vocabulary, repeated, or one too many."""
 
 
+class OutputError(TaggerError):
+    """Results cannot be written: a full disk, a folder in the way, no permission."""
+
+    exit_code = 74
+    """EX_IOERR of sysexits.h."""
+
+
 class ModelError(TaggerError):
     """There is no model to work with."""
 
@@ -77,6 +86,10 @@ class DigestError(FetchError):
 
 class LoadError(ModelError):
     """A model's files are here and cannot be used."""
+
+
+class OutOfMemoryError(ModelError):
+    """A pass over READMEs needs more memory than there is."""
 
 
 class DeviceError(ModelError):

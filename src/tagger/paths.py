@@ -1,4 +1,4 @@
-"""Where tagger keeps what it can fetch or compute again."""
+"""Files: where tagger keeps what it can fetch or compute again, and how it writes them."""
 
 import os
 import tempfile
@@ -11,6 +11,11 @@ def cache_home() -> Path:
     """Return the cache folder: `TAGGER_HOME`, or the platform's own place for caches."""
     home = os.environ.get("TAGGER_HOME")
     return Path(home) if home else platformdirs.user_cache_path("tagger", appauthor=False)
+
+
+def real(path: Path) -> Path:
+    """Return where a path leads once links are followed; one that goes in circles stays itself."""
+    return Path(os.path.realpath(path))
 
 
 def write_atomically(path: Path, text: str) -> None:

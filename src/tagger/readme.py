@@ -8,7 +8,7 @@ from typing import BinaryIO, Self
 
 from tagger.errors import ReadmeError
 from tagger.markdown import plain_text
-from tagger.text import printable
+from tagger.text import printable, storable
 
 MAX_BYTES = 128 * 1024
 """What is read of a file. The token budget is spent long before; the rest stays unread."""
@@ -62,7 +62,19 @@ class Readme:
             raise ReadmeError(f"{source}: {error.strerror}") from error
         except ValueError as error:  # a path that holds a NUL
             raise ReadmeError(f"{source}: not a file name ({error})") from error
-        return cls(id=str(path) if id is None else id, text=_decode(data, source), source=source)
+        name = storable(str(path)) if id is None else id
+        return cls(id=name, text=_decode(data, source), source=source)
+
+    @classmethod
+    def from_text(cls, text: str, id: str, source: str) -> Self:  # noqa: A002
+        """Take a text that was found elsewhere for a README, by the rules that files have.
+
+        Raises:
+            ReadmeError: empty or binary.
+
+        """
+        data = text[:MAX_BYTES].encode("utf-8", "replace")[:MAX_BYTES]
+        return cls(id=id, text=_decode(data, source), source=source)
 
     @property
     def words(self) -> str:

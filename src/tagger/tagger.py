@@ -1,19 +1,22 @@
 """`Tagger`: a model and a vocabulary, joined to tag READMEs."""
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
-from tagger.choice import Choice
+from tagger.choice import MAX_TAGS, Choice
 from tagger.defaults import README_TOKENS
 from tagger.methods.calibration import Calibration
-from tagger.methods.rank import Rank, ScoredTag
+from tagger.methods.rank import Rank
 from tagger.models.language import LanguageModel
 from tagger.models.load import load
 from tagger.prompt import PromptTemplate
 from tagger.readme import Readme
 from tagger.tagging import GivenTag, Tagging
 from tagger.vocabulary import Vocabulary
+
+Ranking = tuple[GivenTag, ...]
+"""The best tags of a README, the best first: as many as any `Choice` could give."""
 
 log = logging.getLogger(__name__)
 
@@ -62,13 +65,47 @@ class Tagger:
     def tag(self, readmes: Iterable[Readme]) -> Iterator[Tagging]:
         """Yield the tagging of each README, in order, as soon as it is known."""
         for readme in readmes:
-            given = self._given(self._rank.rank(readme.words))
-            yield Tagging.checked(readme.id, given, self.vocabulary, self._choice.max_tags)
+            (ranking,) = self.rank([self.encode(readme)])
+            yield self.reply(readme.id, ranking)
 
-    def _given(self, ranking: list[ScoredTag]) -> Iterator[GivenTag]:
+    @property
+    def settings(self) -> dict[str, str | int]:
+        """Everything that a ranking depends on beside the README, by a name for people."""
+        return self._rank.settings
+
+    @property
+    def extra_tokens(self) -> int:
+        """How many tokens a pass takes for one README beside the README's own."""
+        return self._rank.extra_tokens
+
+    def encode(self, readme: Readme) -> list[int]:
+        """Return the tokens of the README's words that are read."""
+        return self._rank.encode(readme.words)
+
+    def rank(self, readmes: Sequence[Sequence[int]]) -> list[Ranking]:
+        """Rank the vocabulary for the tokens of each README, all in one pass of the model.
+
+        Raises:
+            OutOfMemoryError: the pass needs more memory than there is.
+            LoadError: the model's probabilities are not numbers.
+
+        """
+        return [
+            tuple(
+                GivenTag(id=scored.tag.id, name=scored.tag.name, confidence=scored.confidence)
+                for scored in islice(ranking, MAX_TAGS)
+            )
+            for ranking in self._rank.rank(readmes)
+        ]
+
+    def reply(self, id: str, ranking: Ranking) -> Tagging:  # noqa: A002
+        """Return the reply for a README: those of its ranked tags that are to be given."""
         threshold = self._choice.threshold
         if threshold is None:
             threshold = self._calibration.threshold
-        for place, scored in enumerate(islice(ranking, self._choice.max_tags)):
-            if place < self._choice.min_tags or scored.confidence >= threshold:
-                yield GivenTag(id=scored.tag.id, name=scored.tag.name, confidence=scored.confidence)
+        given = (
+            tag
+            for place, tag in enumerate(ranking[: self._choice.max_tags])
+            if place < self._choice.min_tags or tag.confidence >= threshold
+        )
+        return Tagging.checked(id, given, self.vocabulary, self._choice.max_tags)

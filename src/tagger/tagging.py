@@ -88,9 +88,26 @@ class Tagging(BaseModel):
 
         """
         tags = [_written(tag, _KEYS[tags_as], scores=scores) for tag in self.tags]
-        reply = {"id": self.id, "tags": tags}
-        line = json.dumps(reply, ensure_ascii=False, separators=(",", ":"))
-        return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", line)
+        return _line({"id": self.id, "tags": tags})
+
+
+class Failure(BaseModel):
+    """What stands in a batch's output for a README that could not be tagged."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    type: str
+    message: str
+
+    def to_json(self) -> str:
+        """Return the row as one line of JSON, safe to print on any terminal."""
+        return _line({"id": self.id, "error": {"type": self.type, "message": self.message}})
+
+
+def _line(reply: dict[str, Any]) -> str:
+    line = json.dumps(reply, ensure_ascii=False, separators=(",", ":"))
+    return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", line)
 
 
 def _written(tag: GivenTag, keys: tuple[str, ...], *, scores: bool) -> Any:

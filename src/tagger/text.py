@@ -1,4 +1,4 @@
-"""Text on its way to a terminal."""
+"""Text on its way to a terminal or a file."""
 
 import unicodedata
 
@@ -15,3 +15,11 @@ def printable(text: str) -> str:
         char.encode("unicode_escape").decode() if unicodedata.category(char) in _UNSAFE else char
         for char in text
     )
+
+
+def storable(text: str) -> str:
+    """Return `text` with lone surrogates spelled out, so that UTF-8 can hold it.
+
+    They come from file names that are not UTF-8 and from careless JSON.
+    """
+    return text.encode("utf-8", "backslashreplace").decode()

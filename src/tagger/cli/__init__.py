@@ -38,8 +38,11 @@ def main() -> None:
 
 
 def _discard_output() -> None:
-    """Send what is left to nowhere: Python would complain once more when it flushes at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    """Send what cannot be written nowhere: Python would complain once more at its end."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _run() -> int:
@@ -48,7 +51,7 @@ def _run() -> int:
     from typer import Abort, TyperException
 
     from tagger.cli.app import ReaderGone, app
-    from tagger.errors import TaggerError
+    from tagger.errors import OutputError, TaggerError
     from tagger.text import printable
 
     failure: Exception
@@ -66,16 +69,19 @@ def _run() -> int:
         failure, code = error, error.exit_code
     except TaggerError as error:
         failure, message, code = error, str(error), error.exit_code
-    except OSError as error:
-        _discard_output()
-        failure, message, code = error, f"cannot write the output: {error}", OUTPUT_ERROR
     except Exception as error:
-        message = f"internal error: {type(error).__name__}: {error} (--debug shows where)"
-        failure, code = error, INTERNAL_ERROR
+        if isinstance(error, OSError) and error.filename is None:  # Typer's own printing
+            failure = OutputError(f"cannot write the output: {error.strerror}")
+            message, code = str(failure), failure.exit_code
+        else:
+            message = f"internal error: {type(error).__name__}: {error} (--debug shows where)"
+            failure, code = error, INTERNAL_ERROR
     else:
         if code == INTERRUPTED:  # Typer's own answer to Ctrl-C, without a word
             raise KeyboardInterrupt
         return code
+    if code == OutputError.exit_code:
+        _discard_output()
     logging.getLogger("tagger").debug("the error in full:", exc_info=failure)
     print(f"tagger: {printable(message)}", file=sys.stderr)
     return code

@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from tagger import __version__
-from tagger.cli import models, run
+from tagger.cli import batch, models, run
 from tagger.text import printable
 
 
@@ -34,6 +34,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("run")(run.run)
+app.command("batch")(batch.batch)
 app.add_typer(models.app, name="models")
 
 

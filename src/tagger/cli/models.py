@@ -11,6 +11,8 @@ from tagger.cli import options
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+    from tagger.models.language import LanguageModel
+
 app = typer.Typer(help="Fetch, list, find and check models.")
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A name of `tagger models list`.")]
@@ -42,6 +44,23 @@ def fetching(*, quiet: bool) -> Iterator["Progress"]:
         disable=quiet or not console.is_terminal,
     ) as progress:
         yield progress
+
+
+def load(
+    name: str, *, device: str, dtype: str, threads: int | None, offline: bool, quiet: bool
+) -> "LanguageModel":
+    """Load a model, showing its fetch if it has to be fetched."""
+    from tagger.models import load as loading
+
+    with fetching(quiet=quiet) as progress:
+        return loading.load(
+            name,
+            device=device,
+            dtype=dtype,
+            threads=threads,
+            offline=offline,
+            progress=progress,
+        )
 
 
 @app.command()

@@ -4,8 +4,7 @@ from typing import Annotated
 
 import typer
 
-from tagger.cli import options
-from tagger.cli.models import fetching
+from tagger.cli import models, options
 from tagger.defaults import DEFAULT_MODEL, README_TOKENS
 from tagger.errors import UsageError
 
@@ -57,20 +56,15 @@ def run(
     template = PromptTemplate.load(prompt)
     found = [Readme.read(path, id_) for path in readmes]
 
-    from tagger.models.load import load
+    from tagger.output import StandardOutput
     from tagger.tagger import Tagger
 
-    with fetching(quiet=quiet) as progress:
-        language_model = load(
-            model,
-            device=device,
-            dtype=dtype,
-            threads=threads,
-            offline=offline,
-            progress=progress,
-        )
+    language_model = models.load(
+        model, device=device, dtype=dtype, threads=threads, offline=offline, quiet=quiet
+    )
     tagger = Tagger(
         language_model, vocabulary, choice=choice, readme_tokens=readme_tokens, template=template
     )
+    output = StandardOutput()
     for tagging in tagger.tag(found):
-        typer.echo(tagging.to_json(tags_as, scores=scores))
+        output.write(tagging.to_json(tags_as, scores=scores))

@@ -8,9 +8,11 @@ lies between the likelihood (strength 0) and the pointwise mutual information of
 
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from functools import cached_property
 
+import torch
 from torch import Tensor
 
 from tagger.errors import LoadError, VocabularyError
@@ -86,26 +88,54 @@ class Rank:
             )
         self.readme_tokens = min(readme_tokens, room)
 
-    def rank(self, words: str) -> list[ScoredTag]:
-        """Return all tags of the vocabulary, the best first; ties stay in its order."""
-        log_probs = self.log_probs(words)
-        scores = log_probs - self._calibration.strength * self._prior
+    @property
+    def settings(self) -> dict[str, str | int]:
+        """Everything that a ranking depends on beside the README, by a name for people."""
+        return {
+            "model and machine": self._model.identity,
+            "prompt and tags": self._identity,
+            "calibration": _digest(asdict(self._calibration)),
+            "readme tokens": self.readme_tokens,
+            "way of scoring": SCORING_VERSION,
+        }
+
+    @property
+    def extra_tokens(self) -> int:
+        """How many tokens a pass takes for one README beside the README's own."""
+        return len(self._prompt.suffix) + len(self._tree.root) + len(self._tree.tokens)
+
+    def encode(self, words: str) -> list[int]:
+        """Return the tokens of a README that are read: as many as the budget holds."""
+        return self._prompt.fit(words, self.readme_tokens)
+
+    def rank(self, readmes: Sequence[Sequence[int]]) -> list[list[ScoredTag]]:
+        """Return all tags of the vocabulary, the best first, for the tokens of each README.
+
+        All READMEs go through the model in one pass. Ties stay in the vocabulary's order.
+
+        Raises:
+            OutOfMemoryError: the pass needs more memory than there is.
+            LoadError: the model's probabilities are not numbers.
+
+        """
+        prior = self._prior
+        return [self._ranking(log_probs, prior) for log_probs in self.log_probs(readmes)]
+
+    def _ranking(self, log_probs: Tensor, prior: Tensor) -> list[ScoredTag]:
+        scores = log_probs - self._calibration.strength * prior
         confidences = self._calibration.confidences(scores)
-        columns = (log_probs, self._prior, scores, confidences)
+        columns = (log_probs, prior, scores, confidences)
         rows = zip(self._vocabulary, *(column.tolist() for column in columns), strict=True)
         return sorted((ScoredTag(*row) for row in rows), key=lambda scored: -scored.score)
 
-    def log_probs(self, words: str) -> Tensor:
-        """Return log p(tag | README) for every tag, [tags] in float32 nats."""
-        return self._score(words, self.readme_tokens)
-
-    def _score(self, words: str, budget: int) -> Tensor:
-        """Score a text of which at most `budget` tokens are read."""
-        readme = self._prompt.fit(words, budget)
-        trunk = [*readme, *self._prompt.suffix, *self._tree.root]
+    def log_probs(self, readmes: Sequence[Sequence[int]]) -> Tensor:
+        """Return log p(tag | README), [readmes, tags] in float32 nats; raises as `rank`."""
         tree = self._tree
-        hidden = self._model.branch(self._prefix, trunk, tree.tokens, tree.depths, tree.ancestry)
-        log_probs = self._tree.log_probs(self._model.logits(hidden))
+        ending = [*self._prompt.suffix, *tree.root]
+        trunks = [[*readme, *ending] for readme in readmes]
+        hidden = self._model.branch(self._prefix, trunks, tree.tokens, tree.depths, tree.ancestry)
+        # One README after another: the logits of many would not fit.
+        log_probs = torch.stack([tree.log_probs(self._model.logits(rows)) for rows in hidden])
         if not log_probs.isfinite().all():
             raise LoadError(
                 f"{self._model.name}: gives probabilities that are not numbers: the weights are "
@@ -119,18 +149,19 @@ class Rank:
 
     @cached_property
     def _prior(self) -> Tensor:
-        described = [
-            SCORING_VERSION,
-            self._model.identity,
-            self._prompt.prefix,
-            self._prompt.suffix,
-            [tag.label for tag in self._vocabulary],
-        ]
-        identity = hashlib.sha256(json.dumps(described).encode()).hexdigest()
-
         # Texts without content are read whole, whatever the budget of READMEs: what is kept must
         # not depend on it.
         def score(text: str) -> Tensor:
-            return self._score(text, MIN_README_TOKENS)
+            return self.log_probs([self._prompt.fit(text, MIN_README_TOKENS)])[0]
 
+        identity = _digest([SCORING_VERSION, self._model.identity, self._identity])
         return prior(identity, len(self._vocabulary), score)
+
+    @cached_property
+    def _identity(self) -> str:
+        labels = [tag.label for tag in self._vocabulary]
+        return _digest([self._prompt.prefix, self._prompt.suffix, labels])
+
+
+def _digest(described: object) -> str:
+    return hashlib.sha256(json.dumps(described).encode()).hexdigest()

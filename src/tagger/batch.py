@@ -1,0 +1,252 @@
+"""Many READMEs, one row each, in order: what fails is a row too, and nothing is done twice."""
+
+import hashlib
+import logging
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Literal, TypeVar
+
+from tagger.errors import InputError, OutOfMemoryError, ReadmeError, TaggerError
+from tagger.ledger import Ledger
+from tagger.sources import Item
+from tagger.tagger import Ranking, Tagger
+from tagger.tagging import Failure, Tagging
+
+OnDuplicate = Literal["error", "keep-first", "suffix"]
+"""What to do with an id that was met before: stop, leave the README out, or number the id."""
+
+_WINDOW = 512
+"""READMEs among which a GPU's batches of like length are formed."""
+
+_AHEAD = 64
+"""READMEs that are read, cleaned and tokenised before the model asks for them."""
+
+_TICK = 0.1
+"""Seconds after which a thread that waits looks whether it should end."""
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Row:
+    """What became of one README.
+
+    Attributes:
+        reply: its tags, or why there are none.
+        tokens: how many of its tokens the model read for it; 0 if the ranking was known already.
+
+    """
+
+    reply: Tagging | Failure
+    tokens: int = 0
+
+
+@dataclass
+class _Job:
+    """A README on its way: found, then with tokens, then with a ranking or an error."""
+
+    id: str
+    text: bytes = b""
+    tokens: list[int] = field(default_factory=list)
+    outcome: Ranking | Exception | None = None
+    read: int = 0
+
+
+def distinct(items: Iterable[Item], ledger: Ledger, policy: OnDuplicate) -> Iterator[Item]:
+    """Yield the items so that no id comes twice.
+
+    Raises:
+        InputError: an id comes twice, and the policy is `error`.
+
+    """
+    for item in items:
+        met = ledger.meet(item.id, item.place)
+        if met is None:
+            yield item
+        elif policy == "error":
+            raise InputError(
+                f"the id {item.id!r} comes twice: {met[0]} and {item.place}; "
+                "--on-duplicate keep-first or suffix goes on, --id-from takes other ids"
+            )
+        elif policy == "suffix":
+            first, number = met[0], met[1]
+            while ledger.meet(f"{item.id}-{number}", f"{item.place}, a double of {first}"):
+                number += 1
+            yield Item(f"{item.id}-{number}", item.place, item.read, item.sound)
+
+
+class Batch:
+    """Tags READMEs one after another, or on a GPU many at a time.
+
+    Args:
+        tagger: what tags them.
+        ledger: what remembers them.
+        on_duplicate: what to do with an id that was met before.
+        batch_tokens: how many tokens go through the model at once; None takes one README a pass.
+
+    """
+
+    def __init__(
+        self,
+        tagger: Tagger,
+        ledger: Ledger,
+        *,
+        on_duplicate: OnDuplicate = "error",
+        batch_tokens: int | None = None,
+    ) -> None:
+        self._tagger = tagger
+        self._ledger = ledger
+        self._on_duplicate = on_duplicate
+        self._batch_tokens = batch_tokens
+        self._stopped = threading.Event()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether `stop` was called."""
+        return self._stopped.is_set()
+
+    def stop(self) -> None:
+        """Let `rows` end after the READMEs that the model is reading now."""
+        self._stopped.set()
+
+    def rows(self, items: Iterable[Item]) -> Iterator[Row]:
+        """Yield a row for every README, in order; each is remembered before it is yielded.
+
+        Raises:
+            InputError: an id comes twice, and that is to stop the batch; or a source breaks off.
+            OutputError: the ledger cannot be written.
+
+        """
+        window = _WINDOW if self._batch_tokens else 1
+        jobs = _ahead(self._jobs(items), _AHEAD + window, self._stopped)
+        while group := list(islice(jobs, window)):
+            self._rank(group)
+            for job in group:
+                if job.outcome is None:  # stopped before its turn
+                    return
+                yield self._row(job, job.outcome)
+
+    def _jobs(self, items: Iterable[Item]) -> Iterator[_Job]:
+        """Read, clean and tokenise, as far as that is still to do."""
+        for item in distinct(items, self._ledger, self._on_duplicate):
+            job = _Job(item.id)
+            try:
+                readme = item.read()
+            except ReadmeError as error:
+                job.outcome = error
+                yield job
+                continue
+            job.text = hashlib.sha256(readme.text.encode()).digest()
+            job.outcome = self._ledger.ranking(job.text)
+            if job.outcome is None:
+                try:
+                    job.tokens = self._tagger.encode(readme)
+                except Exception as error:  # odd markup in one of a million is a row as well
+                    log.debug("%s cannot be made words", item.place, exc_info=error)
+                    job.outcome = error
+            yield job
+
+    def _rank(self, jobs: list[_Job]) -> None:
+        """Find the outcome of every job, reading each text once."""
+        first: dict[bytes, _Job] = {}
+        for job in jobs:
+            # It may have been ranked after it was read ahead.
+            job.outcome = job.outcome or self._ledger.ranking(job.text)
+            if job.outcome is None:
+                first.setdefault(job.text, job)
+        waiting = sorted(first.values(), key=lambda job: len(job.tokens))
+        while waiting and not self._stopped.is_set():
+            count = self._fitting(waiting)
+            self._read(waiting[:count])
+            del waiting[:count]
+        for job in jobs:
+            if job.outcome is None:
+                job.outcome = first[job.text].outcome
+
+    def _fitting(self, jobs: list[_Job]) -> int:
+        """Return how many of the jobs, which are sorted by length, go through at once."""
+        if self._batch_tokens is None:
+            return 1
+        extra = self._tagger.extra_tokens
+        for count, job in enumerate(jobs, start=1):
+            if count * (len(job.tokens) + extra) > self._batch_tokens:
+                return max(1, count - 1)
+        return len(jobs)
+
+    def _read(self, jobs: Sequence[_Job]) -> None:
+        """Rank jobs in one pass; when it fails, in smaller ones, to tell which of them failed."""
+        try:
+            rankings = self._tagger.rank([job.tokens for job in jobs])
+        except TaggerError as error:
+            if len(jobs) == 1:
+                jobs[0].outcome = error
+                return
+            if isinstance(error, OutOfMemoryError) and self._batch_tokens:
+                self._batch_tokens = max(1, self._batch_tokens // 2)
+        else:
+            for job, ranking in zip(jobs, rankings, strict=True):
+                self._ledger.keep(job.text, ranking)
+                job.outcome, job.read = ranking, len(job.tokens)
+            return
+        # Outside the handler, where the error no longer holds on to the memory of the pass.
+        middle = len(jobs) // 2
+        self._read(jobs[:middle])
+        self._read(jobs[middle:])
+
+    def _row(self, job: _Job, outcome: Ranking | Exception) -> Row:
+        if isinstance(outcome, Exception):
+            failure = Failure(id=job.id, type=type(outcome).__name__, message=str(outcome))
+            return Row(failure)
+        return Row(self._tagger.reply(job.id, outcome), job.read)
+
+
+def _ahead(items: Iterator[T], size: int, stopped: threading.Event) -> Iterator[T]:
+    """Yield items that a thread of their own takes, up to `size` in advance.
+
+    Ends early when `stopped` is set. What the items raise is raised here.
+    """
+    ready: queue.Queue[Callable[[], T] | None] = queue.Queue(size)
+    closed = threading.Event()
+
+    def put(entry: Callable[[], T] | None) -> bool:
+        while not closed.is_set():
+            try:
+                ready.put(entry, timeout=_TICK)
+            except queue.Full:
+                continue
+            return True
+        return False
+
+    def work() -> None:
+        try:
+            for item in items:
+                if not put(lambda item=item: item):  # type: ignore[misc]
+                    return
+        except BaseException as caught:
+            error = caught
+
+            def fail() -> T:
+                raise error
+
+            put(fail)
+        else:
+            put(None)
+
+    # A daemon, because a reader that waits for standard input must not hold up the end.
+    threading.Thread(target=work, name="tagger-reader", daemon=True).start()
+    try:
+        while not stopped.is_set():
+            try:
+                entry = ready.get(timeout=_TICK)
+            except queue.Empty:
+                continue
+            if entry is None:
+                return
+            yield entry()
+    finally:
+        closed.set()

@@ -1,0 +1,262 @@
+"""`tagger batch`: tag folders, files and dumps of READMEs, so that nothing is lost."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from tagger.cli import models, options
+from tagger.defaults import DEFAULT_MODEL, README_TOKENS
+
+if TYPE_CHECKING:
+    from tagger.batch import Batch, OnDuplicate, Row
+    from tagger.ledger import Ledger
+    from tagger.output import Output
+    from tagger.sources import Sources
+    from tagger.tagging import TagsAs
+
+SOME_FAILED = 1
+INTERRUPTED = 130
+
+
+def batch(
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SOURCE",
+            help="Folders, README files, .jsonl or .parquet files; - reads JSON Lines from "
+            "standard input.",
+        ),
+    ],
+    tags: options.Tags = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Write here, and go on here after a stop. A .parquet file is written at the "
+            "end, from FILE.jsonl. Default: standard output.",
+            envvar="TAGGER_OUTPUT",
+        ),
+    ] = None,
+    restart: Annotated[
+        bool,
+        typer.Option(
+            "--restart",
+            help="Do all of it again and overwrite what the output holds.",
+            envvar="TAGGER_RESTART",
+        ),
+    ] = False,
+    glob: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PATTERN",
+            help="Files to read in folders, such as '*.md' or 'docs/*.md'; may be repeated. "
+            "Default: the usual README names.",
+            envvar="TAGGER_GLOB",
+        ),
+    ] = None,
+    id_from: Annotated[
+        Literal["relative", "path", "stem", "parent"],
+        typer.Option(
+            help="What names a README of a folder: its path within the folder, its whole path, "
+            "its file name without ending, or the folder it lies in.",
+            envvar="TAGGER_ID_FROM",
+        ),
+    ] = "relative",
+    id_field: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Field or column of a dump that holds the id.",
+            envvar="TAGGER_ID_FIELD",
+        ),
+    ] = "id",
+    readme_field: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Field or column of a dump that holds the README.",
+            envvar="TAGGER_README_FIELD",
+        ),
+    ] = "readme",
+    on_duplicate: Annotated[
+        Literal["error", "keep-first", "suffix"],
+        typer.Option(
+            help="An id that comes twice: stop, leave out the later README, or number its id.",
+            envvar="TAGGER_ON_DUPLICATE",
+        ),
+    ] = "error",
+    fail_fast: Annotated[
+        bool,
+        typer.Option(
+            "--fail-fast",
+            help="Stop at the first README that cannot be tagged.",
+            envvar="TAGGER_FAIL_FAST",
+        ),
+    ] = False,
+    max_tags: options.MaxTags = 3,
+    min_tags: options.MinTags = 1,
+    threshold: options.Threshold = None,
+    tags_as: options.TagsAs = "objects",
+    scores: options.Scores = False,
+    model: options.Model = DEFAULT_MODEL,
+    device: options.Device = "auto",
+    dtype: options.Dtype = "auto",
+    threads: options.Threads = None,
+    batch_tokens: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Tokens that go through a GPU at once. Default: what fits its free memory. A "
+            "processor takes one README at a time.",
+            envvar="TAGGER_BATCH_TOKENS",
+        ),
+    ] = None,
+    readme_tokens: options.ReadmeTokens = README_TOKENS,
+    prompt: options.PromptFile = None,
+    offline: options.Offline = False,
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,  # noqa: ARG001 (its callback acts)
+) -> int:
+    """Tag many READMEs: one JSON line each, in the order of the sources.
+
+    A README that cannot be tagged gets a row with an "error", and the exit code is 1. With -o, the
+    same command goes on where it was stopped; what it has done is kept beside the output, in
+    FILE.state.
+    """
+    # Here, not above: `--help` and wrong usage are answered without them.
+    from tagger import parquet
+    from tagger.choice import Choice
+    from tagger.ledger import Ledger
+    from tagger.output import LinesFile, Place, StandardOutput
+    from tagger.prompt import PromptTemplate
+    from tagger.sources import Sources
+    from tagger.vocabulary import Vocabulary
+
+    choice = Choice(max_tags=max_tags, min_tags=min_tags, threshold=threshold)
+    vocabulary = Vocabulary.load(options.vocabulary_file(tags))
+    template = PromptTemplate.load(prompt)
+    place = Place.of(output) if output else None
+    if place and place.is_table:
+        parquet.arrow()
+    found = Sources(
+        tuple(sources),
+        globs=tuple(glob or ()),
+        id_from=id_from,
+        id_field=id_field,
+        readme_field=readme_field,
+        own=place.files if place else frozenset(),
+    )
+    if place and not restart:
+        place.check_ours()
+    if found.rereadable and next(iter(found), None) is None:
+        raise found.nothing_found()
+
+    with ExitStack() as stack:
+        ledger = stack.enter_context(Ledger(place.state if place else None, restart=restart))
+        ledger.claim(_full_name(model), vocabulary)
+        total = _survey(found, ledger, on_duplicate)
+        written: Output = StandardOutput()
+        if place:
+            written = stack.enter_context(LinesFile(place.lines, restart=restart))
+
+        from tagger.batch import Batch
+        from tagger.cli.progress import Display
+        from tagger.tagger import Tagger
+
+        language_model = models.load(
+            model, device=device, dtype=dtype, threads=threads, offline=offline, quiet=quiet
+        )
+        tagger = Tagger(
+            language_model,
+            vocabulary,
+            choice=choice,
+            readme_tokens=readme_tokens,
+            template=template,
+        )
+        if changed := ledger.use(tagger.settings):
+            options.log.warning("done again, because of another %s", " and ".join(changed))
+        room = language_model.batch_tokens()
+        if batch_tokens and room is None:
+            options.log.warning("--batch-tokens is for GPUs; here READMEs are read one by one")
+        work = Batch(
+            tagger,
+            ledger,
+            on_duplicate=on_duplicate,
+            batch_tokens=room and (batch_tokens or room),
+        )
+        display = stack.enter_context(Display(total, quiet=quiet))
+        with _finishing_what_is_in_hand(work):
+            for row in work.rows(found):
+                written.write(_line(row, tags_as, scores=scores))
+                display.add(row)
+                if fail_fast and display.failed:
+                    work.stop()
+        if not work.stopped and (left := written.finish()):
+            options.log.warning(
+                "%d rows of the earlier output were left out: their READMEs are not there now", left
+            )
+    if work.stopped:
+        again = (
+            "run the same command again to go on" if place else "only -o FILE can be gone on with"
+        )
+        options.log.warning("stopped after %d READMEs; %s", display.rows, again)
+        return SOME_FAILED if fail_fast and display.failed else INTERRUPTED
+    if not display.rows:
+        raise found.nothing_found()
+    if place and place.is_table:
+        parquet.write(place.lines, place.output, vocabulary, tags_as, scores=scores)
+    display.summary()
+    return SOME_FAILED if display.failed else 0
+
+
+def _full_name(model: str) -> str:
+    """Return a model's name such that a folder has the same one from everywhere."""
+    return str(Path(model).resolve()) if Path(model).is_dir() else model
+
+
+def _survey(found: "Sources", ledger: "Ledger", policy: "OnDuplicate") -> int | None:
+    """Count the READMEs and compare their ids before any model is loaded, if that can be done."""
+    from tagger.batch import distinct
+
+    if not found.rereadable:
+        return None
+    total, sound, fault = 0, False, None
+    for item in distinct(found, ledger, policy):
+        total += 1
+        sound = sound or item.sound
+        fault = fault or (None if item.sound else item)
+    ledger.forget_ids()
+    if fault and not sound:
+        fault.read()  # raises the reason, which is most likely that of all others
+    return total
+
+
+def _line(row: "Row", tags_as: "TagsAs", *, scores: bool) -> str:
+    from tagger.tagging import Tagging
+
+    if isinstance(row.reply, Tagging):
+        return row.reply.to_json(tags_as, scores=scores)
+    return row.reply.to_json()
+
+
+@contextmanager
+def _finishing_what_is_in_hand(work: "Batch") -> Iterator[None]:
+    """Let the first Ctrl-C end the batch in order; the second is the usual one."""
+
+    def stop(*_: object) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        work.stop()
+        options.log.warning("finishing the READMEs in hand; Ctrl-C again stops at once")
+
+    earlier = signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, earlier)

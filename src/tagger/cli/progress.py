@@ -1,0 +1,127 @@
+"""How a batch goes, on stderr: a live line on a terminal, a plain one now and then elsewhere."""
+
+import time
+from collections import Counter
+from datetime import timedelta
+from types import TracebackType
+from typing import Self
+
+from rich.bar import Bar
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Table
+from rich.text import Text
+
+from tagger.batch import Row
+from tagger.cli import options
+from tagger.tagging import Failure
+from tagger.text import printable
+
+_EVERY = 30.0
+"""Seconds between plain lines."""
+
+_BARS = 12
+"""Tags that the summary draws."""
+
+_BAR_WIDTH = 32
+
+
+class Display:
+    """Counts the rows of a batch and shows how it goes.
+
+    Args:
+        total: how many READMEs there are, if that is known.
+        quiet: show nothing.
+
+    """
+
+    def __init__(self, total: int | None, *, quiet: bool) -> None:
+        self._console = Console(stderr=True)
+        self._total = total
+        self._quiet = quiet
+        self._live = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[state]}", markup=False),
+            console=self._console,
+            redirect_stdout=False,
+            transient=True,
+            disable=quiet or not self._console.is_terminal,
+        )
+        self._task = self._live.add_task("tagging", total=total, state="")
+        self._start = self._said = time.monotonic()
+        self.rows = 0
+        self.failed = 0
+        self._read = 0
+        self._tokens = 0
+        self._tags: Counter[str] = Counter()
+        self._errors: Counter[str] = Counter()
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._live.stop()
+
+    def add(self, row: Row) -> None:
+        """Count a row, and show it."""
+        self.rows += 1
+        self._read += bool(row.tokens)
+        self._tokens += row.tokens
+        if isinstance(row.reply, Failure):
+            self.failed += 1
+            self._errors[row.reply.type] += 1
+        else:
+            self._tags.update(tag.name for tag in row.reply.tags)
+        now = time.monotonic()
+        self._live.update(self._task, completed=self.rows, state=self._state(now))
+        if self._live.disable and not self._quiet and now - self._said >= _EVERY:
+            self._said = now
+            options.log.info("%s", self._state(now))
+
+    def summary(self) -> None:
+        """Say what came of the batch, and which tags were given how often."""
+        if self._quiet:
+            return
+        seconds = time.monotonic() - self._start
+        parts = [f"{self._read:,} tagged in {_duration(seconds)}"]
+        if known := self.rows - self._read - self.failed:
+            parts.append(f"{known:,} known already")
+        if self.failed:
+            kinds = ", ".join(f"{kind} {count:,}" for kind, count in self._errors.most_common())
+            parts.append(f"{self.failed:,} failed ({kinds})")
+        options.log.info("%s READMEs: %s", f"{self.rows:,}", ", ".join(parts))
+        if not self._tags:
+            return
+        chart = Table.grid(padding=(0, 1))
+        common = self._tags.most_common(_BARS)
+        for name, count in common:
+            bar = Bar(common[0][1], 0, count, width=_BAR_WIDTH)
+            chart.add_row(Text(printable(name.strip())), bar, Text(f"{count:,}", justify="right"))
+        self._console.print(chart)
+        if rest := len(self._tags) - len(common):
+            self._console.print(Text(f"and {rest:,} other tags"))
+
+    def _state(self, now: float) -> str:
+        """Return done of total, failures, speed and the time left, in words."""
+        parts = [f"{self.rows:,}" + (f" of {self._total:,}" if self._total else "")]
+        if self.failed:
+            parts.append(f"{self.failed:,} failed")
+        seconds = now - self._start
+        if self._read and seconds > 0:
+            speed = self._read / seconds
+            parts.append(f"{speed:.2f} READMEs/s" if speed < 10 else f"{speed:,.0f} READMEs/s")
+            parts.append(f"{self._tokens / seconds:,.0f} tokens/s")
+            if self._total:
+                parts.append(f"{_duration((self._total - self.rows) / speed)} left")
+        return ", ".join(parts)
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 60 else str(timedelta(seconds=round(seconds)))

@@ -1,0 +1,174 @@
+"""Where the lines of a batch go: a file that an earlier run may have begun, or standard output."""
+
+import errno
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+from tagger.errors import OutputError, UsageError
+from tagger.paths import real
+from tagger.text import printable
+
+
+@dataclass(frozen=True)
+class Place:
+    """The files of an output: what was asked for, its JSON lines, and what the batch remembers."""
+
+    output: Path
+    lines: Path
+    state: Path
+
+    @classmethod
+    def of(cls, output: Path) -> Self:
+        """Derive the names of the other two.
+
+        Raises:
+            UsageError: a folder or a device goes by the name.
+
+        """
+        if output.is_dir():
+            raise UsageError(f"{printable(str(output))} is a folder: name a file in it")
+        if output.exists() and not output.is_file():
+            raise UsageError(f"{printable(str(output))} is no regular file: leave out -o")
+        lines = output
+        if output.suffix.lower() == ".parquet":
+            lines = output.with_name(f"{output.name}.jsonl")
+        return cls(output, lines, lines.with_name(f"{lines.name}.state"))
+
+    @property
+    def is_table(self) -> bool:
+        """Whether the lines are to be made a Parquet table at the end."""
+        return self.output != self.lines
+
+    @property
+    def files(self) -> frozenset[Path]:
+        """The files themselves, wherever links lead."""
+        return frozenset(real(path) for path in (self.output, self.lines, self.state))
+
+    def check_ours(self) -> None:
+        """Refuse to go on with a file that no batch has begun.
+
+        Raises:
+            UsageError: there is such a file.
+
+        """
+        for path in (self.output, self.lines):
+            if path.is_file() and path.stat().st_size and not self.state.exists():
+                raise UsageError(
+                    f"{printable(str(path))} is there already and what it was made with is not "
+                    f"known ({printable(self.state.name)} is missing): name another output, or "
+                    "pass --restart to overwrite it"
+                )
+
+
+class Output(Protocol):
+    """Takes lines, one a README, in order."""
+
+    def write(self, line: str) -> None:
+        """Write a line, so that whoever watches can read it at once.
+
+        Raises:
+            OutputError: it cannot be written.
+            BrokenPipeError: nobody reads any more.
+
+        """
+
+    def finish(self) -> int:
+        """Say that no more lines come; return how many lines of an earlier run were left out."""
+
+
+class StandardOutput:
+    """Lines on standard output."""
+
+    def write(self, line: str) -> None:
+        """Write a line; see `Output`."""
+        with reporting("standard output"):
+            sys.stdout.write(line + "\n")
+            sys.stdout.flush()
+
+    def finish(self) -> int:
+        """Do nothing; see `Output`."""
+        return 0
+
+
+class LinesFile:
+    """Lines in a file, which keeps what an earlier run wrote as far as it is written again.
+
+    Nothing is touched while the lines are the same; at the first other one, such as a torn last
+    line or a failure that has been mended, the file is cut there and goes on anew.
+
+    Args:
+        path: the file; made if it is not there.
+        restart: forget what an earlier run wrote.
+
+    Raises:
+        OutputError: it cannot be opened for writing.
+
+    """
+
+    def __init__(self, path: Path, *, restart: bool = False) -> None:
+        self._name = printable(str(path))
+        self._end = 0
+        self._ahead = True
+        """Whether lines of an earlier run may lie ahead."""
+        with reporting(self._name):
+            flags = os.O_RDWR | os.O_CREAT | (os.O_TRUNC if restart else 0)
+            self._file = os.fdopen(os.open(path, flags, 0o666), "r+b")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        with reporting(self._name):
+            self._file.close()
+
+    def write(self, line: str) -> None:
+        """Write a line, or find it there; see `Output`."""
+        data = line.encode() + b"\n"
+        with reporting(self._name):
+            if self._ahead and self._file.read(len(data)) != data:
+                self._cut()
+            if not self._ahead:
+                self._file.write(data)
+                self._file.flush()
+        self._end += len(data)
+
+    def finish(self) -> int:
+        """Cut off what is left of an earlier run, and have it all on disk; see `Output`."""
+        with reporting(self._name):
+            left = self._cut() if self._ahead else 0
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        return left
+
+    def _cut(self) -> int:
+        """Cut the file where the new lines end; return how many lines that takes away."""
+        self._file.seek(self._end)
+        lines = sum(1 for _ in self._file)
+        self._file.seek(self._end)
+        self._file.truncate()
+        self._ahead = False
+        return lines
+
+
+@contextmanager
+def reporting(name: str) -> Iterator[None]:
+    """Turn errors of writing to `name` into ours; a reader that went away is none."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        remedy = "; make room and run the same command again" if full else ""
+        raise OutputError(f"cannot write {name}: {error.strerror or error}{remedy}") from error

@@ -1,0 +1,266 @@
+"""Many READMEs on a tiny model: rows, order, doubles, failures, stops."""
+
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tagger.batch import Batch, Row, distinct
+from tagger.errors import InputError, LoadError, OutOfMemoryError, ReadmeError
+from tagger.ledger import Ledger
+from tagger.models.language import LanguageModel
+from tagger.readme import Readme
+from tagger.sources import Item
+from tagger.tagger import Ranking, Tagger
+from tagger.tagging import Failure, Tagging
+from tagger.vocabulary import Vocabulary
+
+VOCABULARY = Vocabulary.from_names(["http", "http-client", "game", "cli"])
+
+
+@pytest.fixture(scope="module")
+def tagger(tiny_model: LanguageModel) -> Tagger:
+    return Tagger(tiny_model, VOCABULARY)
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    with Ledger(tmp_path / "state") as ledger:
+        ledger.use({"model": "tiny"})
+        yield ledger
+
+
+def item(id_: str, text: str = "") -> Item:
+    """A README; one without a text cannot be read."""
+
+    def read() -> Readme:
+        if not text:
+            raise ReadmeError(f"{id_}: is empty")
+        return Readme(id_, text)
+
+    return Item(id_, f"line {id_}", read)
+
+
+def texts(count: int) -> list[Item]:
+    return [item(str(n), f"A web server, number {n}. " * (1 + n * 7 % 13)) for n in range(count)]
+
+
+class Counting:
+    """A tagger that counts its passes, and fails as it is told to."""
+
+    def __init__(self, tagger: Tagger, fails: type[Exception] | None = None, most: int = 10**9):
+        self._tagger = tagger
+        self._fails = fails
+        self._most = most
+        self.passes: list[int] = []
+        self.extra_tokens = tagger.extra_tokens
+        self.encode = tagger.encode
+        self.reply = tagger.reply
+
+    def rank(self, readmes: Sequence[Sequence[int]]) -> list[Ranking]:
+        self.passes.append(len(readmes))
+        if self._fails and sum(map(len, readmes)) > self._most:
+            raise self._fails("too much")
+        return self._tagger.rank(readmes)
+
+
+def batch(tagger: object, ledger: Ledger, **options: object) -> Batch:
+    return Batch(tagger, ledger, **options)  # type: ignore[arg-type]
+
+
+def replies(rows: Iterable[Row]) -> list[Tagging | Failure]:
+    return [row.reply for row in rows]
+
+
+def test_a_row_for_every_readme_in_order_as_if_it_were_alone(
+    tagger: Tagger, ledger: Ledger
+) -> None:
+    items = texts(20)
+    expected = list(tagger.tag(item.read() for item in items))
+    assert replies(batch(tagger, ledger).rows(items)) == expected
+
+
+def test_on_a_gpu_readmes_of_like_length_go_through_together(
+    tagger: Tagger, ledger: Ledger
+) -> None:
+    counting = Counting(tagger)
+    rows = replies(batch(counting, ledger, batch_tokens=1000).rows(texts(20)))
+    assert sum(counting.passes) == 20
+    assert max(counting.passes) > 1
+    for reply, alone in zip(rows, tagger.tag(item.read() for item in texts(20)), strict=True):
+        assert isinstance(reply, Tagging)
+        assert reply.id == alone.id
+        confidences = {tag.name: tag.confidence for tag in alone.tags}
+        assert {tag.name: tag.confidence for tag in reply.tags} == pytest.approx(
+            confidences, abs=1e-4
+        )
+
+
+@pytest.mark.parametrize("batch_tokens", [None, 1000])
+def test_equal_texts_are_read_once(
+    tagger: Tagger, ledger: Ledger, batch_tokens: int | None
+) -> None:
+    counting = Counting(tagger)
+    items = [item(str(n), "the same words") for n in range(50)] + [item("x", "others")]
+    rows = list(batch(counting, ledger, batch_tokens=batch_tokens).rows(items))
+    assert sum(counting.passes) == 2
+    assert len(rows) == 51
+    assert [bool(row.tokens) for row in rows] == [True] + 49 * [False] + [True]
+    again = Counting(tagger)
+    assert (
+        replies(
+            batch(again, ledger).rows([item(f"other {n}", "the same words") for n in range(3)])
+        )[0].id
+        == "other 0"
+    )
+    assert again.passes == []
+
+
+def test_a_failure_is_a_row_among_the_others(tagger: Tagger, ledger: Ledger) -> None:
+    rows = replies(batch(tagger, ledger).rows([item("a", "words"), item("b"), item("c", "words")]))
+    assert [type(row) for row in rows] == [Tagging, Failure, Tagging]
+    assert rows[1] == Failure(id="b", type="ReadmeError", message="b: is empty")
+    assert rows[1].to_json() == '{"id":"b","error":{"type":"ReadmeError","message":"b: is empty"}}'
+
+
+def test_markup_that_nobody_foresaw_costs_one_row(
+    tagger: Tagger, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tagger.readme.plain_text", lambda text: 1 / 0 if "odd" in text else text)
+    rows = replies(batch(tagger, ledger).rows([item("a", "odd"), item("b", "plain")]))
+    assert isinstance(rows[0], Failure)
+    assert rows[0].type == "ZeroDivisionError"
+    assert isinstance(rows[1], Tagging)
+
+
+def test_a_batch_that_does_not_fit_is_split_and_goes_on(tagger: Tagger, ledger: Ledger) -> None:
+    counting = Counting(tagger, OutOfMemoryError, most=60)
+    items = [item(str(n), f"words {n} " * (2 + n % 3)) for n in range(12)]
+    rows = replies(batch(counting, ledger, batch_tokens=100_000).rows(items))
+    assert [row.id for row in rows] == [str(n) for n in range(12)]
+    assert all(isinstance(row, Tagging) for row in rows)
+    assert counting.passes[0] == 12
+
+
+def test_after_a_lack_of_memory_later_batches_are_smaller(tagger: Tagger, ledger: Ledger) -> None:
+    counting = Counting(tagger, OutOfMemoryError, most=2000)
+    items = [item(str(n), f"words {n} " * 20) for n in range(600)]
+    rows = replies(batch(counting, ledger, batch_tokens=20_000).rows(items))
+    assert all(isinstance(row, Tagging) for row in rows)
+    assert max(counting.passes[-20:]) < max(counting.passes) / 4
+
+
+@pytest.mark.parametrize("error", [OutOfMemoryError, LoadError])
+def test_one_readme_that_cannot_be_ranked_does_not_take_its_neighbours_along(
+    tagger: Tagger, ledger: Ledger, error: type[Exception]
+) -> None:
+    counting = Counting(tagger, error, most=150)
+    items = [item(str(n), "words " * (400 if n == 3 else 5 + n)) for n in range(6)]
+    rows = replies(batch(counting, ledger, batch_tokens=100_000).rows(items))
+    assert [isinstance(row, Failure) for row in rows] == [n == 3 for n in range(6)]
+    assert isinstance(rows[3], Failure)
+    assert rows[3].type == error.__name__
+
+
+def test_a_fault_of_the_program_is_not_taken_for_a_readmes(tagger: Tagger, ledger: Ledger) -> None:
+    counting = Counting(tagger, ZeroDivisionError, most=0)
+    with pytest.raises(ZeroDivisionError):
+        list(batch(counting, ledger).rows(texts(2)))
+
+
+def test_what_a_source_raises_comes_after_the_rows_before_it(
+    tagger: Tagger, ledger: Ledger
+) -> None:
+    def breaking() -> Iterator[Item]:
+        yield item("a", "words")
+        raise InputError("the dump breaks off")
+
+    rows = batch(tagger, ledger).rows(breaking())
+    assert next(rows).reply.id == "a"
+    with pytest.raises(InputError, match="breaks off"):
+        next(rows)
+
+
+@pytest.mark.parametrize("batch_tokens", [None, 300])
+def test_a_stop_finishes_what_is_in_hand(
+    tagger: Tagger, ledger: Ledger, batch_tokens: int | None
+) -> None:
+    """The third pass is the one that is interrupted; what it read is kept."""
+    counting = Counting(tagger)
+    work = batch(counting, ledger, batch_tokens=batch_tokens)
+    plain = counting.rank
+
+    def interrupted(readmes: Sequence[Sequence[int]]) -> list[Ranking]:
+        if len(counting.passes) == 2:
+            work.stop()
+        return plain(readmes)
+
+    counting.rank = interrupted  # type: ignore[method-assign]
+    items = [item(str(n), f"words {n} " * (1 + n)) for n in range(100)]
+    seen = [row.reply.id for row in work.rows(items)]
+    assert work.stopped
+    assert len(counting.passes) == 3
+    assert seen == [str(n) for n in range(sum(counting.passes))]
+
+
+def test_a_stop_does_not_wait_for_a_source_that_waits(tagger: Tagger, ledger: Ledger) -> None:
+    released = threading.Event()
+
+    def waiting() -> Iterator[Item]:
+        yield item("a", "words")
+        released.wait(30)
+
+    work = batch(tagger, ledger)
+    rows = work.rows(waiting())
+    next(rows)
+    threading.Timer(0.2, work.stop).start()
+    start = time.monotonic()
+    assert list(rows) == []
+    assert time.monotonic() - start < 5
+    released.set()
+
+
+def test_reading_runs_ahead_but_not_without_bound(tagger: Tagger, ledger: Ledger) -> None:
+    taken = []
+
+    def source() -> Iterator[Item]:
+        for each in texts(1000):
+            taken.append(each.id)
+            yield each
+
+    rows = batch(tagger, ledger).rows(source())
+    next(rows)
+    time.sleep(0.5)
+    assert 10 < len(taken) < 100
+    rows.close()  # type: ignore[attr-defined]
+
+
+def test_ids_that_come_twice_stop_the_batch_and_both_places_are_named(ledger: Ledger) -> None:
+    with pytest.raises(InputError, match="the id 'a' comes twice: line a and line a"):
+        list(distinct([item("a"), item("b"), item("a")], ledger, "error"))
+
+
+@pytest.mark.parametrize(
+    ("policy", "expected"),
+    [
+        ("keep-first", ["a", "b", "a-2"]),
+        ("suffix", ["a", "b", "a-2", "a-2-2", "a-3", "b-2"]),
+    ],
+)
+def test_ids_that_come_twice_may_be_left_out_or_numbered(
+    ledger: Ledger, policy: str, expected: list[str]
+) -> None:
+    found = [item(id_) for id_ in ("a", "b", "a", "a-2", "a", "b")]
+    assert [each.id for each in distinct(found, ledger, policy)] == expected  # type: ignore[arg-type]
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.sampled_from(["a", "a-2", "a-2-2", "a-3", "b"]), max_size=12))
+def test_numbered_ids_never_collide(found: list[str]) -> None:
+    with Ledger(None) as ledger:
+        given_ids = [each.id for each in distinct(map(item, found), ledger, "suffix")]
+    assert len(given_ids) == len(set(given_ids)) == len(found)
