@@ -72,7 +72,8 @@ def memory(rows: int) -> None:
         model = str(tiny.save(Path(folder) / "model"))
         (Path(folder) / "tags.json").write_text('["game", "cli", "http", "http-client"]')
         command = [TAGGER, "batch", "-", "--tags", f"{folder}/tags.json", "--model", model]
-        process = subprocess.Popen([*command, "--quiet", "-o", out], stdin=subprocess.PIPE)
+        command += ["--threads", "1", "--quiet", "-o", str(out)]
+        process = subprocess.Popen(command, stdin=subprocess.PIPE)
         stdin = process.stdin
 
         def feed() -> None:
