@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pyarrow.parquet
 import pytest
 
 import tagger.cli
+import tiny
 from console import TAGS, Outcome, Run, one_line
 from tagger.cli import progress
 
@@ -58,6 +60,12 @@ def test_a_folder_to_standard_output(run: Run, catalogue: Path) -> None:
         "catalogue",
         "tags.json",
     ], "nothing is left behind"
+
+
+def test_a_hyphen_is_standard_output_too(run: Run, catalogue: Path) -> None:
+    args = ("batch", "catalogue", "--tags", "tags.json")
+    assert run(*args, "-o", "-").out == run(*args).out
+    assert not (catalogue.parent / "-").exists()
 
 
 def test_the_rows_are_those_of_run(run: Run, catalogue: Path) -> None:
@@ -175,7 +183,7 @@ def test_a_readme_that_is_gone_leaves_the_output(run: Run, catalogue: Path) -> N
     (catalogue / f"repo-{COUNT - 1}" / "README.md").unlink()
     outcome = good(run(*BATCH))
     assert len(rows(catalogue.parent / "out.jsonl")) == COUNT - 1
-    assert "1 rows of the earlier output were left out" in outcome.err
+    assert "rows left out, their READMEs being gone: 1" in outcome.err
 
 
 def test_a_failed_readme_is_tried_again(run: Run, catalogue: Path, tagged: list[int]) -> None:
@@ -225,9 +233,11 @@ def test_another_model_or_vocabulary_is_refused_before_anything_is_lost(
     refused = run(*BATCH[:2], "--tags", "other.json", "-o", "out.jsonl")
     assert refused.code == 2
     assert "another vocabulary (3 tags)" in one_line(refused.err)
-    (work / "model").symlink_to(tiny_folder, target_is_directory=True)
+    shutil.copytree(tiny_folder, work / "model")
     good(run(*BATCH, model="model"))
-    refused = run(*BATCH, model="qwen2.5-coder-0.5b")
+    assert len(tagged) == COUNT, "the same model, wherever it lies"
+    other = tiny.save(work / "other", seed=1)
+    refused = run(*BATCH, "--quiet", model=str(other))
     assert refused.code == 2
     assert "another model" in one_line(refused.err)
     assert (work / "out.jsonl").read_bytes() == before
@@ -266,9 +276,11 @@ def prepare(work: Path) -> None:
         (("twice.jsonl", "-o", "twice.jsonl"), 2, "both read and written"),
         (("README.md", "-o", "nothing"), 2, "nothing is a folder: name a file in it"),
         (("README.md", "-o", "/dev/null"), 2, "no regular file"),
-        (("README.md", "-o", "precious.jsonl"), 2, "--restart to overwrite"),
+        (("README.md", "-o", "precious.jsonl"), 2, "precious.jsonl is there already"),
+        (("README.md", "-o", "precious.jsonl", "--restart"), 2, "precious.jsonl is there already"),
+        (("README.md", "-o", "tags.json", "--restart"), 2, "tags.json is there already"),
         (("README.md", "-o", "strange.jsonl"), 2, "is not tagger's"),
-        (("README.md", "-o", "nowhere/out.jsonl"), 74, "cannot write"),
+        (("README.md", "-o", "nowhere/out.jsonl"), 2, "there is no folder nowhere"),
         (("README.md", "-o", "/proc/out.jsonl"), 74, "cannot write"),
         (("README.md", "--batch-tokens", "0"), 2, "--batch-tokens"),
         (("README.md", "--on-duplicate", "guess"), 2, "--on-duplicate"),
@@ -334,7 +346,8 @@ def test_fail_fast_stops_at_the_first_failure(run: Run, catalogue: Path, tagged:
     (catalogue / "repo-2" / "README.md").write_text("")
     outcome = run(*BATCH, "--fail-fast")
     assert outcome.code == 1
-    assert "stopped after 3 READMEs" in outcome.err
+    assert "repo-2/README.md: is empty" in outcome.err
+    assert "stopped after 3 READMEs; mend or leave out the last one" in outcome.err
     replies = rows(catalogue.parent / "out.jsonl")
     assert "error" in replies[2]
     assert len(replies) == len(tagged) + 1 == 3
@@ -466,7 +479,7 @@ def test_two_batches_with_one_output(command: list[str], workplace: Path) -> Non
     second = subprocess.run(command, capture_output=True, text=True)
     process.kill()
     process.communicate()
-    assert second.returncode == tagger.cli.OUTPUT_ERROR
+    assert second.returncode == 2
     assert "in use by another tagger batch" in one_line(second.stderr)
 
 

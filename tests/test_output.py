@@ -93,7 +93,11 @@ def test_the_files_of_an_output(tmp_path: Path) -> None:
     table = Place.of(tmp_path / "out.parquet")
     assert table.is_table
     assert (table.lines.name, table.state.name) == ("out.parquet.jsonl", "out.parquet.jsonl.state")
-    for wrong, says in ((tmp_path, "is a folder"), (Path("/dev/null"), "no regular file")):
+    for wrong, says in (
+        (tmp_path, "is a folder"),
+        (Path("/dev/null"), "no regular file"),
+        (tmp_path / "no" / "out.jsonl", "there is no folder"),
+    ):
         with pytest.raises(UsageError, match=says):
             Place.of(wrong)
 
@@ -104,7 +108,10 @@ def test_a_file_that_no_batch_has_begun_is_not_overwritten(path: Path) -> None:
     path.touch()
     place.check_ours()
     path.write_text("precious")
-    with pytest.raises(UsageError, match="--restart to overwrite"):
+    with pytest.raises(UsageError, match="no batch is known to have written it"):
         place.check_ours()
     place.state.touch()
+    with pytest.raises(UsageError, match="no batch is known"):
+        place.check_ours()
+    place.state.write_text("something")
     place.check_ours()

@@ -171,6 +171,6 @@ def test_the_readme_budget_is_lowered_to_the_models_context(tiny_model: Language
 def test_a_model_that_gives_no_numbers_is_an_error() -> None:
     network = tiny.network()
     network.model.norm.weight.data.fill_(float("nan"))
-    broken = LanguageModel(network, tiny.model().tokenizer, "tiny", "broken")
+    broken = LanguageModel(network, tiny.model().tokenizer, "tiny", "broken", "here")
     with pytest.raises(LoadError, match="not numbers"):
         ranking_of(ranker(broken), "text")

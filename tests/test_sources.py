@@ -142,7 +142,7 @@ def test_a_file_name_that_is_not_utf8_becomes_an_id_that_is(tmp_path: Path) -> N
 def rows(tmp_path: Path, *lines: object) -> Path:
     path = tmp_path / "dump.jsonl"
     text = [line if isinstance(line, str) else json.dumps(line) for line in lines]
-    path.write_text("\n".join(text) + "\n")
+    path.write_text("\n".join(text) + "\n", errors="surrogateescape")
     return path
 
 
@@ -167,7 +167,9 @@ def test_fields_of_other_names(tmp_path: Path) -> None:
         ({"readme": "x"}, "LINE", "lacks the field 'id'"),
         ({"id": None, "readme": "x"}, "LINE", "neither text nor a whole number"),
         ({"id": True, "readme": "x"}, "LINE", "neither text nor a whole number"),
-        ({"id": "", "readme": "x"}, "LINE", "neither text nor a whole number"),
+        ({"id": " ", "readme": "x"}, "LINE", "the field 'id' is empty"),
+        ('{"id": ' + "1" * 5000 + "}", "LINE", "holds a number that is too long"),
+        ('{"id": "caf\udce9"}', "LINE", "is not UTF-8"),
         ({"id": "a"}, "a", "lacks the field 'readme'"),
         ({"id": "a", "readme": None}, "a", "'readme' is not text"),
         ({"id": "a", "readme": " \n"}, "a", "is empty"),

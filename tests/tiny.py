@@ -80,9 +80,9 @@ def network(kind: str = "qwen2", seed: int = 0, **overrides: object) -> Any:
 
 def model(kind: str = "qwen2", seed: int = 0, **overrides: object) -> LanguageModel:
     """A tiny model in memory."""
-    identity = f"tiny-{kind}-{seed}-{sorted(overrides.items())}"
+    weights = f"{kind}-{seed}-{sorted(overrides.items())}"
     return LanguageModel(
-        network(kind, seed, **overrides), ChatTokenizer(tokenizer()), "tiny", identity
+        network(kind, seed, **overrides), ChatTokenizer(tokenizer()), "tiny", weights, "here"
     )
 
 

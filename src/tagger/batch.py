@@ -70,8 +70,8 @@ def distinct(items: Iterable[Item], ledger: Ledger, policy: OnDuplicate) -> Iter
             yield item
         elif policy == "error":
             raise InputError(
-                f"the id {item.id!r} comes twice: {met[0]} and {item.place}; "
-                "--on-duplicate keep-first or suffix goes on, --id-from takes other ids"
+                f"the id {item.id!r} comes twice: {met[0]} and {item.place}; pass --on-duplicate "
+                "keep-first or suffix to go on"
             )
         elif policy == "suffix":
             first, number = met[0], met[1]

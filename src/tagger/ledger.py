@@ -19,7 +19,6 @@ from tagger.errors import OutputError, UsageError
 from tagger.tagger import Ranking
 from tagger.tagging import GivenTag
 from tagger.text import printable
-from tagger.vocabulary import Vocabulary
 
 FORMAT = 1
 """Raised whenever the tables below change: a ledger of another format is refused."""
@@ -28,7 +27,9 @@ _APPLICATION = 0x7A66E2
 """Marks the file as a ledger of ours, as SQLite's `application_id` is meant to."""
 
 _TABLES = """
-CREATE TABLE made_with (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE made_with (
+    what TEXT PRIMARY KEY, digest TEXT NOT NULL, shown TEXT NOT NULL
+) WITHOUT ROWID;
 CREATE TABLE settings (number INTEGER PRIMARY KEY, described TEXT NOT NULL UNIQUE);
 CREATE TABLE ranking (
     text BLOB, settings INTEGER, tags TEXT NOT NULL, PRIMARY KEY (text, settings)
@@ -47,8 +48,8 @@ class Ledger:
         restart: forget what it holds, also what another version wrote.
 
     Raises:
-        OutputError: the file cannot be written, or another process has it.
-        UsageError: the file is no ledger, or one of another version.
+        OutputError: the file cannot be written.
+        UsageError: the file is no ledger, a damaged one, one of another version, or in use.
 
     """
 
@@ -56,14 +57,14 @@ class Ledger:
         self._name = printable(str(path)) if path else "a temporary file"
         self._lock = threading.Lock()
         with self._reporting():
-            self._database = sqlite3.connect(
-                path or "", timeout=0.5, isolation_level=None, check_same_thread=False
-            )
             try:
-                self._prepare(restart=restart)
-            except BaseException:
-                self._database.close()
-                raise
+                self._open(path, restart=restart)
+            except sqlite3.DatabaseError as error:
+                if not (restart and path and error.sqlite_errorcode == sqlite3.SQLITE_CORRUPT):
+                    raise
+                path.unlink()
+                path.with_name(f"{path.name}-wal").unlink(missing_ok=True)
+                self._open(path, restart=False)
 
     def __enter__(self) -> Self:
         return self
@@ -76,6 +77,16 @@ class Ledger:
     ) -> None:
         with self._lock:
             self._database.close()
+
+    def _open(self, path: Path | None, *, restart: bool) -> None:
+        self._database = sqlite3.connect(
+            path or "", timeout=0.5, isolation_level=None, check_same_thread=False
+        )
+        try:
+            self._prepare(restart=restart)
+        except BaseException:
+            self._database.close()
+            raise
 
     def _prepare(self, *, restart: bool) -> None:
         """Make the tables of a new file; refuse one that somebody else made."""
@@ -107,28 +118,31 @@ class Ledger:
         execute("DELETE FROM met")
         execute("COMMIT")
 
-    def claim(self, model: str, vocabulary: Vocabulary) -> None:
+    def claim(self, what: str, value: object, shown: str) -> None:
         """Note what the output is made with, unless it was begun with something else.
 
+        Args:
+            what: `model` or `vocabulary`.
+            value: tells one from another; anything that JSON can write.
+            shown: what people call it.
+
         Raises:
-            UsageError: it was begun with another model or vocabulary.
+            UsageError: it was begun with another one.
 
         """
-        tags = hashlib.sha256(json.dumps([[tag.id, tag.name] for tag in vocabulary]).encode())
-        claimed = {"model": model, "vocabulary": f"{len(vocabulary)} tags, {tags.hexdigest()}"}
+        digest = hashlib.sha256(json.dumps(value).encode()).hexdigest()
         with self._lock, self._reporting():
-            for key, value in claimed.items():
-                self._database.execute(
-                    "INSERT OR IGNORE INTO made_with VALUES (?, ?)", (key, value)
-                )
-            made_with = dict(self._database.execute("SELECT key, value FROM made_with"))
-        for key, value in claimed.items():
-            if made_with[key] != value:
-                was = made_with[key].partition(", ")[0]
-                raise UsageError(
-                    f"this output was begun with another {key} ({was}): name another output, or "
-                    "pass --restart to do all of it again"
-                )
+            self._database.execute(
+                "INSERT OR IGNORE INTO made_with VALUES (?, ?, ?)", (what, digest, shown)
+            )
+            was, name = self._database.execute(
+                "SELECT digest, shown FROM made_with WHERE what = ?", (what,)
+            ).fetchone()
+        if was != digest:
+            raise UsageError(
+                f"this output was begun with another {what} ({printable(name)}): name another "
+                "output, or pass --restart to do all of it again"
+            )
 
     def use(self, settings: dict[str, str | int]) -> list[str]:
         """Read and write rankings under these settings from now on.
@@ -196,10 +210,16 @@ class Ledger:
         try:
             yield
         except sqlite3.DatabaseError as error:
-            if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_NOTADB:
+            code = getattr(error, "sqlite_errorcode", 0)
+            if code == sqlite3.SQLITE_NOTADB:
                 raise UsageError(f"{self._name} is not tagger's: name another output") from error
-            if "locked" in str(error):
-                raise OutputError(f"{self._name} is in use by another tagger batch") from error
+            if code == sqlite3.SQLITE_CORRUPT:
+                raise UsageError(
+                    f"{self._name} is damaged: pass --restart to do all of it again"
+                ) from error
+            if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+                raise UsageError(f"{self._name} is in use by another tagger batch") from error
             raise OutputError(
-                f"cannot write {self._name}, where the batch keeps what it has done: {error}"
+                f"cannot write {self._name}, where the batch keeps what it has done ({error}): "
+                "make room or give leave to write, and run the same command again"
             ) from error

@@ -28,9 +28,11 @@ class Place:
         """Derive the names of the other two.
 
         Raises:
-            UsageError: a folder or a device goes by the name.
+            UsageError: a folder or a device goes by the name, or there is no folder for it.
 
         """
+        if not output.parent.is_dir():
+            raise UsageError(f"there is no folder {printable(str(output.parent))} to write into")
         if output.is_dir():
             raise UsageError(f"{printable(str(output))} is a folder: name a file in it")
         if output.exists() and not output.is_file():
@@ -58,12 +60,16 @@ class Place:
 
         """
         for path in (self.output, self.lines):
-            if path.is_file() and path.stat().st_size and not self.state.exists():
+            if _is_filled(path) and not _is_filled(self.state):
                 raise UsageError(
-                    f"{printable(str(path))} is there already and what it was made with is not "
-                    f"known ({printable(self.state.name)} is missing): name another output, or "
-                    "pass --restart to overwrite it"
+                    f"{printable(str(path))} is there already and no batch is known to have "
+                    f"written it ({printable(self.state.name)} is missing): name another output, "
+                    "or remove it"
                 )
+
+
+def _is_filled(path: Path) -> bool:
+    return path.is_file() and path.stat().st_size > 0
 
 
 class Output(Protocol):

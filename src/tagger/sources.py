@@ -179,10 +179,12 @@ class Sources:
         id_, text = row.get(self.id_field), row.get(self.readme_field)
         if self.id_field not in row:
             return _faulty(fallback, place, f"lacks the field {self.id_field!r} (see --id-field)")
-        if isinstance(id_, bool) or not isinstance(id_, str | int) or id_ == "":
+        if isinstance(id_, bool) or not isinstance(id_, str | int):
             reason = f"the field {self.id_field!r} is neither text nor a whole number"
             return _faulty(fallback, place, reason)
         name = storable(str(id_))
+        if not name.strip():
+            return _faulty(fallback, place, f"the field {self.id_field!r} is empty")
         if self.readme_field not in row:
             reason = f"lacks the field {self.readme_field!r} (see --readme-field)"
             return _faulty(name, place, reason)
@@ -232,9 +234,13 @@ def _unlisted(error: OSError) -> Item:
 def _json(line: bytes) -> object:
     """Return a line's object, or the reason why it has none."""
     try:
-        row = json.loads(line)
+        row = json.loads(line.decode("utf-8-sig"))
+    except UnicodeDecodeError:
+        return "is not UTF-8"
     except RecursionError:
         return "is JSON nested too deep"
-    except ValueError as error:
-        return f"is not JSON: {error}"
+    except json.JSONDecodeError as error:
+        return f"is not JSON: {error.msg} (character {error.pos + 1})"
+    except ValueError:
+        return "holds a number that is too long"
     return row if isinstance(row, dict) else "is not a JSON object"

@@ -23,8 +23,7 @@ def main() -> None:
     if sys.stdout is None:
         print("tagger: standard output is closed, so nothing can be answered", file=sys.stderr)
         sys.exit(OUTPUT_ERROR)
-    # As an exception, it lets a fetch tidy up behind itself.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         code = _run()
     except KeyboardInterrupt:
@@ -35,6 +34,12 @@ def main() -> None:
         _discard_output()
         code = READER_GONE
     sys.exit(code)
+
+
+def _terminate(*_: object) -> None:
+    """End by an exception, which lets a fetch tidy up behind itself; a second signal kills."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    sys.exit(TERMINATED)
 
 
 def _discard_output() -> None:

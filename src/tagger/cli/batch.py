@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tagger.sources import Sources
     from tagger.tagging import TagsAs
 
+STDOUT = "-"
 SOME_FAILED = 1
 INTERRUPTED = 130
 
@@ -142,7 +143,7 @@ def batch(
     choice = Choice(max_tags=max_tags, min_tags=min_tags, threshold=threshold)
     vocabulary = Vocabulary.load(options.vocabulary_file(tags))
     template = PromptTemplate.load(prompt)
-    place = Place.of(output) if output else None
+    place = Place.of(output) if output and str(output) != STDOUT else None
     if place and place.is_table:
         parquet.arrow()
     found = Sources(
@@ -153,14 +154,15 @@ def batch(
         readme_field=readme_field,
         own=place.files if place else frozenset(),
     )
-    if place and not restart:
+    if place:
         place.check_ours()
     if found.rereadable and next(iter(found), None) is None:
         raise found.nothing_found()
 
     with ExitStack() as stack:
         ledger = stack.enter_context(Ledger(place.state if place else None, restart=restart))
-        ledger.claim(_full_name(model), vocabulary)
+        tags_of_it = [[tag.id, tag.name] for tag in vocabulary]
+        ledger.claim("vocabulary", tags_of_it, f"{len(vocabulary)} tags")
         total = _survey(found, ledger, on_duplicate)
         written: Output = StandardOutput()
         if place:
@@ -169,10 +171,12 @@ def batch(
         from tagger.batch import Batch
         from tagger.cli.progress import Display
         from tagger.tagger import Tagger
+        from tagger.tagging import Failure
 
         language_model = models.load(
             model, device=device, dtype=dtype, threads=threads, offline=offline, quiet=quiet
         )
+        ledger.claim("model", language_model.weights, model)
         tagger = Tagger(
             language_model,
             vocabulary,
@@ -196,29 +200,23 @@ def batch(
             for row in work.rows(found):
                 written.write(_line(row, tags_as, scores=scores))
                 display.add(row)
-                if fail_fast and display.failed:
+                if fail_fast and isinstance(row.reply, Failure):
+                    options.log.error("%s", row.reply.message)
                     work.stop()
         if not work.stopped and (left := written.finish()):
-            options.log.warning(
-                "%d rows of the earlier output were left out: their READMEs are not there now", left
-            )
+            options.log.warning("rows left out, their READMEs being gone: %d", left)
     if work.stopped:
-        again = (
-            "run the same command again to go on" if place else "only -o FILE can be gone on with"
-        )
-        options.log.warning("stopped after %d READMEs; %s", display.rows, again)
-        return SOME_FAILED if fail_fast and display.failed else INTERRUPTED
+        failed = fail_fast and display.failed
+        first = "mend or leave out the last one, then " if failed else ""
+        then = f"{first}run the same command again to go on" if place else "nothing of it is kept"
+        options.log.warning("stopped after %d READMEs; %s", display.rows, then)
+        return SOME_FAILED if failed else INTERRUPTED
     if not display.rows:
         raise found.nothing_found()
     if place and place.is_table:
         parquet.write(place.lines, place.output, vocabulary, tags_as, scores=scores)
     display.summary()
     return SOME_FAILED if display.failed else 0
-
-
-def _full_name(model: str) -> str:
-    """Return a model's name such that a folder has the same one from everywhere."""
-    return str(Path(model).resolve()) if Path(model).is_dir() else model
 
 
 def _survey(found: "Sources", ledger: "Ledger", policy: "OnDuplicate") -> int | None:

@@ -92,7 +92,7 @@ class Display:
         seconds = time.monotonic() - self._start
         parts = [f"{self._read:,} tagged in {_duration(seconds)}"]
         if known := self.rows - self._read - self.failed:
-            parts.append(f"{known:,} known already")
+            parts.append(f"{known:,} known already or the same as another")
         if self.failed:
             kinds = ", ".join(f"{kind} {count:,}" for kind, count in self._errors.most_common())
             parts.append(f"{self.failed:,} failed ({kinds})")
@@ -116,10 +116,11 @@ class Display:
         seconds = now - self._start
         if self._read and seconds > 0:
             speed = self._read / seconds
-            parts.append(f"{speed:.2f} READMEs/s" if speed < 10 else f"{speed:,.0f} READMEs/s")
-            parts.append(f"{self._tokens / seconds:,.0f} tokens/s")
+            # The most wanted first: a narrow terminal cuts the end off.
             if self._total:
                 parts.append(f"{_duration((self._total - self.rows) / speed)} left")
+            parts.append(f"{speed:.2f} READMEs/s" if speed < 10 else f"{speed:,.0f} READMEs/s")
+            parts.append(f"{self._tokens / seconds:,.0f} tokens/s")
         return ", ".join(parts)
 
 

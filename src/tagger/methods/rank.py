@@ -92,7 +92,8 @@ class Rank:
     def settings(self) -> dict[str, str | int]:
         """Everything that a ranking depends on beside the README, by a name for people."""
         return {
-            "model and machine": self._model.identity,
+            "model": self._model.weights,
+            "machine, number format or library version": self._model.machine,
             "prompt and tags": self._identity,
             "calibration": _digest(asdict(self._calibration)),
             "readme tokens": self.readme_tokens,
@@ -154,7 +155,8 @@ class Rank:
         def score(text: str) -> Tensor:
             return self.log_probs([self._prompt.fit(text, MIN_README_TOKENS)])[0]
 
-        identity = _digest([SCORING_VERSION, self._model.identity, self._identity])
+        model = [self._model.weights, self._model.machine]
+        identity = _digest([SCORING_VERSION, model, self._identity])
         return prior(identity, len(self._vocabulary), score)
 
     @cached_property

@@ -39,17 +39,21 @@ class LanguageModel:
 
     Attributes:
         name: what the user called it.
-        identity: changes with everything its output depends on: files, number format, kind of
-            processor, number of threads, versions of the libraries.
+        weights: changes with the model's files, wherever they lie.
+        machine: changes with what else its output depends on: number format, kind of processor,
+            number of threads, versions of the libraries.
         tokenizer: its tokenizer.
 
     """
 
-    def __init__(self, network: Any, tokenizer: ChatTokenizer, name: str, identity: str) -> None:
+    def __init__(
+        self, network: Any, tokenizer: ChatTokenizer, name: str, weights: str, machine: str
+    ) -> None:
         self._network = network.eval()
         self.tokenizer = tokenizer
         self.name = name
-        self.identity = identity
+        self.weights = weights
+        self.machine = machine
 
     @property
     def context_length(self) -> int:

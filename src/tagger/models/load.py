@@ -38,6 +38,9 @@ _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 _HUB_FILES = ["*.json", "*.safetensors", "*.jinja", "merges.txt"]
 _DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
 
+_PIECE = 64 * 1024
+_PIECES = 256
+
 log = logging.getLogger(__name__)
 
 
@@ -78,7 +81,7 @@ def load(
     _read_ahead(folder)
     network, tokenizer = _read(folder, target, number_format)
     return LanguageModel(
-        network, ChatTokenizer(tokenizer), name, _identity(folder, target, number_format)
+        network, ChatTokenizer(tokenizer), name, _weights(folder), _machine(target, number_format)
     )
 
 
@@ -196,19 +199,29 @@ def _dtype(name: str, device: torch.device) -> torch.dtype:
     return torch.bfloat16 if native else torch.float32
 
 
-def _identity(folder: Path, device: torch.device, dtype: torch.dtype) -> str:
-    """Return a digest that changes with everything that the model's output depends on.
+def _weights(folder: Path) -> str:
+    """Return a digest of a model's files.
 
-    Weights are told apart by size and time of change: reading gigabytes to hash them would take
-    longer than loading them.
+    Of large ones pieces all over the file are read: to read all of it would take longer than
+    loading it, and training changes every piece.
     """
-    files = sorted(path for path in folder.iterdir() if path.is_file())
-    stamps = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
-    machine = (
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.iterdir() if path.is_file()):
+        size = path.stat().st_size
+        digest.update(f"{path.name} {size}\n".encode())
+        with path.open("rb") as file:
+            for start in range(0, size, max(_PIECE, size // _PIECES)):
+                file.seek(start)
+                digest.update(file.read(_PIECE))
+    return digest.hexdigest()
+
+
+def _machine(device: torch.device, dtype: torch.dtype) -> str:
+    """Return a digest of what the output depends on beside the weights."""
+    processor = (
         torch.cuda.get_device_name(device)
         if device.type == "cuda"
         else (torch.backends.cpu.get_cpu_capability(), torch.get_num_threads())
     )
-    described = [stamps, str(dtype), device.type, machine, torch.__version__]
-    described.append(transformers.__version__)
+    described = [str(dtype), device.type, processor, torch.__version__, transformers.__version__]
     return hashlib.sha256(json.dumps(described).encode()).hexdigest()
