@@ -15,8 +15,8 @@ from tagger.ledger import Ledger
 from tagger.models.language import LanguageModel
 from tagger.readme import Readme
 from tagger.sources import Item
-from tagger.tagger import Ranking, Tagger
-from tagger.tagging import Failure, Tagging
+from tagger.tagger import Tagger
+from tagger.tagging import Failure, Ranking, Tagging
 from tagger.vocabulary import Vocabulary
 
 VOCABULARY = Vocabulary.from_names(["http", "http-client", "game", "cli"])

@@ -7,13 +7,15 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from tagger.errors import InputError, OutOfMemoryError, ReadmeError, TaggerError
 from tagger.ledger import Ledger
 from tagger.sources import Item
-from tagger.tagger import Ranking, Tagger
-from tagger.tagging import Failure, Tagging
+from tagger.tagging import Failure, Ranking, Tagging
+
+if TYPE_CHECKING:
+    from tagger.tagger import Tagger  # PyTorch takes seconds, and comparing ids needs none
 
 OnDuplicate = Literal["error", "keep-first", "suffix"]
 """What to do with an id that was met before: stop, leave the README out, or number the id."""
@@ -93,7 +95,7 @@ class Batch:
 
     def __init__(
         self,
-        tagger: Tagger,
+        tagger: "Tagger",
         ledger: Ledger,
         *,
         on_duplicate: OnDuplicate = "error",

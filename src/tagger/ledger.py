@@ -16,8 +16,7 @@ from types import TracebackType
 from typing import Self
 
 from tagger.errors import OutputError, UsageError
-from tagger.tagger import Ranking
-from tagger.tagging import GivenTag
+from tagger.tagging import GivenTag, Ranking
 from tagger.text import printable
 
 FORMAT = 1

@@ -12,11 +12,8 @@ from tagger.models.language import LanguageModel
 from tagger.models.load import load
 from tagger.prompt import PromptTemplate
 from tagger.readme import Readme
-from tagger.tagging import GivenTag, Tagging
+from tagger.tagging import GivenTag, Ranking, Tagging
 from tagger.vocabulary import Vocabulary
-
-Ranking = tuple[GivenTag, ...]
-"""The best tags of a README, the best first: as many as any `Choice` could give."""
 
 log = logging.getLogger(__name__)
 

@@ -30,6 +30,10 @@ class GivenTag(Tag):
     confidence: float = Field(ge=0, le=1)
 
 
+Ranking = tuple[GivenTag, ...]
+"""The best tags of a README, the best first: as many as any `Choice` could give."""
+
+
 class Tagging(BaseModel):
     """The tags of one README, the best first.
 
