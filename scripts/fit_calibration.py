@@ -1,197 +1,179 @@
-"""Fit a model's calibration on labelled READMEs and write it into the package.
+"""Fit a model's calibration on the raw scores of labelled READMEs and write it into the package.
 
-    python scripts/fit_calibration.py labels.jsonl --model qwen2.5-coder-1.5b --scores scores.json
+    tagger eval labels.jsonl --tags tags.json --model NAME --dump scores.parquet
+    python scripts/fit_calibration.py labels.jsonl scores.parquet [--also more.jsonl more.parquet]
 
-Labels are JSON Lines with `id`, `readme`, `tags` (gold) and `acceptable`. The slow part, scoring
-every README, is kept in --scores and reused. Then:
-
-1. for each strength of the prior on a grid, the confidence is fitted: a logistic regression of
-   "a curator accepts this tag" on the tag's margin over the README's median score, over the ten
-   best tags of every README;
-2. the threshold is the one with the best F1 of given tags (precision on acceptable tags, recall on
-   gold tags, one to three tags a README), and the strength the one with the best F1 at it;
-3. the same is done five times without a fifth of the READMEs, to print what it gives on those;
-4. the default, for models that nobody has fitted, is the mean of the fitted ones.
+1. For each strength of the prior on a grid, the weights of the evidence are fitted: a logistic
+   regression of "a curator accepts this tag" over all READMEs and tags. The strength is the one
+   with the least log-loss.
+2. The threshold is the one with the best F1 of given tags, one to three tags a README.
+3. The same is done five times without a fifth of the READMEs, to print what it gives on those that
+   it has not seen, and on the READMEs of --also.
+4. The default, for models that nobody has fitted, is the mean of the fitted ones.
 """
 
 import argparse
 import json
-import sys
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from rich.progress import track
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
 from sklearn.model_selection import KFold
 
-from tagger import Readme, Vocabulary
-from tagger.defaults import README_TOKENS
+from tagger import Choice, Vocabulary
+from tagger.evaluate import (
+    Judged,
+    Label,
+    chosen,
+    errors_by_chance,
+    intervals,
+    judge,
+    load_labels,
+    measure,
+    reliability,
+)
 from tagger.methods import calibration as package
-from tagger.methods.calibration import Calibration
-from tagger.methods.rank import Rank
-from tagger.models.load import load
-from tagger.prompt import PromptTemplate
+from tagger.methods.calibration import Calibration, confidences
+from tagger.scores import Scores
 
 ROOT = Path(__file__).parents[1]
 STRENGTHS = [round(0.05 * step, 2) for step in range(21)]
-CANDIDATES = 10
-GIVEN = 3
+THRESHOLDS = [round(0.01 * step, 2) for step in range(5, 91)]
+FOLDS = 5
 
 Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
+Rows = NDArray[np.int64]
 
 
-class Labelled(NamedTuple):
-    """Scores and labels, all [READMEs, tags] but the prior, which is [tags]."""
+class Data:
+    """Scores and labels of the same READMEs."""
 
-    log_probs: Floats
-    prior: Floats
-    gold: Bools
-    accepted: Bools
+    def __init__(self, labels: list[Label], scores: Scores, vocabulary: Vocabulary) -> None:
+        self.labels = labels
+        self.scores = scores
+        self.vocabulary = vocabulary
+        shape = (len(labels), len(vocabulary))
+        nothing = np.zeros(shape)
+        self.accepted = judge(labels, vocabulary, nothing, nothing.astype(bool)).accepted
 
-    def take(self, rows: NDArray[np.int64]) -> "Labelled":
-        """Return some of the READMEs."""
-        return Labelled(self.log_probs[rows], self.prior, self.gold[rows], self.accepted[rows])
+    def evidence(self, strength: float) -> Floats:
+        """Return [READMEs, tags, kinds of evidence]: each answer's margin and both mentions."""
+        kinds = len(self.scores.prior)
+        margins = []
+        for question in range(kinds):
+            alone = Calibration(
+                strength, tuple(float(k == question) for k in range(kinds)), 0, 0, 0, 0.5
+            )
+            rows = zip(self.scores.log_probs, self.scores.mentions, strict=True)
+            prior = torch.from_numpy(self.scores.prior)
+            margins.append(
+                [
+                    alone.logits(torch.from_numpy(lp), prior, torch.from_numpy(named)).numpy()
+                    for lp, named in rows
+                ]
+            )
+        return np.concatenate([np.stack(margins, -1), self.scores.mentions], axis=-1)
 
-
-def score(labels: Path, model: str, vocabulary: Vocabulary) -> dict[str, Any]:
-    """Score every README."""
-    rank = Rank(
-        load(model),
-        vocabulary,
-        PromptTemplate.load(),
-        Calibration(strength=0.0, slope=1.0, intercept=0.0, threshold=0.5),
-        readme_tokens=README_TOKENS,
-    )
-    rows = [json.loads(line) for line in labels.read_text(encoding="utf-8").splitlines()]
-    found = {}
-    for row in track(rows, description=model):
-        words = Readme(row["id"], row["readme"]).words
-        found[row["id"]] = rank.log_probs([rank.encode(words)])[0].tolist()
-    return {
-        "model": model,
-        "prior": [scored.prior for scored in sorted_by_vocabulary(rank, vocabulary)],
-        "log_probs": found,
-    }
-
-
-def sorted_by_vocabulary(rank: Rank, vocabulary: Vocabulary) -> list[Any]:
-    """Return any ranking in the vocabulary's order, for the priors in it."""
-    (ranking,) = rank.rank([rank.encode("")])
-    scored = {one.tag.name: one for one in ranking}
-    return [scored[tag.name] for tag in vocabulary]
-
-
-def join(scores: dict[str, Any], labels: Path, vocabulary: Vocabulary) -> Labelled:
-    """Put scores and labels side by side."""
-    rows = [json.loads(line) for line in labels.read_text(encoding="utf-8").splitlines()]
-    names = [tag.label for tag in vocabulary]
-    gold = np.array([[name in row["tags"] for name in names] for row in rows])
-    more = np.array([[name in row.get("acceptable", ()) for name in names] for row in rows])
-    log_probs = np.array([scores["log_probs"][row["id"]] for row in rows])
-    return Labelled(log_probs, np.array(scores["prior"]), gold, gold | more)
+    def judged(self, calibration: Calibration, rows: Rows) -> Judged:
+        """Return what a calibration makes of some of the READMEs."""
+        stated = confidences(
+            calibration,
+            torch.from_numpy(self.scores.log_probs[rows]),
+            torch.from_numpy(self.scores.prior),
+            torch.from_numpy(self.scores.mentions[rows]),
+        )
+        numbers = stated.double().numpy()
+        given = chosen(numbers, Choice(), calibration.threshold)
+        return judge([self.labels[row] for row in rows], self.vocabulary, numbers, given)
 
 
-def margins(data: Labelled, strength: float) -> tuple[Floats, NDArray[np.int64]]:
-    """Return each README's best tags: their margins and indices, [READMEs, CANDIDATES]."""
-    scores = data.log_probs - strength * data.prior
-    best = np.argsort(-scores, axis=1, kind="stable")[:, :CANDIDATES]
-    # torch's median of an even number is the lower one; so must this be.
-    middle = np.quantile(scores, 0.5, axis=1, method="lower", keepdims=True)
-    return np.take_along_axis(scores - middle, best, axis=1), best
+def fit(data: Data, evidence: dict[float, Floats], rows: Rows) -> Calibration:
+    """Fit all numbers on some of the READMEs."""
+    best: tuple[float, Calibration] | None = None
+    for strength, kinds in evidence.items():
+        x, y = kinds[rows].reshape(-1, kinds.shape[-1]), data.accepted[rows].ravel()
+        model = LogisticRegression(max_iter=1000).fit(x, y)
+        loss = float(log_loss(y, model.predict_proba(x)[:, 1]))
+        if best is None or loss < best[0]:
+            *answers, mentions, lead = (round(float(weight), 4) for weight in model.coef_[0])
+            intercept = round(float(model.intercept_[0]), 4)
+            best = (loss, Calibration(strength, tuple(answers), mentions, lead, intercept, 0.5))
+    assert best is not None
+    judged = data.judged(best[1], rows)
+
+    def quality(threshold: float) -> float:
+        given = chosen(judged.confidences, Choice(), threshold)
+        return measure(Judged(judged.confidences, given, judged.gold, judged.accepted))[
+            "F1 (given)"
+        ]
+
+    return Calibration(**(asdict(best[1]) | {"threshold": max(THRESHOLDS, key=quality)}))
 
 
-def f1(data: Labelled, best: NDArray[np.int64], given: Bools) -> float:
-    """Return F1 of the given tags; `given` is [READMEs, GIVEN]."""
-    top = best[:, :GIVEN]
-    accepted = np.take_along_axis(data.accepted, top, axis=1) & given
-    hit = np.take_along_axis(data.gold, top, axis=1) & given
-    precision = accepted.sum() / max(given.sum(), 1)
-    recall = (hit.sum(axis=1) / np.minimum(GIVEN, data.gold.sum(axis=1))).mean()
-    return float(2 * precision * recall / max(precision + recall, 1e-9))
+def join(parts: list[Judged]) -> Judged:
+    """Put READMEs behind one another."""
+    fields = ("confidences", "given", "gold", "accepted")
+    return Judged(*(np.concatenate([getattr(part, name) for part in parts]) for name in fields))
 
 
-def decide(confidences: Floats, threshold: float) -> Bools:
-    """Return which of the first `GIVEN` tags are given; the first always is."""
-    given = confidences[:, :GIVEN] >= threshold
-    given[:, 0] = True
-    return given
+def cross_validated(data: Data, evidence: dict[float, Floats]) -> Judged:
+    """Return what calibrations make of READMEs that they were not fitted on."""
+    folds = KFold(FOLDS, shuffle=True, random_state=0).split(data.labels)
+    return join([data.judged(fit(data, evidence, train), test) for train, test in folds])
 
 
-def fit(data: Labelled) -> Calibration:
-    """Fit all four numbers."""
-    chosen: tuple[float, Calibration] | None = None
-    for strength in STRENGTHS:
-        values, best = margins(data, strength)
-        accepted = np.take_along_axis(data.accepted, best, axis=1)
-        model = LogisticRegression(C=1e6).fit(values.reshape(-1, 1), accepted.ravel())
-        slope, intercept = float(model.coef_[0, 0]), float(model.intercept_[0])
-        confidences = 1 / (1 + np.exp(-(slope * values + intercept)))
-        for threshold in np.arange(0.05, 0.95, 0.01):
-            quality = f1(data, best, decide(confidences, threshold))
-            if chosen is None or quality > chosen[0]:
-                numbers = (strength, slope, intercept, float(threshold))
-                chosen = (quality, Calibration(*(round(number, 4) for number in numbers)))
-    assert chosen is not None
-    return chosen[1]
-
-
-def measure(data: Labelled, calibration: Calibration) -> dict[str, float]:
-    """Return the measures of a calibration on READMEs."""
-    values, best = margins(data, calibration.strength)
-    confidences = 1 / (1 + np.exp(-(calibration.slope * values + calibration.intercept)))
-    gold = np.take_along_axis(data.gold, best, axis=1)
-    accepted = np.take_along_axis(data.accepted, best, axis=1)
-    given = decide(confidences, calibration.threshold)
-    return {
-        "first strict": float(gold[:, 0].mean()),
-        "first acceptable": float(accepted[:, 0].mean()),
-        "hit@3": float(gold[:, :3].any(axis=1).mean()),
-        "precision (given)": float((accepted[:, :GIVEN] & given).sum() / given.sum()),
-        "F1 (given)": f1(data, best, given),
-        "tags a README": float(given.sum(axis=1).mean()),
-        "mean confidence (given)": float(confidences[:, :GIVEN][given].mean()),
-    }
+def report(title: str, judged: Judged) -> None:
+    """Print measures with intervals, and how far the confidences are to be trusted."""
+    limits = intervals(judged)
+    print(f"\n| {title} | | 95 % interval |\n|---|---|---|")
+    for name, value in measure(judged).items():
+        low, high = limits[name]
+        print(f"| {name} | {value:.3f} | {low:.3f} to {high:.3f} |")
+    print("\n| mean confidence | share right | tags |\n|---|---|---|")
+    for stated, right, count in reliability(judged):
+        print(f"| {stated:.3f} | {right:.3f} | {count} |")
+    errors = errors_by_chance(judged)
+    print(f"\ncalibration error {errors['found']:.3f}; by chance {errors['by chance']:.3f}")
 
 
 def main() -> None:
-    """Score if need be, fit, cross-validate, write."""
+    """Fit, cross-validate, print, write."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("labels", type=Path)
-    parser.add_argument("--model", required=True)
-    parser.add_argument("--scores", type=Path, required=True)
+    parser.add_argument("scores", type=Path)
+    parser.add_argument("--also", type=Path, nargs=2, metavar=("LABELS", "SCORES"))
     parser.add_argument("--tags", type=Path, default=ROOT / "tags.json")
     options = parser.parse_args()
-
     vocabulary = Vocabulary.load(options.tags)
-    if not options.scores.is_file():
-        options.scores.write_text(json.dumps(score(options.labels, options.model, vocabulary)))
-    scores = json.loads(options.scores.read_text())
-    if scores["model"] != options.model:
-        sys.exit(f"{options.scores} holds scores of {scores['model']}, not of {options.model}")
 
-    data = join(scores, options.labels, vocabulary)
-    folds = KFold(5, shuffle=True, random_state=0).split(data.log_probs)
-    held_out = [measure(data.take(test), fit(data.take(train))) for train, test in folds]
-    calibration = fit(data)
-    print("| | cross-validated | fitted on all |\n|---|---|---|")
-    for name, value in measure(data, calibration).items():
-        print(f"| {name} | {np.mean([fold[name] for fold in held_out]):.3f} | {value:.3f} |")
+    def load(labels: Path, scores: Path) -> Data:
+        rows = load_labels(labels, vocabulary)
+        return Data(rows, Scores.load(scores, vocabulary, [row.id for row in rows]), vocabulary)
+
+    data = load(options.labels, options.scores)
+    evidence = {strength: data.evidence(strength) for strength in STRENGTHS}
+    report(f"{data.scores.model}, cross-validated", cross_validated(data, evidence))
+    calibration = fit(data, evidence, np.arange(len(data.labels)))
+    if options.also:
+        more = load(*options.also)
+        report(f"on {options.also[0].name}", more.judged(calibration, np.arange(len(more.labels))))
     print(f"\n{calibration}")
-
-    ship(options.model, calibration)
+    ship(data.scores.model, calibration)
 
 
 def ship(model: str, calibration: Calibration) -> None:
     """Write the calibration into the package, and the mean of all as the default."""
     path = Path(package.__file__).with_name("calibrations.json")
-    shipped = json.loads(path.read_text()) | {model: vars(calibration)}
+    shipped: dict[str, Any] = json.loads(path.read_text()) | {model: asdict(calibration)}
     fitted = [numbers for name, numbers in shipped.items() if name != "default"]
     shipped["default"] = {
-        key: round(float(np.mean([numbers[key] for numbers in fitted])), 4)
-        for key in vars(calibration)
+        key: np.mean([numbers[key] for numbers in fitted], axis=0).round(4).tolist()
+        for key in asdict(calibration)
     }
     lines = ",\n".join(
         f"  {json.dumps(key)}: {json.dumps(shipped[key])}" for key in sorted(shipped)

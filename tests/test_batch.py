@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tagger.batch import Batch, Row, distinct
 from tagger.errors import InputError, LoadError, OutOfMemoryError, ReadmeError
 from tagger.ledger import Ledger
+from tagger.methods.rank import Encoded
 from tagger.models.language import LanguageModel
 from tagger.readme import Readme
 from tagger.sources import Item
@@ -61,9 +62,9 @@ class Counting:
         self.encode = tagger.encode
         self.reply = tagger.reply
 
-    def rank(self, readmes: Sequence[Sequence[int]]) -> list[Ranking]:
+    def rank(self, readmes: Sequence[Encoded]) -> list[Ranking]:
         self.passes.append(len(readmes))
-        if self._fails and sum(map(len, readmes)) > self._most:
+        if self._fails and sum(len(readme.tokens) for readme in readmes) > self._most:
             raise self._fails("too much")
         return self._tagger.rank(readmes)
 
@@ -194,13 +195,13 @@ def test_a_stop_finishes_what_is_in_hand(
     work = batch(counting, ledger, batch_tokens=batch_tokens)
     plain = counting.rank
 
-    def interrupted(readmes: Sequence[Sequence[int]]) -> list[Ranking]:
+    def interrupted(readmes: Sequence[Encoded]) -> list[Ranking]:
         if len(counting.passes) == 2:
             work.stop()
         return plain(readmes)
 
     counting.rank = interrupted  # type: ignore[method-assign]
-    items = [item(str(n), f"words {n} " * (1 + n)) for n in range(100)]
+    items = [item(str(n), "z " * (1 + n)) for n in range(100)]
     seen = [row.reply.id for row in work.rows(items)]
     assert work.stopped
     assert len(counting.passes) == 3

@@ -11,10 +11,11 @@ from torch import Tensor
 
 import tiny
 from tagger.errors import VocabularyError
-from tagger.methods.candidates import OPENING, CandidateTree
+from tagger.methods.candidates import CandidateTree, Forest
 from tagger.models.language import LanguageModel
 from tagger.vocabulary import Vocabulary, fold
 
+OPENING = '{"tags": ["'
 MODELS = {kind: tiny.model(kind) for kind in ("qwen2", "qwen3")}
 CONTEXT = MODELS["qwen2"].tokenizer.encode("A README of a project.")
 
@@ -28,22 +29,31 @@ def tree_scores(tree: CandidateTree, model: LanguageModel) -> Tensor:
     return tree.log_probs(model.logits(hidden))
 
 
+def plant(names: list[str], model: LanguageModel, opening: str = OPENING) -> CandidateTree:
+    return CandidateTree.build(Vocabulary.from_names(names), model.tokenizer, opening)
+
+
 @torch.inference_mode()
-def one_by_one(names: list[str], model: LanguageModel) -> Tensor:
+def one_by_one(
+    names: list[str],
+    model: LanguageModel,
+    context: list[int] = CONTEXT,
+    opened: str = OPENING,
+) -> Tensor:
     """Score each name alone: the whole text in one plain forward of the whole network."""
     network, encode = model._network, model.tokenizer.encode
-    ways = [encode(OPENING + json.dumps(name, ensure_ascii=False)[1:-1]) for name in names]
-    opening = encode(OPENING)
+    ways = [encode(opened + json.dumps(name, ensure_ascii=False)[1:-1]) for name in names]
+    opening = encode(opened)
     shared = 0
     while shared < len(opening) and all(way[shared] == opening[shared] for way in ways):
         shared += 1
     quotes = model.tokenizer.starting_with('"')
     scores = []
     for way in ways:
-        ids = torch.tensor([[*CONTEXT, *way]])
+        ids = torch.tensor([[*context, *way]])
         hidden = network.base_model(ids, use_cache=False).last_hidden_state[0]
         log_probs = (hidden.float() @ network.lm_head.weight.float().T).log_softmax(-1)
-        start = len(CONTEXT) + shared
+        start = len(context) + shared
         score = sum(log_probs[at - 1, ids[0, at]] for at in range(start, ids.shape[1]))
         if any(other[: len(way)] == way for other in ways if other != way):
             score = score + log_probs[-1, quotes].logsumexp(0)
@@ -52,7 +62,7 @@ def one_by_one(names: list[str], model: LanguageModel) -> Tensor:
 
 
 def largest_difference(names: list[str], model: LanguageModel) -> float:
-    tree = CandidateTree.build(Vocabulary.from_names(names), model.tokenizer)
+    tree = plant(names, model)
     return float((tree_scores(tree, model) - one_by_one(names, model)).abs().max())
 
 
@@ -112,14 +122,43 @@ NESTED = ["http", "http-client", "game", "game-engine", "web server", "web clien
 )
 def test_a_broken_tree_is_noticed(breakage: object) -> None:
     model = MODELS["qwen2"]
-    tree = CandidateTree.build(Vocabulary.from_names(NESTED), model.tokenizer)
+    tree = plant(NESTED, model)
     broken = dataclasses.replace(tree, **breakage(tree))  # type: ignore[operator]
     difference = (tree_scores(broken, model) - one_by_one(NESTED, model)).abs().max()
     assert difference > 1e-2
 
 
+QUESTIONS = {
+    "one": [("What is it?", OPENING)],
+    "that begin alike": [("What is it?", OPENING), ("What is it about?", OPENING)],
+    "that begin differently": [("It is", '"'), ("What kind?", OPENING), ("Topic", 'About "')],
+    "of which one is empty": [("", OPENING), ("What is it?", OPENING)],
+    "one within another": [("What", '["'), ("What", '["["')],
+}
+
+
+@pytest.mark.parametrize("questions", QUESTIONS.values(), ids=QUESTIONS.keys())
+@pytest.mark.parametrize("kind", MODELS)
+def test_questions_asked_together_are_answered_as_each_alone(
+    kind: str, questions: list[tuple[str, str]]
+) -> None:
+    model = MODELS[kind]
+    endings = [model.tokenizer.encode(ask) for ask, _ in questions]
+    trees = [plant(NESTED, model, opening) for _, opening in questions]
+    forest = Forest.build(endings, trees)
+    trunk = [*CONTEXT[3:], *forest.shared]
+    memory = model.read(CONTEXT[:3])
+    (hidden,) = model.branch(memory, [trunk], forest.tokens, forest.depths, forest.ancestry)
+    for (_, opening), ending, tree, rows in zip(
+        questions, endings, trees, forest.rows, strict=True
+    ):
+        together = tree.log_probs(model.logits(hidden[rows]))
+        alone = one_by_one(NESTED, model, [*CONTEXT, *ending], opening)
+        assert (together - alone).abs().max() < 1e-4
+
+
 def test_only_inner_nodes_are_forwarded() -> None:
-    tree = CandidateTree.build(Vocabulary.from_names(["a", "b", "c"]), MODELS["qwen2"].tokenizer)
+    tree = plant(["a", "b", "c"], MODELS["qwen2"])
     assert len(tree.tokens) == 0
 
 
@@ -127,7 +166,7 @@ def test_names_that_tokenise_alike_are_refused() -> None:
     model = MODELS["qwen2"]
     vocabulary = Vocabulary.from_names(["a", "b"])
     with pytest.raises(VocabularyError, match="same tokens"):
-        CandidateTree.build(vocabulary, _Deaf(model))  # type: ignore[arg-type]
+        CandidateTree.build(vocabulary, _Deaf(model), OPENING)  # type: ignore[arg-type]
 
 
 class _Deaf:

@@ -1,5 +1,6 @@
 """The prompt: its template, its structure under hostile text, and how much of a README it takes."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 import tiny
 from tagger.errors import LoadError, PromptError
 from tagger.models.tokenizer import ChatTokenizer
-from tagger.prompt import Prompt, PromptTemplate
+from tagger.prompt import Prompt, PromptTemplate, Question
 from tagger.vocabulary import Vocabulary
 
 TOKENIZER = ChatTokenizer(tiny.tokenizer())
@@ -23,12 +24,41 @@ def prompt(*names: str) -> Prompt:
 
 def test_the_conversation_is_chatml_with_names_in_order() -> None:
     parts = prompt()
-    text = TOKENIZER.decode([*parts.prefix, *parts.fit("A README.", 100), *parts.suffix])
+    (ending,) = parts.endings
+    text = TOKENIZER.decode([*parts.prefix, *parts.fit("A README.", 100), *ending])
     assert text == (
         "<|im_start|>system\nYou tag.<|im_end|>\n"
         "<|im_start|>user\nTags: cli, web\nA README.\nChoose.<|im_end|>\n"
         "<|im_start|>assistant\n"
     )
+
+
+def test_each_question_is_a_paragraph_of_its_own_behind_the_readme() -> None:
+    questions = (Question("What is it?"), Question("Which kind?", 'It is "'))
+    template = PromptTemplate("You tag.", "Tags: {tags}\n{readme}", questions)
+    parts = Prompt(template, Vocabulary.from_names(["cli"]), TOKENIZER)
+    assert [TOKENIZER.decode(list(ending)) for ending in parts.endings] == [
+        f"\n\n{question.ask}<|im_end|>\n<|im_start|>assistant\n" for question in questions
+    ]
+    assert parts.openings == ('{"tags": ["', 'It is "')
+
+
+def test_descriptions_and_aliases_stand_in_the_list_on_a_line_each() -> None:
+    vocabulary = Vocabulary.from_json(
+        json.dumps(
+            [
+                {
+                    "id": 1,
+                    "name": "k8s ",
+                    "description": "runs on\nKubernetes",
+                    "aliases": ["a", "b"],
+                },
+                {"id": 2, "name": "cli"},
+            ]
+        )
+    )
+    text = TOKENIZER.decode(list(Prompt(TEMPLATE, vocabulary, TOKENIZER).prefix))
+    assert "Tags: \n- k8s (a, b): runs on Kubernetes\n- cli\n" in text
 
 
 HOSTILE = [
@@ -54,7 +84,7 @@ def test_a_tag_name_holds_no_control_token(text: str) -> None:
     assert [id_ for id_ in hostile.prefix if id_ in CONTROL] == [
         id_ for id_ in plain.prefix if id_ in CONTROL
     ]
-    assert hostile.suffix == plain.suffix
+    assert hostile.endings == plain.endings
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))
@@ -97,6 +127,12 @@ def test_the_shipped_template_loads() -> None:
         ('system = ""\nuser = "{tags} {readme} {readme}"', "{readme} exactly once"),
         ('system = ""\nuser = "{readme} {tags}"', "before"),
         ("system =", "cannot read the prompt template"),
+        ('system = ""\nuser = "{tags} {readme}"\nquestions = []', "at least one question"),
+        ('system = ""\nuser = "{tags} {readme}"\n[[questions]]\nwhat = "x"', "two texts"),
+        (
+            'system = ""\nuser = "{tags} {readme}"\n[[questions]]\nopening = "x"',
+            "ends with the quote",
+        ),
     ],
 )
 def test_a_template_that_cannot_work_is_refused(tmp_path: Path, content: str, says: str) -> None:

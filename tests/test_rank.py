@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import math
+import statistics
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +17,15 @@ from tagger.methods.calibration import Calibration
 from tagger.methods.prior import BACKGROUND
 from tagger.methods.rank import Rank, ScoredTag
 from tagger.models.language import LanguageModel
-from tagger.prompt import PromptTemplate
+from tagger.prompt import PromptTemplate, Question
 from tagger.vocabulary import Vocabulary
 
 NAMES = ["http", "http-client", "game", "game-engine", "cli", "web server"]
 TEMPLATE = PromptTemplate(system="You tag.", user="Tags: {tags}\n{readme}\nChoose.")
-CALIBRATION = Calibration.of("tiny")
+TWO = dataclasses.replace(
+    TEMPLATE, questions=(Question("What is it?"), Question("What kind is it?", 'A "'))
+)
+CALIBRATION = Calibration.of("tiny", 1)
 
 
 def ranker(
@@ -41,26 +46,48 @@ def ranking_of(method: Rank, words: str) -> list[ScoredTag]:
 def test_every_tag_is_ranked_once_and_the_best_comes_first(tiny_model: LanguageModel) -> None:
     ranking = ranking_of(ranker(tiny_model), "A web server.")
     assert sorted(scored.tag.name for scored in ranking) == sorted(NAMES)
-    scores = [scored.score for scored in ranking]
-    assert scores == sorted(scores, reverse=True)
+    evidence = [scored.evidence for scored in ranking]
+    assert evidence == sorted(evidence, reverse=True)
     confidences = [scored.confidence for scored in ranking]
     assert confidences == sorted(confidences, reverse=True)
     assert all(0 <= confidence <= 1 for confidence in confidences)
 
 
-def test_the_score_is_the_log_probability_less_a_part_of_the_prior(
+def test_the_evidence_is_weighed_margins_over_the_best_tags_and_mentions(
     tiny_model: LanguageModel,
 ) -> None:
-    calibration = dataclasses.replace(CALIBRATION, strength=0.5)
-    for scored in ranking_of(ranker(tiny_model, calibration=calibration), "A web server."):
-        assert scored.score == pytest.approx(scored.log_prob - 0.5 * scored.prior, abs=1e-5)
+    """By hand, for two questions and six tags; fewer than ten tags are all among the best."""
+    calibration = Calibration(0.5, (2.0, 3.0), 0.7, 0.9, -1.0, 0.5)
+    ranking = ranking_of(ranker(tiny_model, template=TWO, calibration=calibration), "A web server.")
+    scores = {
+        scored.tag.name: [
+            log_prob - 0.5 * prior
+            for log_prob, prior in zip(scored.log_probs, scored.priors, strict=True)
+        ]
+        for scored in ranking
+    }
+    means = [statistics.mean(column) for column in zip(*scores.values(), strict=True)]
+    for scored in ranking:
+        first, second = scores[scored.tag.name]
+        named = math.log(2) if scored.tag.name == "web server" else 0
+        expected = 2 * (first - means[0]) + 3 * (second - means[1]) + (0.7 + 0.9) * named - 1
+        assert scored.evidence == pytest.approx(expected, abs=1e-3)
+        assert scored.confidence == pytest.approx(1 / (1 + math.exp(-expected)), abs=1e-4)
 
 
 def test_the_prior_is_the_mean_over_texts_without_content(tiny_model: LanguageModel) -> None:
-    method = ranker(tiny_model)
-    expected = method.log_probs([method.encode(text) for text in BACKGROUND]).mean(0)
-    found = {scored.tag.name: scored.prior for scored in ranking_of(method, "text")}
-    assert [found[name] for name in NAMES] == pytest.approx(expected.tolist(), abs=1e-6)
+    method = ranker(tiny_model, template=TWO)
+    expected = method.log_probs([method.encode(text).tokens for text in BACKGROUND]).mean(0)
+    assert (method.prior - expected).abs().max() < 1e-4
+
+
+def test_a_calibration_for_another_number_of_questions_is_spread() -> None:
+    one = Calibration.of("qwen2.5-coder-1.5b", 1)
+    two = Calibration.of("qwen2.5-coder-1.5b", 2)
+    three = Calibration.of("qwen2.5-coder-1.5b", 3)
+    assert sum(one.answers) == pytest.approx(sum(two.answers))
+    assert list(three.answers) == pytest.approx([sum(two.answers) / 3] * 3)
+    assert one.threshold == two.threshold == three.threshold
 
 
 def test_a_result_does_not_depend_on_its_neighbours(tiny_model: LanguageModel) -> None:
@@ -93,10 +120,10 @@ def test_the_prior_is_computed_once_and_kept(
 def test_readmes_read_together_are_ranked_as_alone(tiny_model: LanguageModel) -> None:
     method = ranker(tiny_model)
     texts = ["A web server.", "A game engine with many words. " * 12, "", "cli"]
-    together = method.log_probs([method.encode(text) for text in texts])
+    together = method.log_probs([method.encode(text).tokens for text in texts])
     for row, text in zip(together, texts, strict=True):
-        (alone,) = method.log_probs([method.encode(text)])
-        assert row.tolist() == pytest.approx(alone.tolist(), abs=1e-4)
+        (alone,) = method.log_probs([method.encode(text).tokens])
+        assert (row - alone).abs().max() < 1e-4
 
 
 @pytest.mark.parametrize(
@@ -109,8 +136,9 @@ def test_readmes_read_together_are_ranked_as_alone(tiny_model: LanguageModel) ->
         lambda: ranker(
             tiny.model(), template=dataclasses.replace(TEMPLATE, user=TEMPLATE.user + " Now.")
         ),
+        lambda: ranker(tiny.model(), template=TWO, calibration=Calibration.of("tiny", 2)),
     ],
-    ids=["model", "order of tags", "tags", "system text", "user text"],
+    ids=["model", "order of tags", "tags", "system text", "user text", "questions"],
 )
 def test_a_kept_prior_is_not_used_for_anything_else(change: object, cache: Path) -> None:
     ranking_of(ranker(tiny.model()), "text")
@@ -121,10 +149,10 @@ def test_a_kept_prior_is_not_used_for_anything_else(change: object, cache: Path)
 def test_the_prior_does_not_depend_on_how_much_is_read_of_a_readme(
     tiny_model: LanguageModel, cache: Path
 ) -> None:
-    priors = []
+    priors: list[Any] = []
     for readme_tokens in (1, 200):
         ranking = ranking_of(ranker(tiny_model, readme_tokens=readme_tokens), "text")
-        priors.append({scored.tag.name: scored.prior for scored in ranking})
+        priors.append({scored.tag.name: scored.priors for scored in ranking})
         for path in (cache / "priors").iterdir():
             path.unlink()
     assert priors[0] == priors[1]
@@ -139,7 +167,7 @@ def test_a_new_version_of_the_scoring_computes_its_own_prior(
     assert len(list((cache / "priors").iterdir())) == 2
 
 
-@pytest.mark.parametrize("content", ["", "{", "[1, 2]", '["a"]', "[NaN, 1, 1, 1, 1, 1]", "null"])
+@pytest.mark.parametrize("content", ["", "{", "[1, 2]", '["a"]', "[[NaN, 1, 1, 1, 1, 1]]", "null"])
 def test_a_damaged_prior_is_computed_anew(
     tiny_model: LanguageModel, cache: Path, content: str
 ) -> None:
@@ -147,7 +175,7 @@ def test_a_damaged_prior_is_computed_anew(
     (path,) = (cache / "priors").iterdir()
     path.write_text(content)
     assert ranking_of(ranker(tiny_model), "text") == whole
-    assert len(json.loads(path.read_text())) == len(NAMES)
+    assert len(json.loads(path.read_text())[0]) == len(NAMES)
 
 
 def test_a_cache_that_cannot_be_written_is_said_and_survived(

@@ -5,7 +5,7 @@ import logging
 import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Literal, TypeVar
 
@@ -15,6 +15,7 @@ from tagger.sources import Item
 from tagger.tagging import Failure, Ranking, Tagging
 
 if TYPE_CHECKING:
+    from tagger.methods.rank import Encoded
     from tagger.tagger import Tagger  # PyTorch takes seconds, and comparing ids needs none
 
 OnDuplicate = Literal["error", "keep-first", "suffix"]
@@ -54,9 +55,14 @@ class _Job:
 
     id: str
     text: bytes = b""
-    tokens: list[int] = field(default_factory=list)
+    encoded: "Encoded | None" = None
     outcome: Ranking | Exception | None = None
     read: int = 0
+
+    @property
+    def length(self) -> int:
+        """How many tokens the model has to read of it."""
+        return len(self.encoded.tokens) if self.encoded else 0
 
 
 def distinct(items: Iterable[Item], ledger: Ledger, policy: OnDuplicate) -> Iterator[Item]:
@@ -147,7 +153,7 @@ class Batch:
             job.outcome = self._ledger.ranking(job.text)
             if job.outcome is None:
                 try:
-                    job.tokens = self._tagger.encode(readme)
+                    job.encoded = self._tagger.encode(readme)
                 except Exception as error:  # odd markup in one of a million is a row as well
                     log.debug("%s cannot be made words", item.place, exc_info=error)
                     job.outcome = error
@@ -161,7 +167,7 @@ class Batch:
             job.outcome = job.outcome or self._ledger.ranking(job.text)
             if job.outcome is None:
                 first.setdefault(job.text, job)
-        waiting = sorted(first.values(), key=lambda job: len(job.tokens))
+        waiting = sorted(first.values(), key=lambda job: job.length)
         while waiting and not self._stopped.is_set():
             count = self._fitting(waiting)
             self._read(waiting[:count])
@@ -176,14 +182,14 @@ class Batch:
             return 1
         extra = self._tagger.extra_tokens
         for count, job in enumerate(jobs, start=1):
-            if count * (len(job.tokens) + extra) > self._batch_tokens:
+            if count * (job.length + extra) > self._batch_tokens:
                 return max(1, count - 1)
         return len(jobs)
 
     def _read(self, jobs: Sequence[_Job]) -> None:
         """Rank jobs in one pass; when it fails, in smaller ones, to tell which of them failed."""
         try:
-            rankings = self._tagger.rank([job.tokens for job in jobs])
+            rankings = self._tagger.rank([job.encoded for job in jobs if job.encoded])
         except TaggerError as error:
             if len(jobs) == 1:
                 jobs[0].outcome = error
@@ -193,7 +199,7 @@ class Batch:
         else:
             for job, ranking in zip(jobs, rankings, strict=True):
                 self._ledger.keep(job.text, ranking)
-                job.outcome, job.read = ranking, len(job.tokens)
+                job.outcome, job.read = ranking, job.length
             return
         # Outside the handler, where the error no longer holds on to the memory of the pass.
         middle = len(jobs) // 2

@@ -1,5 +1,6 @@
 """How many of the ranked tags are given."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tagger.errors import UsageError
@@ -25,6 +26,18 @@ class Choice:
     max_tags: int = 3
     min_tags: int = 1
     threshold: float | None = None
+
+    def count(self, confidences: Sequence[float], threshold: float) -> int:
+        """Return how many tags are given.
+
+        Args:
+            confidences: of the ranked tags, the highest first.
+            threshold: what counts where the choice names none.
+
+        """
+        least = threshold if self.threshold is None else self.threshold
+        sure = sum(confidence >= least for confidence in confidences[: self.max_tags])
+        return max(sure, min(self.min_tags, len(confidences)))
 
     def __post_init__(self) -> None:
         if not 1 <= self.max_tags <= MAX_TAGS:

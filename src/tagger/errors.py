@@ -7,7 +7,8 @@
     │   ├── UsageError        options that contradict each other
     │   ├── VocabularyError   the list of tags
     │   ├── ReadmeError       a README
-    │   └── PromptError       a prompt template
+    │   ├── PromptError       a prompt template
+    │   └── LabelsError       labelled READMEs, or scores of them
     ├── ReplyError            a reply breaks its contract                exit code 1
     ├── OutputError           results cannot be written                  exit code 74
     └── ModelError            no model to work with                      exit code 3
@@ -49,6 +50,10 @@ class ReadmeError(InputError):
 
 class PromptError(InputError):
     """A prompt template cannot be used."""
+
+
+class LabelsError(InputError):
+    """Labelled READMEs, or kept scores of them, cannot be used."""
 
 
 class ReplyError(TaggerError):

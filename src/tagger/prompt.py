@@ -2,15 +2,18 @@
 
 A template is a TOML file with a `system` and a `user` text; `{tags}` and `{readme}` in the user's
 text say where the vocabulary and the README go. Everything before the README is the prefix, the
-same for every README and computed once.
+same for every README and computed once. Behind the README come one or more questions: each is put
+as if it were the only one, and says how the model's turn begins.
 """
 
 import re
 import tomllib
-from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Self
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
 
 from tagger.errors import PromptError
 from tagger.models.tokenizer import ChatTokenizer
@@ -28,14 +31,38 @@ _KEEP = 0.85
 """A boundary is taken only where it leaves this share of the budget in use."""
 
 
-@dataclass(frozen=True)
+_STRICT = ConfigDict(extra="forbid", str_strip_whitespace=True)
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Question:
+    """What is asked of a README.
+
+    Attributes:
+        ask: the last paragraph of the user's turn; none if it is empty.
+        opening: how the model's turn begins, up to the quote before a tag's name.
+
+    """
+
+    ask: str = ""
+    opening: str = '{"tags": ["'
+
+    def __post_init__(self) -> None:
+        if not self.opening.endswith('"'):
+            raise PromptError(f"an opening ends with the quote before a tag: {self.opening!r}")
+
+
+@dataclass(frozen=True, config=_STRICT)
 class PromptTemplate:
     """What is said to the model; `user` holds `{tags}` and, behind it, `{readme}`, once each."""
 
     system: str
     user: str
+    questions: tuple[Question, ...] = (Question(),)
 
     def __post_init__(self) -> None:
+        if not self.questions:
+            raise PromptError("there must be at least one question")
         for slot in ("{tags}", "{readme}"):
             if self.user.count(slot) != 1:
                 raise PromptError(f"the user text must hold {slot} exactly once")
@@ -56,11 +83,14 @@ class PromptTemplate:
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
             raise PromptError(f"{path}: cannot read the prompt template: {reason}") from error
-        unknown = sorted(data.keys() - {"system", "user"})
-        if unknown or not all(isinstance(data.get(key), str) for key in ("system", "user")):
-            raise PromptError(f"{path}: a prompt template holds two texts, `system` and `user`")
         try:
-            return cls(system=data["system"].strip(), user=data["user"].strip())
+            return TypeAdapter(cls).validate_python(data)
+        except ValidationError as error:
+            where = ".".join(map(str, error.errors()[0]["loc"]))
+            raise PromptError(
+                f"{path}: {where}: {error.errors()[0]['msg'].lower()}; a prompt template holds two "
+                "texts, `system` and `user`, and maybe `[[questions]]` of `ask` and `opening`"
+            ) from error
         except PromptError as error:
             raise PromptError(f"{path}: {error}") from error
 
@@ -72,24 +102,47 @@ def _shipped(name: str) -> Path:
     return folder / name
 
 
+def _listed(vocabulary: Vocabulary) -> str:
+    """Return the vocabulary as the model reads it: names in a row, or a line each with more."""
+    # Whatever a name holds, no line break: it would look like the list's end.
+    if not any(tag.description or tag.aliases for tag in vocabulary):
+        return ", ".join(_one_line(tag.label) for tag in vocabulary)
+    lines = []
+    for tag in vocabulary:
+        aliases = f" ({', '.join(map(_one_line, tag.aliases))})" if tag.aliases else ""
+        description = f": {_one_line(tag.description)}" if tag.description else ""
+        lines.append(f"\n- {_one_line(tag.label)}{aliases}{description}")
+    return "".join(lines)
+
+
+def _one_line(text: str) -> str:
+    return re.sub(r"\s+", " ", text).strip()
+
+
 class Prompt:
     """One template and one vocabulary in one model's tokens.
 
     Attributes:
         prefix: ids of everything before the README.
-        suffix: ids of everything behind it, up to the assistant's turn.
+        endings: for each question, ids of everything between the README and the model's turn.
+        openings: for each question, how the model's turn begins.
 
     """
 
     def __init__(
         self, template: PromptTemplate, vocabulary: Vocabulary, tokenizer: ChatTokenizer
     ) -> None:
-        # One line a tag, whatever a name holds: a line break would look like a list's end.
-        names = ", ".join(re.sub(r"\s+", " ", tag.label) for tag in vocabulary)
         before, _, after = template.user.partition("{readme}")
-        head, tail = tokenizer.encode_chat(template.system, before.replace("{tags}", names), after)
-        self.prefix = tuple(head)
-        self.suffix = tuple(tail)
+        before = before.replace("{tags}", _listed(vocabulary))
+        self.openings = tuple(question.opening for question in template.questions)
+        chats = [
+            tokenizer.encode_chat(
+                template.system, before, after + ("\n\n" + question.ask) * bool(question.ask)
+            )
+            for question in template.questions
+        ]
+        self.prefix = tuple(chats[0][0])
+        self.endings = tuple(tuple(ending) for _, ending in chats)
         self._tokenizer = tokenizer
 
     def fit(self, text: str, budget: int) -> list[int]:

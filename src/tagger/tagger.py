@@ -7,7 +7,7 @@ from itertools import islice
 from tagger.choice import MAX_TAGS, Choice
 from tagger.defaults import README_TOKENS
 from tagger.methods.calibration import Calibration
-from tagger.methods.rank import Rank
+from tagger.methods.rank import Encoded, Rank
 from tagger.models.language import LanguageModel
 from tagger.models.load import load
 from tagger.prompt import PromptTemplate
@@ -48,10 +48,9 @@ class Tagger:
             model = load(model)
         self.vocabulary = vocabulary
         self._choice = choice or Choice()
-        self._calibration = Calibration.of(model.name)
-        self._rank = Rank(
-            model, vocabulary, template or PromptTemplate.load(), self._calibration, readme_tokens
-        )
+        template = template or PromptTemplate.load()
+        self._calibration = Calibration.of(model.name, len(template.questions))
+        self._rank = Rank(model, vocabulary, template, self._calibration, readme_tokens)
         if self._rank.readme_tokens < readme_tokens:
             log.warning(
                 "%d tokens of each README are read, not %d: the model's context holds no more",
@@ -75,12 +74,12 @@ class Tagger:
         """How many tokens a pass takes for one README beside the README's own."""
         return self._rank.extra_tokens
 
-    def encode(self, readme: Readme) -> list[int]:
-        """Return the tokens of the README's words that are read."""
+    def encode(self, readme: Readme) -> Encoded:
+        """Return what is scored of a README."""
         return self._rank.encode(readme.words)
 
-    def rank(self, readmes: Sequence[Sequence[int]]) -> list[Ranking]:
-        """Rank the vocabulary for the tokens of each README, all in one pass of the model.
+    def rank(self, readmes: Sequence[Encoded]) -> list[Ranking]:
+        """Rank the vocabulary for each README, all in one pass of the model.
 
         Raises:
             OutOfMemoryError: the pass needs more memory than there is.
@@ -97,12 +96,6 @@ class Tagger:
 
     def reply(self, id: str, ranking: Ranking) -> Tagging:  # noqa: A002
         """Return the reply for a README: those of its ranked tags that are to be given."""
-        threshold = self._choice.threshold
-        if threshold is None:
-            threshold = self._calibration.threshold
-        given = (
-            tag
-            for place, tag in enumerate(ranking[: self._choice.max_tags])
-            if place < self._choice.min_tags or tag.confidence >= threshold
-        )
-        return Tagging.checked(id, given, self.vocabulary, self._choice.max_tags)
+        confidences = [tag.confidence for tag in ranking]
+        count = self._choice.count(confidences, self._calibration.threshold)
+        return Tagging.checked(id, ranking[:count], self.vocabulary, self._choice.max_tags)

@@ -5,10 +5,19 @@ import re
 from collections.abc import Iterable
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictInt,
+    StrictStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from tagger.errors import ReplyError
-from tagger.vocabulary import Tag, Vocabulary
+from tagger.vocabulary import Vocabulary
 
 _UNSAFE = re.compile(r"[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 """What JSON lets through and a terminal or an encoder would act or choke on."""
@@ -24,9 +33,13 @@ _KEYS: dict[TagsAs, tuple[str, ...]] = {
 }
 
 
-class GivenTag(Tag):
+class GivenTag(BaseModel):
     """A tag of a reply, with the probability that a curator would accept it."""
 
+    model_config = ConfigDict(frozen=True)
+
+    id: StrictInt | StrictStr
+    name: StrictStr
     confidence: float = Field(ge=0, le=1)
 
 
@@ -74,8 +87,9 @@ class Tagging(BaseModel):
     ) -> tuple[GivenTag, ...]:
         if info.context is None:
             return tags
+        known = {(tag.id, tag.name) for tag in info.context["vocabulary"]}
         for tag in tags:
-            if Tag(id=tag.id, name=tag.name) not in info.context["vocabulary"]:
+            if (tag.id, tag.name) not in known:
                 raise ValueError(f"the tag {tag.name!r} is not in the vocabulary")
         if len({tag.id for tag in tags}) < len(tags):
             raise ValueError("a tag is given twice")

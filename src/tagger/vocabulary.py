@@ -28,17 +28,31 @@ class Tag(BaseModel):
     """One entry of the vocabulary, kept exactly as the vocabulary spells it.
 
     Other keys that a catalogue keeps in its entries are passed over.
+
+    Attributes:
+        id: unique, a whole number or text.
+        name: unique but for case and outer spaces.
+        description: when the tag is to be used, in a few words.
+        aliases: other words for it.
+
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     id: StrictInt | StrictStr
     name: StrictStr
+    description: StrictStr = ""
+    aliases: tuple[StrictStr, ...] = ()
 
     @property
     def label(self) -> str:
         """The name as the model reads and writes it: without spaces around it."""
         return self.name.strip()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The label and the aliases."""
+        return (self.label, *(alias.strip() for alias in self.aliases))
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from tagger import __version__
-from tagger.cli import batch, models, run
+from tagger.cli import batch, eval_, models, run
 from tagger.text import printable
 
 
@@ -35,6 +35,7 @@ app = typer.Typer(
 )
 app.command("run")(run.run)
 app.command("batch")(batch.batch)
+app.command("eval")(eval_.evaluate)
 app.add_typer(models.app, name="models")
 
 

@@ -1,9 +1,9 @@
-"""From scores to confidences.
+"""From evidence to confidences.
 
-A score says how much more likely a tag became by reading the README; its size depends on the
-model. How far it stands above the README's middle field is comparable between READMEs, and a
-logistic function of that margin, fitted on labelled READMEs, gives the probability that a curator
-would accept the tag.
+What the model says of a tag in answer to each question, less a part of the prior, is comparable
+between READMEs once it is measured from the README's best tags: from the mean of the ten best. A
+logistic function of these margins and of the tag's mentions, fitted on labelled READMEs, gives the
+probability that a curator would accept the tag.
 """
 
 import json
@@ -11,9 +11,13 @@ import logging
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Self
+from typing import Any, Self
 
+import torch
 from torch import Tensor
+
+BEST = 10
+"""Tags whose mean is the zero of a README's margins."""
 
 log = logging.getLogger(__name__)
 
@@ -24,33 +28,72 @@ class Calibration:
 
     Attributes:
         strength: how much of the prior is subtracted, from 0 to 1.
-        slope: of the logistic function, per nat of margin.
+        answers: weight of the margin in answer to each question, per nat.
+        mentions: weight of log(1 + mentions) of the tag, anywhere.
+        lead: weight of log(1 + mentions) in the README's lead.
         intercept: of the logistic function.
         threshold: the confidence from which a tag is given.
 
     """
 
     strength: float
-    slope: float
+    answers: tuple[float, ...]
+    mentions: float
+    lead: float
     intercept: float
     threshold: float
 
     @classmethod
-    def of(cls, model: str) -> Self:
-        """Return the calibration that ships for a model, or the default with a warning."""
+    def of(cls, model: str, questions: int) -> Self:
+        """Return the calibration that ships for a model, or the default with a warning.
+
+        Args:
+            model: its name in the catalogue.
+            questions: how many questions the prompt asks; for another number than the calibration
+                was fitted on, its weight is spread evenly.
+
+        """
         shipped = _shipped()
         if model not in shipped:
             log.warning("no calibration ships for %s: its confidences are a rough default's", model)
-        return cls(**shipped.get(model, shipped["default"]))
+        numbers = shipped.get(model, shipped["default"])
+        answers = tuple(numbers["answers"])
+        if len(answers) != questions:
+            answers = (sum(answers) / questions,) * questions
+        return cls(**(numbers | {"answers": answers}))
 
-    def confidences(self, scores: Tensor) -> Tensor:
-        """Return the confidence of every tag of one README, [tags] from [tags] scores in nats."""
-        margins = scores - scores.median()
-        return (self.slope * margins + self.intercept).sigmoid()
+    def logits(self, log_probs: Tensor, prior: Tensor, mentions: Tensor) -> Tensor:
+        """Return the evidence for every tag of one README, as the logit of its confidence.
+
+        Args:
+            log_probs: [questions, tags] log p(tag | README, question), in nats.
+            prior: [questions, tags] the same of texts without content.
+            mentions: [tags, 2] log(1 + mentions), anywhere and in the lead.
+
+        Returns:
+            [tags] in nats.
+
+        """
+        scores = log_probs - self.strength * prior
+        best = scores.topk(min(BEST, scores.shape[-1])).values
+        margins = scores - best.mean(dim=-1, keepdim=True)
+        named = mentions @ torch.tensor([self.mentions, self.lead])
+        return torch.tensor(self.answers) @ margins + named + self.intercept
+
+
+def confidences(
+    calibration: Calibration, log_probs: Tensor, prior: Tensor, mentions: Tensor
+) -> Tensor:
+    """Return [READMEs, tags] confidences; `log_probs` and `mentions` have READMEs in front."""
+    rows = [
+        calibration.logits(scores, prior, named)
+        for scores, named in zip(log_probs, mentions, strict=True)
+    ]
+    return torch.stack(rows).sigmoid()
 
 
 @cache
-def _shipped() -> dict[str, dict[str, float]]:
+def _shipped() -> dict[str, dict[str, Any]]:
     text = (files("tagger.methods") / "calibrations.json").read_text(encoding="utf-8")
-    shipped: dict[str, dict[str, float]] = json.loads(text)
+    shipped: dict[str, dict[str, Any]] = json.loads(text)
     return shipped

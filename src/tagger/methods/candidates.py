@@ -1,9 +1,12 @@
 """All tags of a vocabulary as one tree of tokens, to be scored together.
 
-The model's turn is opened with `{"tags": ["`; each tag is one way to go on. Ways that begin alike
-share their beginning, so that one forward pass over the tree's inner nodes gives the probability
-of every tag: a node is computed once for all tags behind it, and a tag's last token needs no
-computation of its own, because its probability is read off its parent.
+The model's turn is opened, with `{"tags": ["` for example; each tag is one way to go on. Ways that
+begin alike share their beginning, so that one forward pass over the tree's inner nodes gives the
+probability of every tag: a node is computed once for all tags behind it, and a tag's last token
+needs no computation of its own, because its probability is read off its parent.
+
+Several questions about the same README are a forest: each question is a branch that ends in a tree
+of its own, and all of them go through in the same pass.
 """
 
 import json
@@ -18,7 +21,6 @@ from tagger.errors import VocabularyError
 from tagger.models.tokenizer import ChatTokenizer
 from tagger.vocabulary import Vocabulary
 
-OPENING = '{"tags": ["'
 QUOTE = '"'
 
 
@@ -54,21 +56,26 @@ class CandidateTree:
     size: int
 
     @classmethod
-    def build(cls, vocabulary: Vocabulary, tokenizer: ChatTokenizer) -> Self:
+    def build(cls, vocabulary: Vocabulary, tokenizer: ChatTokenizer, opening: str) -> Self:
         """Lay out the tree of a vocabulary in one model's tokens.
+
+        Args:
+            vocabulary: the tags.
+            tokenizer: the model's tokenizer.
+            opening: what the model's turn begins with, up to the quote before a tag.
 
         Raises:
             VocabularyError: two names that the tokenizer cannot tell apart.
 
         """
-        opening = tokenizer.encode(OPENING)
+        opened = tokenizer.encode(opening)
         # A name's first character may merge with the opening quote (`["` + `.net`), so the two
         # are tokenised together and the root is what all of them have in common.
         ways = [
-            tokenizer.encode(OPENING + json.dumps(tag.label, ensure_ascii=False)[1:-1])
+            tokenizer.encode(opening + json.dumps(tag.label, ensure_ascii=False)[1:-1])
             for tag in vocabulary
         ]
-        shared = _common_prefix([opening, *ways])
+        shared = _common_prefix([opened, *ways])
         tails = [tuple(way[shared:]) for way in ways]
         _check_distinct(vocabulary, tails)
 
@@ -87,7 +94,7 @@ class CandidateTree:
         step_tags, step_rows, step_tokens = _columns(steps, 3)
         close_tags, close_rows = _columns(closes, 2)
         return cls(
-            root=tuple(opening[:shared]),
+            root=tuple(opened[:shared]),
             tokens=torch.tensor([node[-1] for node in inner], dtype=torch.long),
             depths=torch.tensor([len(node) for node in inner], dtype=torch.long),
             ancestry=ancestry,
@@ -125,6 +132,62 @@ class CandidateTree:
             closing = logits[self.close_rows][:, self.quotes].logsumexp(dim=-1)
             scores = scores.index_add(0, self.close_tags, closing - totals[self.close_rows])
         return scores
+
+
+@dataclass(frozen=True)
+class Forest:
+    """Several questions behind one README, each with the tree of its answers.
+
+    Attributes:
+        shared: tokens that all questions begin with, to be appended to the README.
+        tokens: [nodes] token of each further node: the questions' own tokens and their trees'.
+        depths: [nodes] distance from the last shared token, from 1.
+        ancestry: [nodes, nodes] true where the column is the row's node or an ancestor of it.
+        trees: the tree of each question.
+        rows: for each question, the rows of a pass that its tree is scored from, row 0 being the
+            last shared token and row i + 1 node i.
+
+    """
+
+    shared: tuple[int, ...]
+    tokens: Tensor
+    depths: Tensor
+    ancestry: Tensor
+    trees: tuple[CandidateTree, ...]
+    rows: tuple[Tensor, ...]
+
+    @classmethod
+    def build(cls, endings: Sequence[Sequence[int]], trees: Sequence[CandidateTree]) -> Self:
+        """Plant trees behind the endings of the questions, [questions] both."""
+        ways = [(*ending, *tree.root) for ending, tree in zip(endings, trees, strict=True)]
+        shared = _common_prefix(ways)
+        tokens, depths, rows, blocks = [], [], [], []
+        start = 0
+        for way, tree in zip(ways, trees, strict=True):
+            stem = torch.tensor(way[shared:], dtype=torch.long)
+            nodes = len(tree.tokens)
+            tokens += [stem, tree.tokens]
+            depths += [torch.arange(1, len(stem) + 1), len(stem) + tree.depths]
+            block = torch.ones(len(stem) + nodes, len(stem) + nodes, dtype=torch.bool).tril()
+            block[len(stem) :, len(stem) :] = tree.ancestry
+            blocks.append(block)
+            context = start + len(stem) if len(stem) else 0
+            first = start + len(stem) + 1
+            rows.append(torch.tensor([context, *range(first, first + nodes)]))
+            start += len(stem) + nodes
+        return cls(
+            shared=tuple(ways[0][:shared]),
+            tokens=torch.cat(tokens),
+            depths=torch.cat(depths),
+            ancestry=torch.block_diag(*blocks).bool(),  # type: ignore[no-untyped-call]
+            trees=tuple(trees),
+            rows=tuple(rows),
+        )
+
+    @property
+    def depth(self) -> int:
+        """The number of tokens on the longest way behind the shared ones."""
+        return max(int(self.depths.max()) if len(self.depths) else 0, 0) + 1
 
 
 def _common_prefix(sequences: Sequence[Sequence[int]]) -> int:

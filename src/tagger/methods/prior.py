@@ -22,13 +22,13 @@ BACKGROUND = ("N/A", "...")
 log = logging.getLogger(__name__)
 
 
-def prior(identity: str, size: int, score: Callable[[str], Tensor]) -> Tensor:
-    """Return the mean log-probability of every tag over `BACKGROUND`, [size].
+def prior(identity: str, shape: tuple[int, int], score: Callable[[str], Tensor]) -> Tensor:
+    """Return the mean log-probability of every tag over `BACKGROUND`, [questions, tags].
 
     Args:
         identity: a digest of everything that `score` depends on.
-        size: the number of tags.
-        score: gives [size] log-probabilities of a text.
+        shape: the number of questions and of tags.
+        score: gives [questions, tags] log-probabilities of a text.
 
     It is kept in the cache folder under the identity and the texts; a damaged file is computed
     anew, and a folder that cannot be written is only warned of.
@@ -36,7 +36,7 @@ def prior(identity: str, size: int, score: Callable[[str], Tensor]) -> Tensor:
     """
     key = hashlib.sha256(json.dumps([identity, BACKGROUND]).encode()).hexdigest()
     path = cache_home() / "priors" / f"{key[:40]}.json"
-    known = _load(path, size)
+    known = _load(path, shape)
     if known is None:
         known = torch.stack([score(text) for text in BACKGROUND]).mean(dim=0)
         try:
@@ -46,9 +46,9 @@ def prior(identity: str, size: int, score: Callable[[str], Tensor]) -> Tensor:
     return known
 
 
-def _load(path: Path, size: int) -> Tensor | None:
+def _load(path: Path, shape: tuple[int, int]) -> Tensor | None:
     try:
         values = torch.tensor(json.loads(path.read_text(encoding="utf-8")), dtype=torch.float32)
     except (OSError, ValueError, TypeError):
         return None
-    return values if values.shape == (size,) and values.isfinite().all() else None
+    return values if values.shape == shape and values.isfinite().all() else None

@@ -1,0 +1,190 @@
+"""`tagger eval`: measure the tags against labelled READMEs."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tagger.cli import models, options
+from tagger.defaults import DEFAULT_MODEL, README_TOKENS
+from tagger.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tagger.evaluate import Judged, Label
+    from tagger.methods.rank import Rank
+    from tagger.scores import Scores
+
+
+def evaluate(
+    labels: Annotated[
+        Path,
+        typer.Argument(
+            metavar="LABELS",
+            help="JSON Lines of id, readme, tags and maybe acceptable: the right tags, the most "
+            "defining first, and further ones that would be accepted.",
+        ),
+    ],
+    tags: options.Tags = None,
+    json_: Annotated[
+        bool, typer.Option("--json", help="Print JSON.", envvar="TAGGER_JSON")
+    ] = False,
+    dump: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Keep the raw scores of every README and tag as Parquet.",
+            envvar="TAGGER_DUMP",
+        ),
+    ] = None,
+    kept: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            metavar="FILE",
+            help="Take raw scores that --dump has kept, and run no model.",
+            envvar="TAGGER_FROM",
+        ),
+    ] = None,
+    max_tags: options.MaxTags = 3,
+    min_tags: options.MinTags = 1,
+    threshold: options.Threshold = None,
+    model: options.Model = DEFAULT_MODEL,
+    device: options.Device = "auto",
+    dtype: options.Dtype = "auto",
+    threads: options.Threads = None,
+    readme_tokens: options.ReadmeTokens = README_TOKENS,
+    prompt: options.PromptFile = None,
+    offline: options.Offline = False,
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,  # noqa: ARG001 (its callback acts)
+) -> None:
+    """Measure the tags against labelled READMEs, with 95 % bootstrap intervals.
+
+    "Given" measures are of the reply, the others of the whole ranking. Precision counts acceptable
+    tags as right, recall asks for the label's own.
+    """
+    if dump and kept:
+        raise UsageError("--dump keeps the scores of a model, and --from runs none")
+
+    # Here, not above: `--help` and wrong usage are answered without them.
+    from tagger import evaluate as evaluation
+    from tagger import parquet
+    from tagger.choice import Choice
+    from tagger.prompt import PromptTemplate
+    from tagger.vocabulary import Vocabulary
+
+    choice = Choice(max_tags=max_tags, min_tags=min_tags, threshold=threshold)
+    vocabulary = Vocabulary.load(options.vocabulary_file(tags))
+    template = PromptTemplate.load(prompt)
+    rows = evaluation.load_labels(labels, vocabulary)
+    if dump or kept:
+        parquet.arrow()
+
+    import torch
+
+    from tagger.methods.calibration import Calibration
+    from tagger.methods.calibration import confidences as calibrate
+    from tagger.methods.rank import Rank
+    from tagger.scores import Scores
+
+    if kept:
+        scores = Scores.load(kept, vocabulary, [row.id for row in rows])
+    else:
+        language_model = models.load(
+            model, device=device, dtype=dtype, threads=threads, offline=offline, quiet=quiet
+        )
+        uncalibrated = Calibration.of(model, len(template.questions))
+        rank = Rank(language_model, vocabulary, template, uncalibrated, readme_tokens)
+        scores = _score(rank, model, rows, quiet=quiet)
+    if dump:
+        scores.save(dump, vocabulary)
+    calibration = Calibration.of(scores.model, len(scores.prior))
+    tensors = map(torch.from_numpy, (scores.log_probs, scores.prior, scores.mentions))
+    confidences = calibrate(calibration, *tensors).double().numpy()
+    given = evaluation.chosen(confidences, choice, calibration.threshold)
+    judged = evaluation.judge(rows, vocabulary, confidences, given)
+    if json_:
+        typer.echo(json.dumps(_described(judged)))
+    else:
+        _print(judged)
+
+
+def _score(rank: "Rank", model: str, labels: "Sequence[Label]", *, quiet: bool) -> "Scores":
+    """Score every README, showing how far it is."""
+    import numpy as np
+    from rich.console import Console
+    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    from tagger.readme import Readme
+    from tagger.scores import Scores
+
+    console = Console(stderr=True)
+    log_probs, mentions = [], []
+    with Progress(
+        *Progress.get_default_columns()[:2],
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        redirect_stdout=False,
+        disable=quiet or not console.is_terminal,
+    ) as progress:
+        for label in progress.track(labels, description="scoring"):
+            encoded = rank.encode(Readme(label.id, label.readme).words)
+            log_probs.append(rank.log_probs([encoded.tokens])[0].numpy())
+            mentions.append(encoded.mentions.numpy())
+    ids = tuple(label.id for label in labels)
+    return Scores(model, ids, np.stack(log_probs), rank.prior.numpy(), np.stack(mentions))
+
+
+def _described(judged: "Judged") -> dict[str, Any]:
+    """Return all measures as what JSON can hold."""
+    from tagger import evaluate as evaluation
+
+    limits = evaluation.intervals(judged)
+    return {
+        "readmes": len(judged.gold),
+        "measures": {
+            name: {
+                "value": round(value, 4),
+                "low": round(limits[name][0], 4),
+                "high": round(limits[name][1], 4),
+            }
+            for name, value in evaluation.measure(judged).items()
+        },
+        "calibration": {
+            key: round(value, 4) for key, value in evaluation.errors_by_chance(judged).items()
+        },
+        "reliability": [
+            {"confidence": round(stated, 4), "right": round(right, 4), "tags": count}
+            for stated, right, count in evaluation.reliability(judged)
+        ],
+    }
+
+
+def _print(judged: "Judged") -> None:
+    """Print all measures as tables."""
+    from rich.console import Console
+    from rich.table import Table
+
+    described = _described(judged)
+    console = Console()
+    table = Table(title=f"{described['readmes']} READMEs")
+    for heading in ("measure", "value", "95 % interval"):
+        table.add_column(heading, justify="left" if heading == "measure" else "right")
+    for name, row in described["measures"].items():
+        table.add_row(name, f"{row['value']:.3f}", f"{row['low']:.3f} to {row['high']:.3f}")
+    console.print(table)
+    table = Table(title="reliability of given tags")
+    for heading in ("mean confidence", "share right", "tags"):
+        table.add_column(heading, justify="right")
+    for row in described["reliability"]:
+        table.add_row(f"{row['confidence']:.3f}", f"{row['right']:.3f}", str(row["tags"]))
+    console.print(table)
+    errors = described["calibration"]
+    console.print(
+        f"calibration error in {len(described['reliability'])} bins: {errors['found']:.3f}; "
+        f"by chance, were the confidences perfect: {errors['by chance']:.3f}"
+    )

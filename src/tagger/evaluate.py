@@ -1,0 +1,228 @@
+"""How good the tags are: labels, measures with intervals, and the raw scores behind them.
+
+Labels are JSON Lines, a README a row: `id`, `readme`, `tags` (what a curator gives, the most
+defining first) and optionally `acceptable` (further tags that a careful curator would accept).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, StrictStr, ValidationError
+
+from tagger.choice import Choice
+from tagger.errors import LabelsError
+from tagger.text import printable
+from tagger.vocabulary import Vocabulary, fold
+
+BINS = 10
+"""Bins of equal mass of the expected calibration error."""
+
+GIVEN = 3
+"""Tags of a README beyond which recall does not ask for more."""
+
+RELIABILITY_BINS = 5
+"""Bins of the reliability table."""
+
+RESAMPLES = 1000
+_SEED = 0
+_NAMED = 20
+"""Faults of a label file that are listed before the rest is only counted."""
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+
+class Label(BaseModel):
+    """One README and the tags that it should get."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    id: Annotated[StrictStr, Field(min_length=1)]
+    readme: StrictStr
+    tags: Annotated[tuple[StrictStr, ...], Field(min_length=1)]
+    acceptable: tuple[StrictStr, ...] = ()
+
+
+def load_labels(path: Path, vocabulary: Vocabulary) -> list[Label]:
+    """Read a label file.
+
+    Raises:
+        LabelsError: unreadable or empty, or rows that are not labels or name unknown tags; all
+            faults in one message.
+
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except FileNotFoundError as error:
+        raise LabelsError(f"{printable(str(path))}: no such label file") from error
+    except OSError as error:
+        raise LabelsError(f"{printable(str(path))}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise LabelsError(f"{printable(str(path))}: is not UTF-8 text") from error
+    known = {fold(tag.name) for tag in vocabulary}
+    labels, faults = [], []
+    rows: dict[str, int] = {}
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            label = Label.model_validate_json(line)
+        except ValidationError as error:
+            detail = error.errors()[0]
+            where = ".".join(map(str, detail["loc"]))
+            faults.append(f"row {number}: {where + ': ' if where else ''}{detail['msg']}")
+            continue
+        unknown = [tag for tag in (*label.tags, *label.acceptable) if fold(tag) not in known]
+        if unknown:
+            faults.append(f"row {number}: not in the vocabulary: {', '.join(unknown)}")
+        if label.id in rows:
+            faults.append(f"row {number}: has the id {label.id!r} of row {rows[label.id]}")
+        rows[label.id] = number
+        labels.append(label)
+    if faults:
+        more = f" and {len(faults) - _NAMED} more" if len(faults) > _NAMED else ""
+        raise LabelsError(f"{printable(str(path))}: {printable('; '.join(faults[:_NAMED]))}{more}")
+    if not labels:
+        raise LabelsError(f"{printable(str(path))}: holds no labels")
+    return labels
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What was ranked and given, beside what is right; all [READMEs, tags].
+
+    Attributes:
+        confidences: what the tags are ranked by.
+        given: which tags the reply holds.
+        gold: which tags the label holds.
+        accepted: which tags the label holds or accepts.
+
+    """
+
+    confidences: Floats
+    given: Bools
+    gold: Bools
+    accepted: Bools
+
+    def take(self, rows: NDArray[np.int64]) -> Self:
+        """Return some of the READMEs, one as often as it is named."""
+        return type(self)(
+            self.confidences[rows], self.given[rows], self.gold[rows], self.accepted[rows]
+        )
+
+
+def judge(
+    labels: Sequence[Label], vocabulary: Vocabulary, confidences: Floats, given: Bools
+) -> Judged:
+    """Put labels beside [READMEs, tags] confidences and replies."""
+    place = {fold(tag.name): index for index, tag in enumerate(vocabulary)}
+    gold = np.zeros(confidences.shape, dtype=bool)
+    accepted = np.zeros(confidences.shape, dtype=bool)
+    for row, label in enumerate(labels):
+        gold[row, [place[fold(tag)] for tag in label.tags]] = True
+        accepted[row, [place[fold(tag)] for tag in (*label.tags, *label.acceptable)]] = True
+    return Judged(confidences, given, gold, accepted)
+
+
+def chosen(confidences: Floats, choice: Choice, threshold: float) -> Bools:
+    """Return which tags the replies hold, [READMEs, tags].
+
+    Args:
+        confidences: [READMEs, tags].
+        choice: how many tags, and how sure of them.
+        threshold: what counts where the choice names none.
+
+    """
+    given = np.zeros(confidences.shape, dtype=bool)
+    order = np.argsort(-confidences, axis=1, kind="stable")
+    for row, best in enumerate(order):
+        given[row, best[: choice.count(confidences[row, best].tolist(), threshold)]] = True
+    return given
+
+
+def measure(judged: Judged) -> dict[str, float]:
+    """Return the measures, by name; averages over READMEs unless they say otherwise.
+
+    "Ranked" ones ask for the order of all tags, "given" ones for the reply. Recall is of the
+    label's tags, precision of those that it holds or accepts.
+    """
+    order = np.argsort(-judged.confidences, axis=1, kind="stable")
+    gold = np.take_along_axis(judged.gold, order, axis=1)
+    accepted = np.take_along_axis(judged.accepted, order, axis=1)
+    wanted = judged.gold.sum(axis=1)
+    count = max(int(judged.given.sum()), 1)
+    precision = float((judged.accepted & judged.given).sum() / count)
+    recall = float(((judged.gold & judged.given).sum(axis=1) / np.minimum(GIVEN, wanted)).mean())
+    confidences = judged.confidences[judged.given]
+    right = judged.accepted[judged.given]
+    return {
+        "first strict": float(gold[:, 0].mean()),
+        "first acceptable": float(accepted[:, 0].mean()),
+        "hit@3": float(gold[:, :3].any(axis=1).mean()),
+        "recall@3": float((gold[:, :3].sum(axis=1) / np.minimum(3, wanted)).mean()),
+        "recall@5": float((gold[:, :5].sum(axis=1) / np.minimum(5, wanted)).mean()),
+        "precision (given)": precision,
+        "recall (given)": recall,
+        "F1 (given)": 2 * precision * recall / max(precision + recall, 1e-12),
+        "tags a README": float(judged.given.sum(axis=1).mean()),
+        "ECE": calibration_error(confidences, right, BINS),
+        "Brier": float(((confidences - right) ** 2).mean()) if len(right) else 0.0,
+    }
+
+
+def calibration_error(confidences: Floats, right: Bools, bins: int) -> float:
+    """Return the expected calibration error in bins of equal mass (Guo et al. 2017)."""
+    if not len(confidences):
+        return 0.0
+    parts = np.array_split(np.argsort(confidences, kind="stable"), bins)
+    gaps = [
+        len(part) * abs(confidences[part].mean() - right[part].mean())
+        for part in parts
+        if len(part)
+    ]
+    return float(sum(gaps) / len(confidences))
+
+
+def errors_by_chance(judged: Judged) -> dict[str, float]:
+    """Return the calibration error found, and that of perfect confidences by chance.
+
+    The latter is the mean over simulations in which each given tag is right with the probability
+    that is stated.
+    """
+    confidences, right = judged.confidences[judged.given], judged.accepted[judged.given]
+    draw = np.random.default_rng(_SEED)
+    simulated = draw.random((RESAMPLES, len(confidences))) < confidences
+    errors = [calibration_error(confidences, one, RELIABILITY_BINS) for one in simulated]
+    return {
+        "found": calibration_error(confidences, right, RELIABILITY_BINS),
+        "by chance": float(np.mean(errors)),
+    }
+
+
+def intervals(judged: Judged) -> dict[str, tuple[float, float]]:
+    """Return 95 % intervals of the measures by the bootstrap over READMEs (Efron 1979)."""
+    draw = np.random.default_rng(_SEED)
+    size = len(judged.gold)
+    samples = [measure(judged.take(draw.integers(0, size, size))) for _ in range(RESAMPLES)]
+    return {
+        name: (
+            float(np.quantile([sample[name] for sample in samples], 0.025)),
+            float(np.quantile([sample[name] for sample in samples], 0.975)),
+        )
+        for name in samples[0]
+    }
+
+
+def reliability(judged: Judged) -> list[tuple[float, float, int]]:
+    """Return mean confidence, share that is right and number of given tags, a row a bin."""
+    confidences, right = judged.confidences[judged.given], judged.accepted[judged.given]
+    parts = np.array_split(np.argsort(confidences, kind="stable"), RELIABILITY_BINS)
+    return [
+        (float(confidences[part].mean()), float(right[part].mean()), len(part))
+        for part in parts
+        if len(part)
+    ]

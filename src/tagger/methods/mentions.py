@@ -1,0 +1,60 @@
+"""Which tags a README mentions by name: evidence beside what the model says of it.
+
+Words are compared case-folded and without a plural's s, and a name of several words is found
+whatever joins them ("game engine", "game-engine"). In scripts that do not part words a name is
+found only where it stands alone.
+"""
+
+import re
+
+import torch
+from torch import Tensor
+
+from tagger.vocabulary import Vocabulary
+
+LEAD = 500
+"""Characters of a README's beginning in which a mention counts for more."""
+
+LIMIT = 20_000
+"""Characters that are searched at all."""
+
+_WORD = re.compile(r"[^\W_]+(?:\+\+|#)?")
+
+_PLURAL = 4
+"""Letters that a word must have for its last s to be taken for a plural's."""
+
+
+class Mentions:
+    """Counts the mentions of a vocabulary's tags."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self._tags: dict[tuple[str, ...], list[int]] = {}
+        for index, tag in enumerate(vocabulary):
+            for name in {tuple(word for word, _ in _words(name)) for name in tag.names}:
+                self._tags.setdefault(name, []).append(index)
+        self._tags.pop((), None)  # a name without a letter or digit is found nowhere
+        self._longest = max(map(len, self._tags), default=0)
+        self._size = len(vocabulary)
+
+    def count(self, text: str) -> Tensor:
+        """Return [tags, 2] log(1 + mentions), anywhere in the text and in its lead."""
+        counts = torch.zeros(self._size, 2)
+        words = _words(text[:LIMIT])
+        for start, (_, position) in enumerate(words):
+            name: tuple[str, ...] = ()
+            for word, _ in words[start : start + self._longest]:
+                name = (*name, word)
+                for tag in self._tags.get(name, ()):
+                    counts[tag, 0] += 1
+                    counts[tag, 1] += position < LEAD
+        return counts.log1p()
+
+
+def _words(text: str) -> list[tuple[str, int]]:
+    """Return the words of a text in the form that is compared, with their positions."""
+    return [(_singular(match[0]), match.start()) for match in _WORD.finditer(text.casefold())]
+
+
+def _singular(word: str) -> str:
+    plural = len(word) >= _PLURAL and word.endswith("s") and not word.endswith("ss")
+    return word[:-1] if plural else word

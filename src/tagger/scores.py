@@ -1,0 +1,109 @@
+"""Raw scores of READMEs, kept as Parquet, so that what costs minutes is not done twice."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tagger import parquet
+from tagger.errors import LabelsError
+from tagger.output import reporting
+from tagger.text import printable
+from tagger.vocabulary import Vocabulary
+
+_COLUMNS = ("readme", "tag", "log_probs", "priors", "mentions", "lead")
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What `rank` knows of every README and tag before a calibration.
+
+    Attributes:
+        model: the model's name.
+        ids: [READMEs] their ids.
+        log_probs: [READMEs, questions, tags] log p(tag | README, question), in nats.
+        prior: [questions, tags] the same of texts without content.
+        mentions: [READMEs, tags, 2] log(1 + mentions), anywhere and in the lead.
+
+    """
+
+    model: str
+    ids: tuple[str, ...]
+    log_probs: NDArray[np.float32]
+    prior: NDArray[np.float32]
+    mentions: NDArray[np.float32]
+
+    def save(self, path: Path, vocabulary: Vocabulary) -> None:
+        """Write a row for each README and tag.
+
+        Raises:
+            OutputError: it cannot be written.
+            UsageError: pyarrow is not installed.
+
+        """
+        arrow = parquet.arrow()
+        count, tags = len(self.ids), len(vocabulary)
+        names = [tag.label for tag in vocabulary]
+        columns: dict[str, Any] = {
+            "readme": np.repeat(np.array(self.ids, dtype=object), tags),
+            "tag": names * count,
+            "log_probs": self.log_probs.transpose(0, 2, 1).reshape(count * tags, -1).tolist(),
+            "priors": self.prior.T.tolist() * count,
+            "mentions": self.mentions[..., 0].ravel(),
+            "lead": self.mentions[..., 1].ravel(),
+        }
+        table = arrow.table(columns).replace_schema_metadata({"model": self.model})
+        with reporting(printable(str(path))):
+            arrow.parquet.write_table(table, path)
+
+    @classmethod
+    def load(cls, path: Path, vocabulary: Vocabulary, ids: Sequence[str]) -> Self:
+        """Read the scores of these READMEs and tags, in this order.
+
+        Raises:
+            LabelsError: not such a file, or of other READMEs or tags.
+
+        """
+        arrow = parquet.arrow()
+        with _reading(path, arrow):
+            table = arrow.parquet.read_table(path)
+        if set(table.column_names) != set(_COLUMNS):
+            raise LabelsError(f"{printable(str(path))}: holds no scores of tagger eval --dump")
+        tags = len(vocabulary)
+        names = [tag.label for tag in vocabulary]
+        found = table["readme"].to_pylist()[::tags]
+        if table["tag"].to_pylist() != names * len(found):
+            raise LabelsError(f"{printable(str(path))}: holds scores of another vocabulary")
+        row = {id_: index for index, id_ in enumerate(found)}
+        missing = [id_ for id_ in ids if id_ not in row]
+        if missing:
+            raise LabelsError(
+                f"{printable(str(path))}: holds no scores of {len(missing)} of the labels, such as "
+                f"{missing[0]!r}"
+            )
+        order = [row[id_] for id_ in ids]
+
+        def column(name: str) -> NDArray[np.float32]:
+            values = np.array(table[name].to_pylist(), dtype=np.float32)
+            return values.reshape(len(found), tags, -1)[order]
+
+        return cls(
+            model=(table.schema.metadata or {}).get(b"model", b"").decode(),
+            ids=tuple(ids),
+            log_probs=column("log_probs").transpose(0, 2, 1),
+            prior=column("priors")[0].T,
+            mentions=np.concatenate([column("mentions"), column("lead")], axis=-1),
+        )
+
+
+@contextmanager
+def _reading(path: Path, arrow: Any) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, arrow.ArrowException) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise LabelsError(f"{printable(str(path))}: cannot be read: {reason}") from error

@@ -1,0 +1,58 @@
+"""Mentions of tags in a README."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tagger.methods.mentions import LEAD, Mentions
+from tagger.vocabulary import Tag, Vocabulary
+
+
+def counts(text: str, *tags: Tag | str) -> list[tuple[int, int]]:
+    """How often each tag is mentioned, anywhere and in the lead."""
+    vocabulary = Vocabulary(
+        tuple(Tag(id=tag, name=tag) if isinstance(tag, str) else tag for tag in tags)
+    )
+    rows = Mentions(vocabulary).count(text).tolist()
+    return [(round(math.expm1(all_)), round(math.expm1(lead))) for all_, lead in rows]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("cli", "A CLI, and another cli.", 2),
+        ("cli", "A client is no match, nor is clic.", 0),
+        ("game", "Games for everyone.", 1),
+        ("ux", "Luxury UX", 1),
+        ("game-engine ", "A game engine, two game-engines and a Game_Engine.", 3),
+        ("http", "http-client over HTTP/2, and httpd apart", 2),
+        ("css", "css is not a plural of cs", 1),
+        ("c++", "C++ and c, c#", 1),
+        ("node js", "node.js", 1),
+        (".net", "The .NET runtime", 1),
+        ("日本語", "日本語 です", 1),
+        ("...", "...", 0),
+    ],
+)
+def test_what_counts_as_a_mention(name: str, text: str, expected: int) -> None:
+    assert counts(text, name) == [(expected, expected)]
+
+
+def test_mentions_behind_the_lead_count_as_such() -> None:
+    assert counts("cli " + "word " * LEAD + "cli", "cli") == [(2, 1)]
+
+
+def test_aliases_are_mentions_too_and_may_be_shared() -> None:
+    k8s = Tag(id=1, name="k8s", aliases=("Kubernetes", "kube"))
+    other = Tag(id=2, name="cluster", aliases=("kube",))
+    assert counts("Kubernetes, kube", k8s, other) == [(2, 2), (1, 1)]
+
+
+@given(st.text(max_size=200))
+def test_any_text_gives_finite_numbers(text: str) -> None:
+    found = Mentions(Vocabulary.from_names(["cli", "game engine", "日本"])).count(text)
+    assert found.shape == (3, 2)
+    assert found.isfinite().all()
+    assert (found[:, 0] >= found[:, 1]).all()
