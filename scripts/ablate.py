@@ -1,32 +1,32 @@
 """What each part of the evidence is worth, from the raw scores of labelled READMEs.
 
-    python scripts/ablate.py labels.jsonl scores.parquet
+    python scripts/ablate.py labels.jsonl scores.parquet void.parquet
 
 Every row is fitted anew without the part and cross-validated as in scripts/fit_calibration.py. The
 last columns are differences to the whole, with 95 % bootstrap intervals over the same READMEs.
 """
 
 import argparse
+import copy
 from pathlib import Path
 
 import numpy as np
 
-from fit_calibration import STRENGTHS, Data, Floats, cross_validated
+from fit_calibration import VOID, Data, Evidence, cross_validated, gather
 from tagger import Vocabulary
-from tagger.evaluate import Judged, load_labels, measure
-from tagger.scores import Scores
+from tagger.evaluate import Judged, measure
 
 ROOT = Path(__file__).parents[1]
 SHOWN = ("first strict", "first acceptable", "hit@3", "F1 (given)")
 RESAMPLES = 500
 
 
-def without(evidence: dict[float, Floats], *columns: int) -> dict[float, Floats]:
+def without(evidence: Evidence, *columns: int) -> Evidence:
     """Return the evidence with some of its kinds blotted out."""
-    kept = {}
-    for strength, kinds in evidence.items():
-        kept[strength] = kinds.copy()
-        kept[strength][..., list(columns)] = 0
+    kept = copy.deepcopy(evidence)
+    for parts in kept.values():
+        for kinds in parts:
+            kinds[..., list(columns)] = 0
     return kept
 
 
@@ -48,14 +48,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("labels", type=Path)
     parser.add_argument("scores", type=Path)
+    parser.add_argument("void", type=Path)
     parser.add_argument("--tags", type=Path, default=ROOT / "tags.json")
     options = parser.parse_args()
     vocabulary = Vocabulary.load(options.tags)
-    labels = load_labels(options.labels, vocabulary)
-    scores = Scores.load(options.scores, vocabulary, [label.id for label in labels])
-    data = Data(labels, scores, vocabulary)
-    evidence = {strength: data.evidence(strength) for strength in STRENGTHS}
-    questions = len(scores.prior)
+    data = Data.load(options.labels, options.scores, vocabulary)
+    evidence = gather(data, Data.load(VOID, options.void, vocabulary))
+    questions = len(data.scores.prior)
     variants = {"all": evidence}
     if questions > 1:
         for question in range(questions):
@@ -65,11 +64,12 @@ def main() -> None:
         "no mentions": without(evidence, questions, questions + 1),
         "mentions in the lead only": without(evidence, questions),
         "mentions only": without(evidence, *range(questions)),
+        "no movement": without(evidence, questions + 2),
         "no prior": {0.0: evidence[0.0]},
         "half the prior": {0.5: evidence[0.5]},
         "the whole prior": {1.0: evidence[1.0]},
     }
-    print(f"| {scores.model} | {' | '.join(SHOWN)} |\n|---|{'---|' * len(SHOWN)}")
+    print(f"| {data.scores.model} | {' | '.join(SHOWN)} |\n|---|{'---|' * len(SHOWN)}")
     whole = cross_validated(data, evidence)
     for name, kinds in variants.items():
         judged = cross_validated(data, kinds)

@@ -1,14 +1,17 @@
 """Fit a model's calibration on the raw scores of labelled READMEs and write it into the package.
 
     tagger eval labels.jsonl --tags tags.json --model NAME --dump scores.parquet
-    python scripts/fit_calibration.py labels.jsonl scores.parquet [--also more.jsonl more.parquet]
+    tagger eval scripts/void.jsonl --tags tags.json --model NAME --dump void.parquet
+    python scripts/fit_calibration.py labels.jsonl scores.parquet void.parquet
 
 1. For each strength of the prior on a grid, the weights of the evidence are fitted: a logistic
-   regression of "a curator accepts this tag" over all READMEs and tags. The strength is the one
-   with the least log-loss.
-2. The threshold is the one with the best F1 of given tags, one to three tags a README.
+   regression of "a curator accepts this tag" over all READMEs and tags, and over the texts of
+   scripts/void.jsonl, written for this, which say nothing and for which no tag is right. The
+   strength is the one with the least log-loss.
+2. The threshold is the highest one that loses next to nothing of the best F1 of given tags (one to
+   three tags a README), averaged over thresholds nearby.
 3. The same is done five times without a fifth of the READMEs, to print what it gives on those that
-   it has not seen, and on the READMEs of --also.
+   it has not seen, and once for the READMEs of --also, which are only measured.
 4. The default, for models that nobody has fitted, is the mean of the fitted ones.
 """
 
@@ -16,7 +19,7 @@ import argparse
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -38,12 +41,19 @@ from tagger.evaluate import (
     reliability,
 )
 from tagger.methods import calibration as package
-from tagger.methods.calibration import Calibration, confidences
+from tagger.methods.calibration import Calibration, margins, movement
 from tagger.scores import Scores
 
 ROOT = Path(__file__).parents[1]
+VOID = Path(__file__).with_name("void.jsonl")
 STRENGTHS = [round(0.05 * step, 2) for step in range(21)]
 THRESHOLDS = [round(0.01 * step, 2) for step in range(5, 91)]
+NEAR = 15
+"""Thresholds whose mean F1 stands for that of the middle one."""
+
+ENOUGH = 0.005
+"""F1 that may be lost for a higher threshold, which gives fewer tags and surer ones."""
+
 FOLDS = 5
 
 Floats = NDArray[np.float64]
@@ -57,62 +67,67 @@ class Data:
         self.labels = labels
         self.scores = scores
         self.vocabulary = vocabulary
-        shape = (len(labels), len(vocabulary))
-        nothing = np.zeros(shape)
+        nothing = np.zeros((len(labels), len(vocabulary)))
         self.accepted = judge(labels, vocabulary, nothing, nothing.astype(bool)).accepted
 
+    @classmethod
+    def load(cls, labels: Path, scores: Path, vocabulary: Vocabulary) -> Self:
+        """Read both."""
+        rows = load_labels(labels, vocabulary)
+        return cls(rows, Scores.load(scores, vocabulary, [row.id for row in rows]), vocabulary)
+
     def evidence(self, strength: float) -> Floats:
-        """Return [READMEs, tags, kinds of evidence]: each answer's margin and both mentions."""
-        kinds = len(self.scores.prior)
-        margins = []
-        for question in range(kinds):
-            alone = Calibration(
-                strength, tuple(float(k == question) for k in range(kinds)), 0, 0, 0, 0.5
-            )
-            rows = zip(self.scores.log_probs, self.scores.mentions, strict=True)
-            prior = torch.from_numpy(self.scores.prior)
-            margins.append(
-                [
-                    alone.logits(torch.from_numpy(lp), prior, torch.from_numpy(named)).numpy()
-                    for lp, named in rows
-                ]
-            )
-        return np.concatenate([np.stack(margins, -1), self.scores.mentions], axis=-1)
+        """Return [READMEs, tags, kinds]: each answer's margin, both mentions, the movement."""
+        log_probs, prior = map(torch.from_numpy, (self.scores.log_probs, self.scores.prior))
+        answers = margins(log_probs, prior, strength).transpose(1, 2).numpy()
+        moved = movement(log_probs, prior).log().numpy()[:, None, None]
+        moved = np.broadcast_to(moved, (*answers.shape[:2], 1))
+        return np.concatenate([answers, self.scores.mentions, moved], axis=-1).astype(np.float64)
 
     def judged(self, calibration: Calibration, rows: Rows) -> Judged:
         """Return what a calibration makes of some of the READMEs."""
-        stated = confidences(
-            calibration,
-            torch.from_numpy(self.scores.log_probs[rows]),
-            torch.from_numpy(self.scores.prior),
-            torch.from_numpy(self.scores.mentions[rows]),
-        )
-        numbers = stated.double().numpy()
-        given = chosen(numbers, Choice(), calibration.threshold)
-        return judge([self.labels[row] for row in rows], self.vocabulary, numbers, given)
+        stated = self.scores.take(rows).confidences(calibration)
+        given = chosen(stated, Choice(), calibration.threshold)
+        return judge([self.labels[row] for row in rows], self.vocabulary, stated, given)
 
 
-def fit(data: Data, evidence: dict[float, Floats], rows: Rows) -> Calibration:
+Evidence = dict[float, tuple[Floats, Floats]]
+"""For each strength of the prior the evidence in READMEs and in texts that say nothing."""
+
+
+def gather(data: Data, void: Data) -> Evidence:
+    """Return the evidence at all strengths."""
+    return {strength: (data.evidence(strength), void.evidence(strength)) for strength in STRENGTHS}
+
+
+def fit(data: Data, evidence: Evidence, rows: Rows) -> Calibration:
     """Fit all numbers on some of the READMEs."""
     best: tuple[float, Calibration] | None = None
-    for strength, kinds in evidence.items():
-        x, y = kinds[rows].reshape(-1, kinds.shape[-1]), data.accepted[rows].ravel()
+    for strength, (kinds, nothing) in evidence.items():
+        x = np.concatenate([kinds[rows], nothing]).reshape(-1, kinds.shape[-1])
+        y = np.concatenate([data.accepted[rows], np.zeros(nothing.shape[:2], bool)]).ravel()
         model = LogisticRegression(max_iter=1000).fit(x, y)
         loss = float(log_loss(y, model.predict_proba(x)[:, 1]))
         if best is None or loss < best[0]:
-            *answers, mentions, lead = (round(float(weight), 4) for weight in model.coef_[0])
-            intercept = round(float(model.intercept_[0]), 4)
-            best = (loss, Calibration(strength, tuple(answers), mentions, lead, intercept, 0.5))
+            numbers = [round(float(number), 4) for number in (*model.coef_[0], *model.intercept_)]
+            *answers, mentions, lead, moved, intercept = numbers
+            best = (
+                loss,
+                Calibration(strength, tuple(answers), mentions, lead, moved, intercept, 0.5),
+            )
     assert best is not None
     judged = data.judged(best[1], rows)
 
     def quality(threshold: float) -> float:
         given = chosen(judged.confidences, Choice(), threshold)
-        return measure(Judged(judged.confidences, given, judged.gold, judged.accepted))[
-            "F1 (given)"
-        ]
+        replies = Judged(judged.confidences, given, judged.gold, judged.accepted)
+        return measure(replies)["F1 (given)"]
 
-    return Calibration(**(asdict(best[1]) | {"threshold": max(THRESHOLDS, key=quality)}))
+    # On so few READMEs the best threshold alone is luck; one in good company is not.
+    smooth = np.convolve([quality(threshold) for threshold in THRESHOLDS], np.ones(NEAR), "valid")
+    good = np.flatnonzero(smooth >= smooth.max() - NEAR * ENOUGH)
+    threshold = THRESHOLDS[int(good.max()) + NEAR // 2]
+    return Calibration(**(asdict(best[1]) | {"threshold": threshold}))
 
 
 def join(parts: list[Judged]) -> Judged:
@@ -121,7 +136,7 @@ def join(parts: list[Judged]) -> Judged:
     return Judged(*(np.concatenate([getattr(part, name) for part in parts]) for name in fields))
 
 
-def cross_validated(data: Data, evidence: dict[float, Floats]) -> Judged:
+def cross_validated(data: Data, evidence: Evidence) -> Judged:
     """Return what calibrations make of READMEs that they were not fitted on."""
     folds = KFold(FOLDS, shuffle=True, random_state=0).split(data.labels)
     return join([data.judged(fit(data, evidence, train), test) for train, test in folds])
@@ -146,22 +161,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("labels", type=Path)
     parser.add_argument("scores", type=Path)
+    parser.add_argument("void", type=Path)
     parser.add_argument("--also", type=Path, nargs=2, metavar=("LABELS", "SCORES"))
     parser.add_argument("--tags", type=Path, default=ROOT / "tags.json")
     options = parser.parse_args()
     vocabulary = Vocabulary.load(options.tags)
-
-    def load(labels: Path, scores: Path) -> Data:
-        rows = load_labels(labels, vocabulary)
-        return Data(rows, Scores.load(scores, vocabulary, [row.id for row in rows]), vocabulary)
-
-    data = load(options.labels, options.scores)
-    evidence = {strength: data.evidence(strength) for strength in STRENGTHS}
+    data = Data.load(options.labels, options.scores, vocabulary)
+    void = Data.load(VOID, options.void, vocabulary)
+    evidence = gather(data, void)
     report(f"{data.scores.model}, cross-validated", cross_validated(data, evidence))
     calibration = fit(data, evidence, np.arange(len(data.labels)))
     if options.also:
-        more = load(*options.also)
-        report(f"on {options.also[0].name}", more.judged(calibration, np.arange(len(more.labels))))
+        labels, scores = options.also
+        more = Data.load(labels, scores, vocabulary)
+        report(f"on {labels.name}", more.judged(calibration, np.arange(len(more.labels))))
+    highest = void.scores.confidences(calibration).max(axis=1)
+    print(f"\nhighest confidence for texts that say nothing: {highest.round(2).tolist()}")
     print(f"\n{calibration}")
     ship(data.scores.model, calibration)
 

@@ -126,7 +126,7 @@ def test_reliability_counts_every_given_tag() -> None:
         (["", "  "], "holds no labels"),
         (["{"], "row 1: Invalid JSON"),
         ([row(), {"id": "b", "tags": ["ai"]}], "row 2: readme: Field required"),
-        ([row(tags=[])], "row 1: tags"),
+        ([row(tags="ai")], "row 1: tags"),
         ([row(id="")], "row 1: id"),
         ([row(tags=["ai", "nope"])], "row 1: not in the vocabulary: nope"),
         ([row(acceptable=["no\x1bpe"])], r"not in the vocabulary: no\\x1bpe"),

@@ -57,7 +57,7 @@ def test_the_evidence_is_weighed_margins_over_the_best_tags_and_mentions(
     tiny_model: LanguageModel,
 ) -> None:
     """By hand, for two questions and six tags; fewer than ten tags are all among the best."""
-    calibration = Calibration(0.5, (2.0, 3.0), 0.7, 0.9, -1.0, 0.5)
+    calibration = Calibration(0.5, (2.0, 3.0), 0.7, 0.9, 0.8, -1.0, 0.5)
     ranking = ranking_of(ranker(tiny_model, template=TWO, calibration=calibration), "A web server.")
     scores = {
         scored.tag.name: [
@@ -67,10 +67,19 @@ def test_the_evidence_is_weighed_margins_over_the_best_tags_and_mentions(
         for scored in ranking
     }
     means = [statistics.mean(column) for column in zip(*scores.values(), strict=True)]
+    changes = [
+        [log_prob - prior for log_prob, prior in zip(scored.log_probs, scored.priors, strict=True)]
+        for scored in ranking
+    ]
+    moved = statistics.mean(
+        statistics.mean(abs(change - statistics.mean(column)) for change in column)
+        for column in zip(*changes, strict=True)
+    )
     for scored in ranking:
         first, second = scores[scored.tag.name]
         named = math.log(2) if scored.tag.name == "web server" else 0
         expected = 2 * (first - means[0]) + 3 * (second - means[1]) + (0.7 + 0.9) * named - 1
+        expected += 0.8 * math.log(moved)
         assert scored.evidence == pytest.approx(expected, abs=1e-3)
         assert scored.confidence == pytest.approx(1 / (1 + math.exp(-expected)), abs=1e-4)
 

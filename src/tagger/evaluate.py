@@ -1,7 +1,8 @@
 """How good the tags are: labels, measures with intervals, and the raw scores behind them.
 
 Labels are JSON Lines, a README a row: `id`, `readme`, `tags` (what a curator gives, the most
-defining first) and optionally `acceptable` (further tags that a careful curator would accept).
+defining first; none where nothing fits) and optionally `acceptable` (further tags that a careful
+curator would accept).
 """
 
 from collections.abc import Sequence
@@ -43,7 +44,7 @@ class Label(BaseModel):
 
     id: Annotated[StrictStr, Field(min_length=1)]
     readme: StrictStr
-    tags: Annotated[tuple[StrictStr, ...], Field(min_length=1)]
+    tags: tuple[StrictStr, ...]
     acceptable: tuple[StrictStr, ...] = ()
 
 
@@ -145,32 +146,40 @@ def chosen(confidences: Floats, choice: Choice, threshold: float) -> Bools:
 
 
 def measure(judged: Judged) -> dict[str, float]:
-    """Return the measures, by name; averages over READMEs unless they say otherwise.
+    """Return the measures, by name.
 
-    "Ranked" ones ask for the order of all tags, "given" ones for the reply. Recall is of the
-    label's tags, precision of those that it holds or accepts.
+    "Given" ones are of the reply, the others of the whole ranking. Recall is of the label's tags,
+    precision of those that it holds or accepts. What asks for the label's tags is an average over
+    the READMEs that have any, and missing where none has.
     """
+    some = judged.take(np.flatnonzero(judged.gold.any(axis=1)))
+    found = _of_the_ranking(some) if len(some.gold) else {}
+    count = max(int(judged.given.sum()), 1)
+    precision = float((judged.accepted & judged.given).sum() / count)
+    found["precision (given)"] = precision
+    if len(some.gold):
+        hits = (some.gold & some.given).sum(axis=1)
+        recall = float((hits / np.minimum(GIVEN, some.gold.sum(axis=1))).mean())
+        found["recall (given)"] = recall
+        found["F1 (given)"] = 2 * precision * recall / max(precision + recall, 1e-12)
+    confidences, right = judged.confidences[judged.given], judged.accepted[judged.given]
+    found["tags a README"] = float(judged.given.sum(axis=1).mean())
+    found["ECE"] = calibration_error(confidences, right, BINS)
+    found["Brier"] = float(((confidences - right) ** 2).mean()) if len(right) else 0.0
+    return found
+
+
+def _of_the_ranking(judged: Judged) -> dict[str, float]:
     order = np.argsort(-judged.confidences, axis=1, kind="stable")
     gold = np.take_along_axis(judged.gold, order, axis=1)
     accepted = np.take_along_axis(judged.accepted, order, axis=1)
     wanted = judged.gold.sum(axis=1)
-    count = max(int(judged.given.sum()), 1)
-    precision = float((judged.accepted & judged.given).sum() / count)
-    recall = float(((judged.gold & judged.given).sum(axis=1) / np.minimum(GIVEN, wanted)).mean())
-    confidences = judged.confidences[judged.given]
-    right = judged.accepted[judged.given]
     return {
         "first strict": float(gold[:, 0].mean()),
         "first acceptable": float(accepted[:, 0].mean()),
         "hit@3": float(gold[:, :3].any(axis=1).mean()),
         "recall@3": float((gold[:, :3].sum(axis=1) / np.minimum(3, wanted)).mean()),
         "recall@5": float((gold[:, :5].sum(axis=1) / np.minimum(5, wanted)).mean()),
-        "precision (given)": precision,
-        "recall (given)": recall,
-        "F1 (given)": 2 * precision * recall / max(precision + recall, 1e-12),
-        "tags a README": float(judged.given.sum(axis=1).mean()),
-        "ECE": calibration_error(confidences, right, BINS),
-        "Brier": float(((confidences - right) ** 2).mean()) if len(right) else 0.0,
     }
 
 

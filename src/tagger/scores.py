@@ -2,15 +2,17 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from tagger import parquet
 from tagger.errors import LabelsError
+from tagger.methods.calibration import Calibration
 from tagger.output import reporting
 from tagger.text import printable
 from tagger.vocabulary import Vocabulary
@@ -36,6 +38,21 @@ class Scores:
     log_probs: NDArray[np.float32]
     prior: NDArray[np.float32]
     mentions: NDArray[np.float32]
+
+    def take(self, rows: NDArray[np.int64]) -> Self:
+        """Return those of some of the READMEs."""
+        return replace(
+            self,
+            ids=tuple(self.ids[row] for row in rows),
+            log_probs=self.log_probs[rows],
+            mentions=self.mentions[rows],
+        )
+
+    def confidences(self, calibration: Calibration) -> NDArray[np.float64]:
+        """Return what a calibration makes of them, [READMEs, tags]."""
+        tensors = map(torch.from_numpy, (self.log_probs, self.prior, self.mentions))
+        confidences: NDArray[np.float64] = calibration.logits(*tensors).sigmoid().double().numpy()
+        return confidences
 
     def save(self, path: Path, vocabulary: Vocabulary) -> None:
         """Write a row for each README and tag.

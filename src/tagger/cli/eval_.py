@@ -83,10 +83,7 @@ def evaluate(
     if dump or kept:
         parquet.arrow()
 
-    import torch
-
     from tagger.methods.calibration import Calibration
-    from tagger.methods.calibration import confidences as calibrate
     from tagger.methods.rank import Rank
     from tagger.scores import Scores
 
@@ -102,8 +99,7 @@ def evaluate(
     if dump:
         scores.save(dump, vocabulary)
     calibration = Calibration.of(scores.model, len(scores.prior))
-    tensors = map(torch.from_numpy, (scores.log_probs, scores.prior, scores.mentions))
-    confidences = calibrate(calibration, *tensors).double().numpy()
+    confidences = scores.confidences(calibration)
     given = evaluation.chosen(confidences, choice, calibration.threshold)
     judged = evaluation.judge(rows, vocabulary, confidences, given)
     if json_:

@@ -2,8 +2,8 @@
 
 What the model says of a tag in answer to each question, less a part of the prior, is comparable
 between READMEs once it is measured from the README's best tags: from the mean of the ten best. A
-logistic function of these margins and of the tag's mentions, fitted on labelled READMEs, gives the
-probability that a curator would accept the tag.
+logistic function of these margins, of the tag's mentions, and of how much the README moved the
+model at all, fitted on labelled READMEs, gives the probability that a curator would accept the tag.
 """
 
 import json
@@ -31,6 +31,7 @@ class Calibration:
         answers: weight of the margin in answer to each question, per nat.
         mentions: weight of log(1 + mentions) of the tag, anywhere.
         lead: weight of log(1 + mentions) in the README's lead.
+        moved: weight of the log of how far the README moved the model from its prior.
         intercept: of the logistic function.
         threshold: the confidence from which a tag is given.
 
@@ -40,6 +41,7 @@ class Calibration:
     answers: tuple[float, ...]
     mentions: float
     lead: float
+    moved: float
     intercept: float
     threshold: float
 
@@ -63,33 +65,39 @@ class Calibration:
         return cls(**(numbers | {"answers": answers}))
 
     def logits(self, log_probs: Tensor, prior: Tensor, mentions: Tensor) -> Tensor:
-        """Return the evidence for every tag of one README, as the logit of its confidence.
+        """Return the evidence for every tag, as the logit of its confidence.
 
         Args:
-            log_probs: [questions, tags] log p(tag | README, question), in nats.
+            log_probs: [..., questions, tags] log p(tag | README, question), in nats.
             prior: [questions, tags] the same of texts without content.
-            mentions: [tags, 2] log(1 + mentions), anywhere and in the lead.
+            mentions: [..., tags, 2] log(1 + mentions), anywhere and in the lead.
 
         Returns:
-            [tags] in nats.
+            [..., tags] in nats.
 
         """
-        scores = log_probs - self.strength * prior
-        best = scores.topk(min(BEST, scores.shape[-1])).values
-        margins = scores - best.mean(dim=-1, keepdim=True)
+        answers = torch.tensor(self.answers) @ margins(log_probs, prior, self.strength)
         named = mentions @ torch.tensor([self.mentions, self.lead])
-        return torch.tensor(self.answers) @ margins + named + self.intercept
+        moved = self.moved * movement(log_probs, prior).log()
+        return answers + named + moved.unsqueeze(-1) + self.intercept
 
 
-def confidences(
-    calibration: Calibration, log_probs: Tensor, prior: Tensor, mentions: Tensor
-) -> Tensor:
-    """Return [READMEs, tags] confidences; `log_probs` and `mentions` have READMEs in front."""
-    rows = [
-        calibration.logits(scores, prior, named)
-        for scores, named in zip(log_probs, mentions, strict=True)
-    ]
-    return torch.stack(rows).sigmoid()
+def movement(log_probs: Tensor, prior: Tensor) -> Tensor:
+    """Return how far a README moved the model from its prior, [...] in nats.
+
+    The mean over tags and questions of the absolute change, beside one that all tags share. A text
+    that says nothing (badges, a licence) leaves the model where it was.
+    """
+    change = log_probs - prior
+    change = change - change.mean(dim=-1, keepdim=True)
+    return change.abs().mean(dim=(-2, -1)).clamp(min=1e-3)
+
+
+def margins(log_probs: Tensor, prior: Tensor, strength: float) -> Tensor:
+    """Return how far the scores stand above the README's best, [..., questions, tags] in nats."""
+    scores = log_probs - strength * prior
+    best = scores.topk(min(BEST, scores.shape[-1])).values
+    return scores - best.mean(dim=-1, keepdim=True)
 
 
 @cache
