@@ -7,7 +7,7 @@
 1. For each strength of the prior on a grid, the weights of the evidence are fitted: a logistic
    regression of "a curator accepts this tag" over all READMEs and tags, and over the texts of
    scripts/void.jsonl, written for this, which say nothing and for which no tag is right. The
-   strength is the one with the least log-loss.
+   strength is the one whose ranking is best, averaged over those next to it.
 2. The threshold is the highest one that loses next to nothing of the best F1 of given tags (one to
    three tags a README), averaged over thresholds nearby.
 3. The same is done five times without a fifth of the READMEs, to print what it gives on those that
@@ -17,7 +17,7 @@
 
 import argparse
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -25,7 +25,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import log_loss
 from sklearn.model_selection import KFold
 
 from tagger import Choice, Vocabulary
@@ -48,11 +47,11 @@ ROOT = Path(__file__).parents[1]
 VOID = Path(__file__).with_name("void.jsonl")
 STRENGTHS = [round(0.05 * step, 2) for step in range(21)]
 THRESHOLDS = [round(0.01 * step, 2) for step in range(5, 91)]
-NEAR = 15
-"""Thresholds whose mean F1 stands for that of the middle one."""
-
 ENOUGH = 0.005
 """F1 that may be lost for a higher threshold, which gives fewer tags and surer ones."""
+
+RANKING = ("first strict", "first acceptable", "hit@3", "recall@3", "F1 (given)")
+"""What the strength of the prior is judged by."""
 
 FOLDS = 5
 
@@ -102,32 +101,41 @@ def gather(data: Data, void: Data) -> Evidence:
 
 def fit(data: Data, evidence: Evidence, rows: Rows) -> Calibration:
     """Fit all numbers on some of the READMEs."""
-    best: tuple[float, Calibration] | None = None
-    for strength, (kinds, nothing) in evidence.items():
-        x = np.concatenate([kinds[rows], nothing]).reshape(-1, kinds.shape[-1])
-        y = np.concatenate([data.accepted[rows], np.zeros(nothing.shape[:2], bool)]).ravel()
-        model = LogisticRegression(max_iter=1000).fit(x, y)
-        loss = float(log_loss(y, model.predict_proba(x)[:, 1]))
-        if best is None or loss < best[0]:
-            numbers = [round(float(number), 4) for number in (*model.coef_[0], *model.intercept_)]
-            *answers, mentions, lead, moved, intercept = numbers
-            best = (
-                loss,
-                Calibration(strength, tuple(answers), mentions, lead, moved, intercept, 0.5),
-            )
-    assert best is not None
-    judged = data.judged(best[1], rows)
+    fitted = [
+        weigh(data, kinds, nothing, strength, rows)
+        for strength, (kinds, nothing) in evidence.items()
+    ]
+    ranked = [measure(data.judged(calibration, rows)) for calibration in fitted]
+    order = np.array([np.mean([found[name] for name in RANKING]) for found in ranked])
+    # On so few READMEs the best number alone is luck; one in good company is not.
+    best = fitted[int(smooth(order, min(3, len(order))).argmax())]
+    judged = data.judged(best, rows)
 
     def quality(threshold: float) -> float:
         given = chosen(judged.confidences, Choice(), threshold)
         replies = Judged(judged.confidences, given, judged.gold, judged.accepted)
         return measure(replies)["F1 (given)"]
 
-    # On so few READMEs the best threshold alone is luck; one in good company is not.
-    smooth = np.convolve([quality(threshold) for threshold in THRESHOLDS], np.ones(NEAR), "valid")
-    good = np.flatnonzero(smooth >= smooth.max() - NEAR * ENOUGH)
-    threshold = THRESHOLDS[int(good.max()) + NEAR // 2]
-    return Calibration(**(asdict(best[1]) | {"threshold": threshold}))
+    qualities = smooth(np.array([quality(threshold) for threshold in THRESHOLDS]), 15)
+    threshold = THRESHOLDS[int(np.flatnonzero(qualities >= qualities.max() - ENOUGH).max())]
+    return replace(best, threshold=threshold)
+
+
+def weigh(data: Data, kinds: Floats, nothing: Floats, strength: float, rows: Rows) -> Calibration:
+    """Fit the weights of the evidence at one strength of the prior."""
+    x = np.concatenate([kinds[rows], nothing]).reshape(-1, kinds.shape[-1])
+    y = np.concatenate([data.accepted[rows], np.zeros(nothing.shape[:2], bool)]).ravel()
+    model = LogisticRegression(max_iter=1000).fit(x, y)
+    numbers = [round(float(number), 4) for number in (*model.coef_[0], *model.intercept_)]
+    *answers, mentions, lead, moved, intercept = numbers
+    return Calibration(strength, tuple(answers), mentions, lead, moved, intercept, 0.5)
+
+
+def smooth(values: Floats, width: int) -> Floats:
+    """Return the mean of each value and its neighbours, `width` of them where there are so many."""
+    ones = np.ones(width)
+    sums = np.convolve(values, ones, "same")
+    return np.asarray(sums / np.convolve(np.ones(len(values)), ones, "same"))
 
 
 def join(parts: list[Judged]) -> Judged:
