@@ -33,8 +33,10 @@ def printed(tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path) -> dict
     }
     outputs = {"folder": str(work / "examples")}
     for command in COMMANDS:
+        # A random model gives any tags: ask for one of them where the text asks for `game`.
+        asked = command.replace("game", _common(work / "examples" / "out.jsonl"))
         done = subprocess.run(
-            ["bash", "-c", command],
+            ["bash", "-c", asked],
             cwd=work / "examples",
             env=environment,
             capture_output=True,
@@ -44,6 +46,14 @@ def printed(tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path) -> dict
         assert done.returncode == (1 if failed_row else 0), (command, done.stderr)
         outputs[command] = done.stdout
     return outputs
+
+
+def _common(path: Path) -> str:
+    """The tag that is given most often so far."""
+    if not path.exists():
+        return "game"
+    given: list[str] = re.findall(r'"name":"([^"]+)"', path.read_text())
+    return Counter(given).most_common(1)[0][0]
 
 
 def output(printed: dict[str, str], *words: str) -> str:
@@ -84,10 +94,11 @@ def test_counts_per_tag(printed: dict[str, str]) -> None:
 
 
 def test_readmes_of_a_tag(printed: dict[str, str]) -> None:
+    name = _common(Path(printed["folder"]) / "out.jsonl")
     expected = [
         row["id"]
         for row in replies(printed, "out.jsonl")
-        if any(tag["name"] == "game" for tag in row.get("tags", []))
+        if any(tag["name"] == name for tag in row.get("tags", []))
     ]
     assert expected
     assert output(printed, "any(.tags").split() == expected
