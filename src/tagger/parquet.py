@@ -30,7 +30,7 @@ def arrow() -> Any:
     try:
         import pyarrow.parquet
     except ModuleNotFoundError as error:
-        raise UsageError("Parquet needs pyarrow: pip install 'tagger[parquet]'") from error
+        raise UsageError("Parquet needs pyarrow: pip install pyarrow") from error
     return pyarrow
 
 
