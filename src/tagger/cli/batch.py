@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from tagger.cli import models, options
+from tagger.cli import INTERRUPTED, models, options
 from tagger.defaults import DEFAULT_MODEL, README_TOKENS
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 STDOUT = "-"
 SOME_FAILED = 1
-INTERRUPTED = 130
 
 
 def batch(

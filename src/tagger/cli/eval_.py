@@ -89,16 +89,16 @@ def evaluate(
 
     if kept:
         scores = Scores.load(kept, vocabulary, [row.id for row in rows])
+        calibration = Calibration.of(scores.model, len(scores.prior))
     else:
+        calibration = Calibration.of(model, len(template.questions))
         language_model = models.load(
             model, device=device, dtype=dtype, threads=threads, offline=offline, quiet=quiet
         )
-        uncalibrated = Calibration.of(model, len(template.questions))
-        rank = Rank(language_model, vocabulary, template, uncalibrated, readme_tokens)
+        rank = Rank(language_model, vocabulary, template, calibration, readme_tokens)
         scores = _score(rank, model, rows, quiet=quiet)
     if dump:
         scores.save(dump, vocabulary)
-    calibration = Calibration.of(scores.model, len(scores.prior))
     confidences = scores.confidences(calibration)
     given = evaluation.chosen(confidences, choice, calibration.threshold)
     judged = evaluation.judge(rows, vocabulary, confidences, given)
