@@ -29,6 +29,13 @@ def test_other_keys_of_a_catalogue_are_passed_over() -> None:
     assert vocabulary.tags[0].name == "cli"
 
 
+def test_null_is_no_description_and_no_aliases() -> None:
+    vocabulary = Vocabulary.from_json(
+        '[{"id": 1, "name": "cli", "description": null, "aliases": null}]'
+    )
+    assert (vocabulary.tags[0].description, vocabulary.tags[0].aliases) == ("", ())
+
+
 def test_the_sample_vocabulary_is_sound(shared: Path) -> None:
     ours = Path(__file__).parents[1] / "tags.json"
     assert ours.read_bytes() == (shared / "examples" / "tags.json").read_bytes()
@@ -59,6 +66,13 @@ def test_the_sample_vocabulary_is_sound(shared: Path) -> None:
         ('[{"id": 1, "name": "caf\u00e9"}, {"id": 2, "name": "cafe\u0301"}]', "share a name"),
         ('[{"id": 1, "name": "\\ud800"}]', "not valid Unicode"),
         (json.dumps(["x" * 100_000, "b"]), "the name of tag 1 has 100,000 characters"),
+        ('[{"id": 1, "name": "a", "description": 5}]', "'description' of the wrong type"),
+        ('[{"id": 1, "name": "a", "description": "\\ud800"}]', "the description of tag 1 is not"),
+        ('[{"id": 1, "name": "a", "aliases": ["\\ud800"]}]', "an alias of tag 1 is not"),
+        (
+            json.dumps([{"id": 1, "name": "a", "description": "x" * 5000}]),
+            "the description of tag 1 has 5,000 characters; 1,000 is the most",
+        ),
     ],
 )
 def test_an_unsound_vocabulary_is_refused_with_the_reason(text: str, says: str) -> None:

@@ -7,7 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, StrictInt, StrictStr, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    StrictInt,
+    StrictStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from tagger.errors import VocabularyError
 from tagger.text import printable
@@ -16,7 +24,11 @@ MAX_BYTES = 16 * 1024 * 1024
 """Larger files are refused unread: no vocabulary that fits a prompt comes near."""
 
 MAX_NAME = 200
-"""Characters of a name: a tag, not a text. Scoring takes memory by the square of its tokens."""
+"""Characters of a name or alias: a tag, not a text. Scoring takes memory by the square of its
+tokens."""
+
+MAX_DESCRIPTION = 1_000
+"""Characters of a description: a hint, which every README is read behind."""
 
 
 def fold(name: str) -> str:
@@ -44,6 +56,12 @@ class Tag(BaseModel):
     description: StrictStr = ""
     aliases: tuple[StrictStr, ...] = ()
 
+    @field_validator("description", "aliases", mode="before")
+    @classmethod
+    def _without_null(cls, value: object, info: ValidationInfo) -> object:
+        # Catalogues write null where they have nothing to say.
+        return ("" if info.field_name == "description" else ()) if value is None else value
+
     @property
     def label(self) -> str:
         """The name as the model reads and writes it: without spaces around it."""
@@ -60,8 +78,8 @@ class Vocabulary:
     """Tags in order, without duplicates.
 
     Raises:
-        VocabularyError: no tags, an empty or endless name, or two tags that share an id or a name
-            (names are compared as `fold` gives them).
+        VocabularyError: no tags, an empty or endless name or description, or two tags that share
+            an id or a name (names are compared as `fold` gives them).
 
     """
 
@@ -75,13 +93,10 @@ class Vocabulary:
         for position, tag in enumerate(self.tags, start=1):
             if not tag.label:
                 raise VocabularyError(f"tag {position} (id {tag.id!r}) has an empty name")
-            if len(tag.name) > MAX_NAME:
-                raise VocabularyError(
-                    f"the name of tag {position} has {len(tag.name):,} characters; "
-                    f"{MAX_NAME} is the most"
-                )
-            if tag.name.encode("utf-8", "replace").decode() != tag.name:
-                raise VocabularyError(f"the name of tag {position} is not valid Unicode text")
+            _check_text("the name", position, tag.name, MAX_NAME)
+            _check_text("the description", position, tag.description, MAX_DESCRIPTION)
+            for alias in tag.aliases:
+                _check_text("an alias", position, alias, MAX_NAME)
             # 1 and "1" would be told apart by JSON, but hardly by whoever joins on them.
             first = ids.setdefault(str(tag.id), position)
             if first != position:
@@ -156,6 +171,15 @@ class Vocabulary:
 
     def __contains__(self, tag: object) -> bool:
         return tag in self.tags
+
+
+def _check_text(what: str, position: int, text: str, most: int) -> None:
+    if len(text) > most:
+        raise VocabularyError(
+            f"{what} of tag {position} has {len(text):,} characters; {most:,} is the most"
+        )
+    if text.encode("utf-8", "replace").decode() != text:
+        raise VocabularyError(f"{what} of tag {position} is not valid Unicode text")
 
 
 def _tag(item: object, position: int) -> Tag:
