@@ -32,11 +32,11 @@ from tagger.models.language import LanguageModel
 
 def timed(name):
     plain = getattr(LanguageModel, name)
-    def call(self, *args):
+    def call(self, *args, **options):
         global inside
         begin = time.perf_counter()
         try:
-            return plain(self, *args)
+            return plain(self, *args, **options)
         finally:
             inside += time.perf_counter() - begin
     setattr(LanguageModel, name, call)

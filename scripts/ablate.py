@@ -8,6 +8,7 @@ last columns are differences to the whole, with 95 % bootstrap intervals over th
 
 import argparse
 import copy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,12 @@ import numpy as np
 from fit_calibration import VOID, Data, Evidence, cross_validated, gather
 from tagger import Vocabulary
 from tagger.evaluate import Judged, measure
+from tagger.methods.answers import Answers
 
 ROOT = Path(__file__).parents[1]
+MARGIN, MENTIONS, MOVEMENT = 0, (1, 2), 3
+"""Columns of the evidence."""
+
 SHOWN = ("first strict", "first acceptable", "hit@3", "F1 (given)")
 RESAMPLES = 500
 
@@ -28,6 +33,18 @@ def without(evidence: Evidence, *columns: int) -> Evidence:
         for kinds in parts:
             kinds[..., list(columns)] = 0
     return kept
+
+
+def only(data: Data, branch: int) -> Data:
+    """Return the data as if one branch alone had been asked."""
+    scores = data.scores
+
+    def one(answers: Answers) -> Answers:
+        names, starts = answers.names, answers.starts
+        return Answers(names[..., [branch], :], starts[..., [branch], :])
+
+    fewer = replace(scores, answers=one(scores.answers), prior=one(scores.prior))
+    return Data(data.labels, fewer, data.vocabulary)
 
 
 def differences(whole: Judged, part: Judged) -> dict[str, tuple[float, float]]:
@@ -53,27 +70,27 @@ def main() -> None:
     options = parser.parse_args()
     vocabulary = Vocabulary.load(options.tags)
     data = Data.load(options.labels, options.scores, vocabulary)
-    evidence = gather(data, Data.load(VOID, options.void, vocabulary))
-    questions = len(data.scores.prior)
-    variants = {"all": evidence}
-    if questions > 1:
-        for question in range(questions):
-            others = [other for other in range(questions) if other != question]
-            variants[f"question {question + 1} only"] = without(evidence, *others)
-    variants |= {
-        "no mentions": without(evidence, questions, questions + 1),
-        "mentions in the lead only": without(evidence, questions),
-        "mentions only": without(evidence, *range(questions)),
-        "no movement": without(evidence, questions + 2),
+    void = Data.load(VOID, options.void, vocabulary)
+    evidence = gather(data, void)
+    variants = {
+        "all": evidence,
+        "no mentions": without(evidence, *MENTIONS),
+        "mentions in the lead only": without(evidence, MENTIONS[0]),
+        "mentions only": without(evidence, MARGIN),
+        "no movement": without(evidence, MOVEMENT),
         "no prior": {0.0: evidence[0.0]},
         "half the prior": {0.5: evidence[0.5]},
         "the whole prior": {1.0: evidence[1.0]},
     }
+    found = {name: cross_validated(data, kinds) for name, kinds in variants.items()}
+    for branch in range(len(data.scores.prior.names)):
+        alone = only(data, branch)
+        found[f"branch {branch + 1} only"] = cross_validated(
+            alone, gather(alone, only(void, branch))
+        )
     print(f"| {data.scores.model} | {' | '.join(SHOWN)} |\n|---|{'---|' * len(SHOWN)}")
-    whole = cross_validated(data, evidence)
-    for name, kinds in variants.items():
-        judged = cross_validated(data, kinds)
-        values, limits = measure(judged), differences(whole, judged)
+    for name, judged in found.items():
+        values, limits = measure(judged), differences(found["all"], judged)
         cells = [
             f"{values[shown]:.3f}"
             + (f" ({limits[shown][0]:+.2f} to {limits[shown][1]:+.2f})" if name != "all" else "")

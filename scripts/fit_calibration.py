@@ -19,7 +19,8 @@ import argparse
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Self
+from statistics import fmean
+from typing import Self
 
 import numpy as np
 import torch
@@ -76,12 +77,13 @@ class Data:
         return cls(rows, Scores.load(scores, vocabulary, [row.id for row in rows]), vocabulary)
 
     def evidence(self, strength: float) -> Floats:
-        """Return [READMEs, tags, kinds]: each answer's margin, both mentions, the movement."""
-        log_probs, prior = map(torch.from_numpy, (self.scores.log_probs, self.scores.prior))
-        answers = margins(log_probs, prior, strength).transpose(1, 2).numpy()
-        moved = movement(log_probs, prior).log().numpy()[:, None, None]
-        moved = np.broadcast_to(moved, (*answers.shape[:2], 1))
-        return np.concatenate([answers, self.scores.mentions, moved], axis=-1).astype(np.float64)
+        """Return [READMEs, tags, kinds]: margin, mentions anywhere and in the lead, movement."""
+        scores, prior = self.scores.answers, self.scores.prior
+        unweighed = Calibration(strength, 1, 0, 0, 0, 0, 0)
+        above = margins(unweighed.scores(scores.names, prior.names)).unsqueeze(-1)
+        moved = movement(scores.starts, prior.starts).log()[:, None, None].expand_as(above)
+        kinds: Floats = torch.cat([above, self.scores.mentions, moved], dim=-1).double().numpy()
+        return kinds
 
     def judged(self, calibration: Calibration, rows: Rows) -> Judged:
         """Return what a calibration makes of some of the READMEs."""
@@ -126,9 +128,9 @@ def weigh(data: Data, kinds: Floats, nothing: Floats, strength: float, rows: Row
     x = np.concatenate([kinds[rows], nothing]).reshape(-1, kinds.shape[-1])
     y = np.concatenate([data.accepted[rows], np.zeros(nothing.shape[:2], bool)]).ravel()
     model = LogisticRegression(max_iter=1000).fit(x, y)
-    numbers = [round(float(number), 4) for number in (*model.coef_[0], *model.intercept_)]
-    *answers, mentions, lead, moved, intercept = numbers
-    return Calibration(strength, tuple(answers), mentions, lead, moved, intercept, 0.5)
+    above, mentions, lead, moved = (round(float(weight), 4) for weight in model.coef_[0])
+    intercept = round(float(model.intercept_[0]), 4)
+    return Calibration(strength, above, mentions, lead, moved, intercept, threshold=0.5)
 
 
 def smooth(values: Floats, width: int) -> Floats:
@@ -186,22 +188,19 @@ def main() -> None:
     highest = void.scores.confidences(calibration).max(axis=1)
     print(f"\nhighest confidence for texts that say nothing: {highest.round(2).tolist()}")
     print(f"\n{calibration}")
-    ship(data.scores.model, calibration)
+    ship(data.scores.model, vocabulary, calibration)
 
 
-def ship(model: str, calibration: Calibration) -> None:
+def ship(model: str, vocabulary: Vocabulary, calibration: Calibration) -> None:
     """Write the calibration into the package, and the mean of all as the default."""
     path = Path(package.__file__).with_name("calibrations.json")
-    shipped: dict[str, Any] = json.loads(path.read_text()) | {model: asdict(calibration)}
-    fitted = [numbers for name, numbers in shipped.items() if name != "default"]
-    shipped["default"] = {
-        key: np.mean([numbers[key] for numbers in fitted], axis=0).round(4).tolist()
-        for key in asdict(calibration)
-    }
-    lines = ",\n".join(
-        f"  {json.dumps(key)}: {json.dumps(shipped[key])}" for key in sorted(shipped)
-    )
-    path.write_text(f"{{\n{lines}\n}}\n")
+    models: dict[str, dict[str, float]] = json.loads(path.read_text())["models"]
+    fitted = [numbers for name, numbers in models.items() if name not in ("default", model)]
+    fitted.append(asdict(calibration))
+    mean = {key: round(fmean(numbers[key] for numbers in fitted), 4) for key in fitted[0]}
+    models |= {model: asdict(calibration), "default": mean}
+    shipped = {"vocabulary": vocabulary.fingerprint, "models": models}
+    path.write_text(json.dumps(shipped, indent=2, sort_keys=True) + "\n")
 
 
 if __name__ == "__main__":

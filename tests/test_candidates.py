@@ -11,22 +11,28 @@ from torch import Tensor
 
 import tiny
 from tagger.errors import VocabularyError
+from tagger.methods.answers import Answers
 from tagger.methods.candidates import CandidateTree, Forest
-from tagger.models.language import LanguageModel
+from tagger.models.language import LanguageModel, Memory, join
 from tagger.vocabulary import Vocabulary, fold
 
 OPENING = '{"tags": ["'
 MODELS = {kind: tiny.model(kind) for kind in ("qwen2", "qwen3")}
+EVERYTHING = torch.ones(0, dtype=torch.bool)
 CONTEXT = MODELS["qwen2"].tokenizer.encode("A README of a project.")
 
 
 def tree_scores(tree: CandidateTree, model: LanguageModel) -> Tensor:
     """Score all tags together, the first half of the context being the memory."""
     half = len(CONTEXT) // 2
-    trunk = [*CONTEXT[half:], *tree.root]
-    memory = model.read(CONTEXT[:half])
-    (hidden,) = model.branch(memory, [trunk], tree.tokens, tree.depths, tree.ancestry)
-    return tree.log_probs(model.logits(hidden))
+    memory = model.read([CONTEXT[:half]])
+    forest = Forest.build([CONTEXT[half:]], [tree], [EVERYTHING])
+    return answers(memory, forest, model).names[0]
+
+
+def answers(memory: Memory, forest: Forest, model: LanguageModel) -> Answers:
+    (hidden,) = model.branch(memory, forest.tokens, forest.depths, forest.ancestry, forest.sight)
+    return forest.answers(model.logits(hidden))
 
 
 def plant(names: list[str], model: LanguageModel, opening: str = OPENING) -> CandidateTree:
@@ -145,16 +151,91 @@ def test_questions_asked_together_are_answered_as_each_alone(
     model = MODELS[kind]
     endings = [model.tokenizer.encode(ask) for ask, _ in questions]
     trees = [plant(NESTED, model, opening) for _, opening in questions]
-    forest = Forest.build(endings, trees)
-    trunk = [*CONTEXT[3:], *forest.shared]
-    memory = model.read(CONTEXT[:3])
-    (hidden,) = model.branch(memory, [trunk], forest.tokens, forest.depths, forest.ancestry)
-    for (_, opening), ending, tree, rows in zip(
-        questions, endings, trees, forest.rows, strict=True
-    ):
-        together = tree.log_probs(model.logits(hidden[rows]))
+    forest = Forest.build(endings, trees, [EVERYTHING] * len(trees))
+    together = answers(model.read([CONTEXT]), forest, model).names
+    for found, (_, opening), ending in zip(together, questions, endings, strict=True):
         alone = one_by_one(NESTED, model, [*CONTEXT, *ending], opening)
-        assert (together - alone).abs().max() < 1e-4
+        assert (found - alone).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_lists_side_by_side_are_read_as_each_alone(kind: str) -> None:
+    """Two lists of one length, a README that sees neither, and a branch for each."""
+    model = MODELS[kind]
+    encode = model.tokenizer.encode
+    beginning, readme, ending = encode("Tags:"), encode("A game."), encode(" Which?")
+    lists = [encode(" web, game, http"), encode(" http, game, web")]
+    assert len(lists[0]) == len(lists[1])
+    head = model.read([beginning])
+    parts = [model.read([ids], after=head) for ids in lists]
+    behind = dataclasses.replace(head, ends=parts[0].ends)
+    memory = join(*parts, head, model.read([readme], after=behind))
+    width = len(lists[0])
+    sights = [torch.arange(2 * width) // width == order for order in (0, 1)]
+    tree = plant(NESTED, model)
+    forest = Forest.build([ending, ending], [tree, tree], sights)
+    for found, ids in zip(answers(memory, forest, model).names, lists, strict=True):
+        alone = _blind_to(ids, beginning, readme, ending, model)
+        assert (found - alone).abs().max() < 1e-4
+
+
+@torch.inference_mode()
+def _blind_to(
+    ids: list[int], beginning: list[int], readme: list[int], ending: list[int], model: LanguageModel
+) -> Tensor:
+    """Score tags behind one list that the README does not see, by a mask over one plain pass."""
+    network, encode = model._network, model.tokenizer.encode
+    quotes = model.tokenizer.starting_with('"')
+    opened = encode(OPENING)
+    scores = []
+    for name in NESTED:
+        way = encode(OPENING + name)
+        tokens = [*beginning, *ids, *readme, *ending, *way]
+        seen = torch.ones(len(tokens), len(tokens)).tril().bool()
+        start = len(beginning) + len(ids)
+        seen[start : start + len(readme), len(beginning) : start] = False
+        mask = torch.zeros(1, 1, *seen.shape).masked_fill(~seen, torch.finfo(torch.float32).min)
+        hidden = network.base_model(
+            torch.tensor([tokens]), attention_mask=mask, use_cache=False
+        ).last_hidden_state[0]
+        log_probs = (hidden.float() @ network.lm_head.weight.float().T).log_softmax(-1)
+        first = len(tokens) - len(way) + len(opened)
+        score = sum(log_probs[at - 1, tokens[at]] for at in range(first, len(tokens)))
+        ways = [encode(OPENING + other) for other in NESTED if other != name]
+        if any(other[: len(way)] == way for other in ways):
+            score = score + log_probs[-1, quotes].logsumexp(0)
+        scores.append(score)
+    return torch.stack(scores)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(names=vocabularies, data=st.data())
+def test_a_part_of_a_tree_gives_its_tags_exactly_and_bounds_the_others(
+    names: list[str], data: st.DataObject
+) -> None:
+    model = MODELS["qwen2"]
+    tree = plant(names, model)
+    size = len(names)
+    tags = torch.tensor(data.draw(st.lists(st.booleans(), min_size=size, max_size=size)))
+    part = tree.part(tags)
+    whole, found = tree_scores(tree, model), tree_scores(part, model)
+    covered = tree.covered(tags)
+    assert covered[tags].all()
+    assert torch.allclose(found[covered], whole[covered], atol=1e-4)
+    assert (found >= whole - 1e-4).all()
+    assert part.size == size
+    assert len(part.tokens) <= len(tree.tokens)
+
+
+def test_the_start_of_a_tag_is_its_first_token() -> None:
+    model = MODELS["qwen2"]
+    tree = plant(NESTED, model)
+    forest = Forest.build([CONTEXT], [tree], [EVERYTHING])
+    memory = model.read([CONTEXT[:1]])
+    starts = answers(memory, forest, model).starts[0]
+    none = torch.zeros(len(NESTED), dtype=torch.bool)
+    bounds = Forest.build([CONTEXT], [tree.part(none)], [EVERYTHING])
+    assert torch.allclose(starts, answers(memory, bounds, model).names[0], atol=1e-5)
 
 
 def test_only_inner_nodes_are_forwarded() -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import brier_score_loss
@@ -22,6 +23,7 @@ from tagger.evaluate import (
     measure,
     reliability,
 )
+from tagger.methods.answers import Answers
 from tagger.scores import Scores
 from tagger.vocabulary import Vocabulary
 
@@ -151,19 +153,19 @@ def test_label_files_that_cannot_be_read(tmp_path: Path) -> None:
         load_labels(tmp_path / "latin", VOCABULARY)
 
 
-def scores(readmes: int = 3, questions: int = 2) -> Scores:
-    draw = np.random.default_rng(0)
+def scores(readmes: int = 3, branches: int = 2) -> Scores:
+    draw = torch.Generator().manual_seed(0)
     size = len(VOCABULARY)
 
-    def numbers(*shape: int) -> "np.typing.NDArray[np.float32]":
-        return draw.random(shape).astype(np.float32)
+    def answers(*shape: int) -> Answers:
+        return Answers(torch.rand(shape, generator=draw), torch.rand(shape, generator=draw))
 
     return Scores(
         "tiny",
         tuple("abcdefgh"[:readmes]),
-        numbers(readmes, questions, size),
-        numbers(questions, size),
-        numbers(readmes, size, 2),
+        answers(readmes, branches, size),
+        answers(branches, size),
+        torch.rand(readmes, size, 2, generator=draw),
     )
 
 
@@ -173,9 +175,11 @@ def test_scores_come_back_as_they_were_in_the_order_asked_for(tmp_path: Path) ->
     again = Scores.load(tmp_path / "s.parquet", VOCABULARY, ["c", "a"])
     assert again.model == "tiny"
     assert again.ids == ("c", "a")
-    np.testing.assert_array_equal(again.log_probs, kept.log_probs[[2, 0]])
-    np.testing.assert_array_equal(again.prior, kept.prior)
-    np.testing.assert_array_equal(again.mentions, kept.mentions[[2, 0]])
+    assert again.answers.names.equal(kept.answers.names[[2, 0]])
+    assert again.answers.starts.equal(kept.answers.starts[[2, 0]])
+    assert again.prior.names.equal(kept.prior.names)
+    assert again.prior.starts.equal(kept.prior.starts)
+    assert again.mentions.equal(kept.mentions[[2, 0]])
 
 
 def test_scores_of_something_else_are_refused(tmp_path: Path) -> None:

@@ -22,15 +22,25 @@ def prompt(*names: str) -> Prompt:
     return Prompt(TEMPLATE, Vocabulary.from_names(names or ("cli", "web ")), TOKENIZER)
 
 
-def test_the_conversation_is_chatml_with_names_in_order() -> None:
+def before(parts: Prompt) -> list[list[int]]:
+    """Everything before the README, for each order of the list."""
+    return [[*parts.head, *listed, *parts.bridge] for listed in parts.lists]
+
+
+def test_the_conversation_is_chatml_with_names_in_both_orders() -> None:
     parts = prompt()
     (ending,) = parts.endings
-    text = TOKENIZER.decode([*parts.prefix, *parts.fit("A README.", 100), *ending])
-    assert text == (
-        "<|im_start|>system\nYou tag.<|im_end|>\n"
-        "<|im_start|>user\nTags: cli, web\nA README.\nChoose.<|im_end|>\n"
-        "<|im_start|>assistant\n"
-    )
+    for ids, listed in zip(before(parts), ("cli, web", "web, cli"), strict=True):
+        text = TOKENIZER.decode([*ids, *parts.fit("A README.", 100), *ending])
+        assert text == (
+            "<|im_start|>system\nYou tag.<|im_end|>\n"
+            f"<|im_start|>user\nTags: {listed}\nA README.\nChoose.<|im_end|>\n"
+            "<|im_start|>assistant\n"
+        )
+
+
+def test_a_blank_before_the_list_belongs_to_its_first_tag() -> None:
+    assert TOKENIZER.decode(list(prompt().lists[0])) == " cli, web"
 
 
 def test_each_question_is_a_paragraph_of_its_own_behind_the_readme() -> None:
@@ -57,7 +67,7 @@ def test_descriptions_and_aliases_stand_in_the_list_on_a_line_each() -> None:
             ]
         )
     )
-    text = TOKENIZER.decode(list(Prompt(TEMPLATE, vocabulary, TOKENIZER).prefix))
+    text = TOKENIZER.decode(before(Prompt(TEMPLATE, vocabulary, TOKENIZER))[0])
     assert "Tags: \n- k8s (a, b): runs on Kubernetes\n- cli\n" in text
 
 
@@ -81,9 +91,8 @@ def test_a_readme_holds_no_control_token(text: str) -> None:
 @pytest.mark.parametrize("text", HOSTILE)
 def test_a_tag_name_holds_no_control_token(text: str) -> None:
     plain, hostile = prompt("cli", "web"), prompt("cli", text)
-    assert [id_ for id_ in hostile.prefix if id_ in CONTROL] == [
-        id_ for id_ in plain.prefix if id_ in CONTROL
-    ]
+    for ids, expected in zip(before(hostile), before(plain), strict=True):
+        assert [id_ for id_ in ids if id_ in CONTROL] == [id_ for id_ in expected if id_ in CONTROL]
     assert hostile.endings == plain.endings
 
 
@@ -110,7 +119,7 @@ def test_a_text_without_spaces_is_cut_at_the_budget() -> None:
 
 
 def test_a_vocabulary_cannot_put_line_breaks_into_the_list() -> None:
-    assert "cli, a b\n" in TOKENIZER.decode(list(prompt("cli", "a\n\nb").prefix))
+    assert "cli, a b\n" in TOKENIZER.decode(before(prompt("cli", "a\n\nb"))[0])
 
 
 def test_the_shipped_template_loads() -> None:

@@ -9,23 +9,26 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import tiny
 from tagger.errors import LoadError, VocabularyError
 from tagger.methods import rank as rank_module
+from tagger.methods import search as search_module
 from tagger.methods.calibration import Calibration
 from tagger.methods.prior import BACKGROUND
 from tagger.methods.rank import Rank, ScoredTag
 from tagger.models.language import LanguageModel
 from tagger.prompt import PromptTemplate, Question
-from tagger.vocabulary import Vocabulary
+from tagger.vocabulary import Vocabulary, fold
 
 NAMES = ["http", "http-client", "game", "game-engine", "cli", "web server"]
 TEMPLATE = PromptTemplate(system="You tag.", user="Tags: {tags}\n{readme}\nChoose.")
 TWO = dataclasses.replace(
     TEMPLATE, questions=(Question("What is it?"), Question("What kind is it?", 'A "'))
 )
-CALIBRATION = Calibration.of("tiny", 1)
+CALIBRATION = Calibration.of("tiny", Vocabulary.from_names(NAMES))
 
 
 def ranker(
@@ -36,6 +39,12 @@ def ranker(
     readme_tokens: int = 200,
 ) -> Rank:
     return Rank(model, Vocabulary.from_names(names), template, calibration, readme_tokens)
+
+
+@pytest.fixture
+def searched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every vocabulary is searched, as large ones are."""
+    monkeypatch.setattr(rank_module, "AT_ONCE", -1)
 
 
 def ranking_of(method: Rank, words: str) -> list[ScoredTag]:
@@ -56,47 +65,106 @@ def test_every_tag_is_ranked_once_and_the_best_comes_first(tiny_model: LanguageM
 def test_the_evidence_is_weighed_margins_over_the_best_tags_and_mentions(
     tiny_model: LanguageModel,
 ) -> None:
-    """By hand, for two questions and six tags; fewer than ten tags are all among the best."""
-    calibration = Calibration(0.5, (2.0, 3.0), 0.7, 0.9, 0.8, -1.0, 0.5)
-    ranking = ranking_of(ranker(tiny_model, template=TWO, calibration=calibration), "A web server.")
-    scores = {
-        scored.tag.name: [
-            log_prob - 0.5 * prior
-            for log_prob, prior in zip(scored.log_probs, scored.priors, strict=True)
-        ]
-        for scored in ranking
-    }
-    means = [statistics.mean(column) for column in zip(*scores.values(), strict=True)]
-    changes = [
-        [log_prob - prior for log_prob, prior in zip(scored.log_probs, scored.priors, strict=True)]
-        for scored in ranking
-    ]
-    moved = statistics.mean(
-        statistics.mean(abs(change - statistics.mean(column)) for change in column)
-        for column in zip(*changes, strict=True)
-    )
+    """By hand, for six tags; fewer than ten tags are all among the best."""
+    calibration = Calibration(0.5, 2.0, 0.7, 0.9, 0.8, -1.0, 0.5)
+    method = ranker(tiny_model, template=TWO, calibration=calibration)
+    ranking = ranking_of(method, "A web server.")
+    scores = {scored.tag.name: scored.log_prob - 0.5 * scored.prior for scored in ranking}
+    zero = statistics.mean(scores.values())
+    answers = method.answers([method.encode("A web server.").tokens])
+    changes = (answers.starts[0] - method.prior.starts).mean(0).tolist()
+    moved = statistics.mean(abs(change - statistics.mean(changes)) for change in changes)
     for scored in ranking:
-        first, second = scores[scored.tag.name]
         named = math.log(2) if scored.tag.name == "web server" else 0
-        expected = 2 * (first - means[0]) + 3 * (second - means[1]) + (0.7 + 0.9) * named - 1
+        expected = 2 * (scores[scored.tag.name] - zero) + (0.7 + 0.9) * named - 1
         expected += 0.8 * math.log(moved)
         assert scored.evidence == pytest.approx(expected, abs=1e-3)
         assert scored.confidence == pytest.approx(1 / (1 + math.exp(-expected)), abs=1e-4)
 
 
+@pytest.mark.usefixtures("searched")
+def test_each_question_is_asked_behind_another_order_of_the_list(
+    tiny_model: LanguageModel,
+) -> None:
+    """With a README that sees no list, a branch differs from another by its own alone."""
+
+    def asked(names: list[str], *questions: str) -> torch.Tensor:
+        template = dataclasses.replace(TEMPLATE, questions=tuple(map(Question, questions)))
+        method = ranker(tiny_model, names, template)
+        answers = method.answers([method.encode("A web server.").tokens])
+        return answers.names[0]
+
+    first, second = "What is it?", "What kind is it?"
+    given, turned = asked(NAMES, first)
+    both = asked(NAMES, first, second)
+    assert both[0].allclose(given, atol=1e-4)
+    assert both[1].allclose(asked(NAMES, second)[1], atol=1e-4)
+    assert turned.flip(0).allclose(asked(NAMES[::-1], first)[0], atol=1e-4)
+    assert not given.allclose(turned, atol=1e-2)
+    assert len(asked(NAMES, first, second, "Which?")) == 3
+
+
+@pytest.mark.usefixtures("searched")
+def test_turning_a_large_list_around_does_not_change_the_ranking(
+    tiny_model: LanguageModel,
+) -> None:
+    forwards = ranking_of(ranker(tiny_model), "A web server.")
+    backwards = ranking_of(ranker(tiny_model, names=NAMES[::-1]), "A web server.")
+    for one, other in zip(forwards, backwards, strict=True):
+        assert one.tag.name == other.tag.name
+        assert one.confidence == pytest.approx(other.confidence, abs=1e-4)
+
+
 def test_the_prior_is_the_mean_over_texts_without_content(tiny_model: LanguageModel) -> None:
     method = ranker(tiny_model, template=TWO)
-    expected = method.log_probs([method.encode(text).tokens for text in BACKGROUND]).mean(0)
-    assert (method.prior - expected).abs().max() < 1e-4
+    expected = method.answers([method.encode(text).tokens for text in BACKGROUND])
+    assert (method.prior.names - expected.names.mean(0)).abs().max() < 1e-4
+    assert (method.prior.starts - expected.starts.mean(0)).abs().max() < 1e-4
 
 
-def test_a_calibration_for_another_number_of_questions_is_spread() -> None:
-    one = Calibration.of("qwen2.5-coder-1.5b", 1)
-    two = Calibration.of("qwen2.5-coder-1.5b", 2)
-    three = Calibration.of("qwen2.5-coder-1.5b", 3)
-    assert sum(one.answers) == pytest.approx(sum(two.answers))
-    assert list(three.answers) == pytest.approx([sum(two.answers) / 3] * 3)
-    assert one.threshold == two.threshold == three.threshold
+stems = st.sampled_from(["http", "game", "web", "cli", "test", "c", ".net", "parser"])
+ends = st.sampled_from(["", "s", "-client", "-engine", "-client-lib", " server", "++"])
+large = st.lists(st.builds("{}{}".format, stems, ends), min_size=2, max_size=56, unique_by=fold)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    names=large,
+    texts=st.lists(st.sampled_from(["A web server.", "game engine", "", "c " * 50]), max_size=3),
+    weight=st.sampled_from([0.0, 0.3, 3.0]),
+    strength=st.sampled_from([0.0, 0.7, 1.0]),
+    at_a_time=st.integers(1, 8),
+)
+def test_a_searched_vocabulary_has_the_ten_best_tags_of_a_whole_one(
+    names: list[str], texts: list[str], weight: float, strength: float, at_a_time: int
+) -> None:
+    calibration = Calibration(strength, weight, 0.7, 0.9, 0.8, -1.0, 0.5)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rank_module, "AT_ONCE", -1)
+        patch.setattr(search_module, "AT_A_TIME", at_a_time)
+        method = ranker(tiny.model(), names, TWO, calibration)
+        readmes = [method.encode(text) for text in [*texts, "A parser."]]
+        found = method.rank(readmes)
+        answers = method.answers([readme.tokens for readme in readmes])
+    mentions = torch.stack([readme.mentions for readme in readmes])
+    whole = calibration.logits(answers, method.prior, mentions)
+    for evidence, ranking in zip(whole, found, strict=True):
+        best = min(10, len(names))
+        assert len(ranking) >= best
+        expected = evidence.sort(descending=True).values[:best].tolist()
+        assert [scored.evidence for scored in ranking[:best]] == pytest.approx(expected, abs=1e-3)
+        for scored in ranking[:best]:
+            known = evidence[names.index(scored.tag.name)].item()
+            assert scored.evidence == pytest.approx(known, abs=1e-3)
+
+
+def test_a_search_scores_a_part_of_the_vocabulary(
+    tiny_model: LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"{stem}-{end}" for stem in ("http", "game", "web") for end in range(50)]
+    monkeypatch.setattr(rank_module, "AT_ONCE", 0)
+    monkeypatch.setattr(search_module, "AT_A_TIME", 10)
+    assert 10 <= len(ranking_of(ranker(tiny_model, names), "A web server.")) < len(names)
 
 
 def test_a_result_does_not_depend_on_its_neighbours(tiny_model: LanguageModel) -> None:
@@ -129,9 +197,9 @@ def test_the_prior_is_computed_once_and_kept(
 def test_readmes_read_together_are_ranked_as_alone(tiny_model: LanguageModel) -> None:
     method = ranker(tiny_model)
     texts = ["A web server.", "A game engine with many words. " * 12, "", "cli"]
-    together = method.log_probs([method.encode(text).tokens for text in texts])
-    for row, text in zip(together, texts, strict=True):
-        (alone,) = method.log_probs([method.encode(text).tokens])
+    together = method.answers([method.encode(text).tokens for text in texts])
+    for row, text in zip(together.names, texts, strict=True):
+        (alone,) = method.answers([method.encode(text).tokens]).names
         assert (row - alone).abs().max() < 1e-4
 
 
@@ -145,7 +213,7 @@ def test_readmes_read_together_are_ranked_as_alone(tiny_model: LanguageModel) ->
         lambda: ranker(
             tiny.model(), template=dataclasses.replace(TEMPLATE, user=TEMPLATE.user + " Now.")
         ),
-        lambda: ranker(tiny.model(), template=TWO, calibration=Calibration.of("tiny", 2)),
+        lambda: ranker(tiny.model(), template=TWO),
     ],
     ids=["model", "order of tags", "tags", "system text", "user text", "questions"],
 )
@@ -161,7 +229,7 @@ def test_the_prior_does_not_depend_on_how_much_is_read_of_a_readme(
     priors: list[Any] = []
     for readme_tokens in (1, 200):
         ranking = ranking_of(ranker(tiny_model, readme_tokens=readme_tokens), "text")
-        priors.append({scored.tag.name: scored.priors for scored in ranking})
+        priors.append({scored.tag.name: scored.prior for scored in ranking})
         for path in (cache / "priors").iterdir():
             path.unlink()
     assert priors[0] == priors[1]
@@ -176,7 +244,9 @@ def test_a_new_version_of_the_scoring_computes_its_own_prior(
     assert len(list((cache / "priors").iterdir())) == 2
 
 
-@pytest.mark.parametrize("content", ["", "{", "[1, 2]", '["a"]', "[[NaN, 1, 1, 1, 1, 1]]", "null"])
+@pytest.mark.parametrize(
+    "content", ["", "{", "[1, 2]", '["a"]', "null", '{"names": 1, "starts": [NaN]}']
+)
 def test_a_damaged_prior_is_computed_anew(
     tiny_model: LanguageModel, cache: Path, content: str
 ) -> None:
@@ -184,7 +254,7 @@ def test_a_damaged_prior_is_computed_anew(
     (path,) = (cache / "priors").iterdir()
     path.write_text(content)
     assert ranking_of(ranker(tiny_model), "text") == whole
-    assert len(json.loads(path.read_text())[0]) == len(NAMES)
+    assert len(json.loads(path.read_text())["names"][0]) == len(NAMES)
 
 
 def test_a_cache_that_cannot_be_written_is_said_and_survived(

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -58,8 +59,9 @@ def test_hostile_text_stays_text(
     control = set(tokenizer.control_ids())
     assert len(control) >= 20, "Qwen adds more than ChatML's tokens"
     assert not control.intersection(ids)
-    for ending in prompt.endings:
-        whole = [id_ for id_ in [*prompt.prefix, *ids, *ending] if id_ in control]
+    for listed, ending in product(prompt.lists, prompt.endings):
+        conversation = [*prompt.head, *listed, *prompt.bridge, *ids, *ending]
+        whole = [id_ for id_ in conversation if id_ in control]
         assert tokenizer.decode(whole) == "<|im_start|><|im_end|>" * 2 + "<|im_start|>"
 
 

@@ -1,9 +1,12 @@
 """The conversation put to a chat model, as token ids.
 
 A template is a TOML file with a `system` and a `user` text; `{tags}` and `{readme}` in the user's
-text say where the vocabulary and the README go. Everything before the README is the prefix, the
-same for every README and computed once. Behind the README come one or more questions: each is put
-as if it were the only one, and says how the model's turn begins.
+text say where the vocabulary and the README go. Behind the README come one or more questions: each
+is put as if it were the only one, and says how the model's turn begins.
+
+A model prefers what stands first or last in a list, so the list of tags is written in two orders.
+They stand beside one another: each is read as if it were the only one (Ratner et al. 2023,
+"Parallel Context Windows").
 """
 
 import re
@@ -17,7 +20,7 @@ from pydantic.dataclasses import dataclass
 
 from tagger.errors import PromptError
 from tagger.models.tokenizer import ChatTokenizer
-from tagger.vocabulary import Vocabulary
+from tagger.vocabulary import Tag, Vocabulary
 
 DEFAULT_TEMPLATE = "rank.toml"
 
@@ -102,13 +105,18 @@ def _shipped(name: str) -> Path:
     return folder / name
 
 
-def _listed(vocabulary: Vocabulary) -> str:
-    """Return the vocabulary as the model reads it: names in a row, or a line each with more."""
+def _orders(vocabulary: Vocabulary) -> list[list[Tag]]:
+    """Return the tags as given and from the last to the first."""
+    return [list(vocabulary), list(reversed(vocabulary.tags))]
+
+
+def _listed(tags: list[Tag]) -> str:
+    """Return tags as the model reads them: names in a row, or a line each with more."""
     # Whatever a name holds, no line break: it would look like the list's end.
-    if not any(tag.description or tag.aliases for tag in vocabulary):
-        return ", ".join(_one_line(tag.label) for tag in vocabulary)
+    if not any(tag.description or tag.aliases for tag in tags):
+        return ", ".join(_one_line(tag.label) for tag in tags)
     lines = []
-    for tag in vocabulary:
+    for tag in tags:
         aliases = f" ({', '.join(map(_one_line, tag.aliases))})" if tag.aliases else ""
         description = f": {_one_line(tag.description)}" if tag.description else ""
         lines.append(f"\n- {_one_line(tag.label)}{aliases}{description}")
@@ -123,7 +131,9 @@ class Prompt:
     """One template and one vocabulary in one model's tokens.
 
     Attributes:
-        prefix: ids of everything before the README.
+        head: ids of everything before the list of tags.
+        lists: ids of the list, in each of its orders.
+        bridge: ids of everything between the list and the README.
         endings: for each question, ids of everything between the README and the model's turn.
         openings: for each question, how the model's turn begins.
 
@@ -133,16 +143,23 @@ class Prompt:
         self, template: PromptTemplate, vocabulary: Vocabulary, tokenizer: ChatTokenizer
     ) -> None:
         before, _, after = template.user.partition("{readme}")
-        before = before.replace("{tags}", _listed(vocabulary))
+        head, _, bridge = before.partition("{tags}")
+        # A blank belongs to the word behind it, as the tokenizer sees it.
+        blank = head[len(head.rstrip(" ")) :]
         self.openings = tuple(question.opening for question in template.questions)
-        chats = [
-            tokenizer.encode_chat(
-                template.system, before, after + ("\n\n" + question.ask) * bool(question.ask)
-            )
-            for question in template.questions
+        endings = [
+            after + ("\n\n" + question.ask) * bool(question.ask) for question in template.questions
         ]
-        self.prefix = tuple(chats[0][0])
-        self.endings = tuple(tuple(ending) for _, ending in chats)
+        chats = [
+            tokenizer.encode_chat(template.system, head.rstrip(" "), bridge, ending)
+            for ending in endings
+        ]
+        self.head = tuple(chats[0][0])
+        self.bridge = tuple(chats[0][1])
+        self.endings = tuple(tuple(ending) for _, _, ending in chats)
+        self.lists = tuple(
+            tuple(tokenizer.encode(blank + _listed(tags))) for tags in _orders(vocabulary)
+        )
         self._tokenizer = tokenizer
 
     def fit(self, text: str, budget: int) -> list[int]:

@@ -9,15 +9,26 @@ from typing import Any, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from tagger import parquet
 from tagger.errors import LabelsError
+from tagger.methods.answers import Answers
 from tagger.methods.calibration import Calibration
 from tagger.output import reporting
 from tagger.text import printable
 from tagger.vocabulary import Vocabulary
 
-_COLUMNS = ("readme", "tag", "log_probs", "priors", "mentions", "lead")
+_COLUMNS = {
+    "readme",
+    "tag",
+    "names",
+    "starts",
+    "prior_names",
+    "prior_starts",
+    "mentions",
+    "lead",
+}
 
 
 @dataclass(frozen=True)
@@ -27,31 +38,31 @@ class Scores:
     Attributes:
         model: the model's name.
         ids: [READMEs] their ids.
-        log_probs: [READMEs, questions, tags] log p(tag | README, question), in nats.
-        prior: [questions, tags] the same of texts without content.
+        answers: [READMEs, branches, tags] what the model says of them.
+        prior: [branches, tags] what it says of texts without content.
         mentions: [READMEs, tags, 2] log(1 + mentions), anywhere and in the lead.
 
     """
 
     model: str
     ids: tuple[str, ...]
-    log_probs: NDArray[np.float32]
-    prior: NDArray[np.float32]
-    mentions: NDArray[np.float32]
+    answers: Answers
+    prior: Answers
+    mentions: Tensor
 
     def take(self, rows: NDArray[np.int64]) -> Self:
         """Return those of some of the READMEs."""
         return replace(
             self,
             ids=tuple(self.ids[row] for row in rows),
-            log_probs=self.log_probs[rows],
+            answers=Answers(self.answers.names[rows], self.answers.starts[rows]),
             mentions=self.mentions[rows],
         )
 
     def confidences(self, calibration: Calibration) -> NDArray[np.float64]:
         """Return what a calibration makes of them, [READMEs, tags]."""
-        tensors = map(torch.from_numpy, (self.log_probs, self.prior, self.mentions))
-        confidences: NDArray[np.float64] = calibration.logits(*tensors).sigmoid().double().numpy()
+        logits = calibration.logits(self.answers, self.prior, self.mentions)
+        confidences: NDArray[np.float64] = logits.sigmoid().double().numpy()
         return confidences
 
     def save(self, path: Path, vocabulary: Vocabulary) -> None:
@@ -68,10 +79,12 @@ class Scores:
         columns: dict[str, Any] = {
             "readme": np.repeat(np.array(self.ids, dtype=object), tags),
             "tag": names * count,
-            "log_probs": self.log_probs.transpose(0, 2, 1).reshape(count * tags, -1).tolist(),
-            "priors": self.prior.T.tolist() * count,
-            "mentions": self.mentions[..., 0].ravel(),
-            "lead": self.mentions[..., 1].ravel(),
+            "names": self.answers.names.transpose(1, 2).flatten(0, 1).tolist(),
+            "starts": self.answers.starts.transpose(1, 2).flatten(0, 1).tolist(),
+            "prior_names": self.prior.names.T.tolist() * count,
+            "prior_starts": self.prior.starts.T.tolist() * count,
+            "mentions": self.mentions[..., 0].flatten().numpy(),
+            "lead": self.mentions[..., 1].flatten().numpy(),
         }
         table = arrow.table(columns).replace_schema_metadata({"model": self.model})
         with reporting(printable(str(path))):
@@ -88,7 +101,7 @@ class Scores:
         arrow = parquet.arrow()
         with _reading(path, arrow):
             table = arrow.parquet.read_table(path)
-        if set(table.column_names) != set(_COLUMNS):
+        if set(table.column_names) != _COLUMNS:
             raise LabelsError(f"{printable(str(path))}: holds no scores of tagger eval --dump")
         tags = len(vocabulary)
         names = [tag.label for tag in vocabulary]
@@ -104,16 +117,17 @@ class Scores:
             )
         order = [row[id_] for id_ in ids]
 
-        def column(name: str) -> NDArray[np.float32]:
-            values = np.array(table[name].to_pylist(), dtype=np.float32)
-            return values.reshape(len(found), tags, -1)[order]
+        def column(name: str) -> Tensor:
+            values = torch.tensor(table[name].to_pylist(), dtype=torch.float32)
+            return values.reshape(len(found), tags, -1)[order].transpose(1, 2)
 
+        mentions = torch.cat([column("mentions"), column("lead")], dim=1)
         return cls(
             model=(table.schema.metadata or {}).get(b"model", b"").decode(),
             ids=tuple(ids),
-            log_probs=column("log_probs").transpose(0, 2, 1),
-            prior=column("priors")[0].T,
-            mentions=np.concatenate([column("mentions"), column("lead")], axis=-1),
+            answers=Answers(column("names"), column("starts")),
+            prior=Answers(column("prior_names")[0], column("prior_starts")[0]),
+            mentions=mentions.transpose(1, 2),
         )
 
 

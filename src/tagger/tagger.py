@@ -49,7 +49,7 @@ class Tagger:
         self.vocabulary = vocabulary
         self._choice = choice or Choice()
         template = template or PromptTemplate.load()
-        self._calibration = Calibration.of(model.name, len(template.questions))
+        self._calibration = Calibration.of(model.name, vocabulary)
         self._rank = Rank(model, vocabulary, template, self._calibration, readme_tokens)
         if self._rank.readme_tokens < readme_tokens:
             log.warning(
@@ -57,6 +57,13 @@ class Tagger:
                 self._rank.readme_tokens,
                 readme_tokens,
             )
+
+    def prepare(self) -> None:
+        """Read the list of tags, and what the model says without a README, unless that is kept.
+
+        Otherwise the first README does; for a new vocabulary it may take a minute.
+        """
+        self._rank.prepare()
 
     def tag(self, readmes: Iterable[Readme]) -> Iterator[Tagging]:
         """Yield the tagging of each README, in order, as soon as it is known."""
@@ -71,7 +78,7 @@ class Tagger:
 
     @property
     def extra_tokens(self) -> int:
-        """How many tokens a pass takes for one README beside the README's own."""
+        """How many tokens a pass holds for one README beside the README's own."""
         return self._rank.extra_tokens
 
     def encode(self, readme: Readme) -> Encoded:

@@ -1,5 +1,6 @@
 """The closed, ordered list of tags that replies are drawn from."""
 
+import hashlib
 import json
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -162,6 +163,12 @@ class Vocabulary:
             return cls.from_json(data.removeprefix(b"\xef\xbb\xbf"))
         except VocabularyError as error:
             raise VocabularyError(f"{path}: {error}") from error
+
+    @property
+    def fingerprint(self) -> str:
+        """A digest of the names, whatever their order, ids and spelling."""
+        names = sorted(fold(tag.name) for tag in self.tags)
+        return hashlib.sha256(json.dumps(names).encode()).hexdigest()
 
     def __len__(self) -> int:
         return len(self.tags)

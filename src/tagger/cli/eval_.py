@@ -89,9 +89,9 @@ def evaluate(
 
     if kept:
         scores = Scores.load(kept, vocabulary, [row.id for row in rows])
-        calibration = Calibration.of(scores.model, len(scores.prior))
+        calibration = Calibration.of(scores.model, vocabulary)
     else:
-        calibration = Calibration.of(model, len(template.questions))
+        calibration = Calibration.of(model, vocabulary)
         language_model = models.load(
             model, device=device, dtype=dtype, threads=threads, offline=offline, quiet=quiet
         )
@@ -110,15 +110,19 @@ def evaluate(
 
 def _score(rank: "Rank", model: str, labels: "Sequence[Label]", *, quiet: bool) -> "Scores":
     """Score every README, showing how far it is."""
-    import numpy as np
+    import torch
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
+    from tagger.cli.progress import working
+    from tagger.methods.answers import Answers
     from tagger.readme import Readme
     from tagger.scores import Scores
 
+    with working("reading the list of tags", quiet=quiet):
+        rank.prepare()
     console = Console(stderr=True)
-    log_probs, mentions = [], []
+    answers, mentions = [], []
     with Progress(
         *Progress.get_default_columns()[:2],
         MofNCompleteColumn(),
@@ -129,10 +133,10 @@ def _score(rank: "Rank", model: str, labels: "Sequence[Label]", *, quiet: bool) 
     ) as progress:
         for label in progress.track(labels, description="scoring"):
             encoded = rank.encode(Readme(label.id, label.readme).words)
-            log_probs.append(rank.log_probs([encoded.tokens])[0].numpy())
-            mentions.append(encoded.mentions.numpy())
+            answers.append(rank.answers([encoded.tokens]))
+            mentions.append(encoded.mentions)
     ids = tuple(label.id for label in labels)
-    return Scores(model, ids, np.stack(log_probs), rank.prior.numpy(), np.stack(mentions))
+    return Scores(model, ids, Answers.cat(answers), rank.prior, torch.stack(mentions))
 
 
 def _described(judged: "Judged") -> dict[str, Any]:

@@ -2,13 +2,15 @@
 
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from types import TracebackType
 from typing import Self
 
 from rich.bar import Bar
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -24,6 +26,23 @@ _BARS = 12
 """Tags that the summary draws."""
 
 _BAR_WIDTH = 32
+
+
+@contextmanager
+def working(what: str, *, quiet: bool) -> Iterator[None]:
+    """Show that something goes on which takes a while, and for how long."""
+    console = Console(stderr=True)
+    with Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        TimeElapsedColumn(),
+        console=console,
+        redirect_stdout=False,
+        transient=True,
+        disable=quiet or not console.is_terminal,
+    ) as live:
+        live.add_task(what, total=None)
+        yield
 
 
 class Display:

@@ -56,6 +56,7 @@ def run(
     template = PromptTemplate.load(prompt)
     found = [Readme.read(path, id_) for path in readmes]
 
+    from tagger.cli.progress import working
     from tagger.output import StandardOutput
     from tagger.tagger import Tagger
 
@@ -65,6 +66,8 @@ def run(
     tagger = Tagger(
         language_model, vocabulary, choice=choice, readme_tokens=readme_tokens, template=template
     )
+    with working("reading the list of tags", quiet=quiet):
+        tagger.prepare()
     output = StandardOutput()
     for tagging in tagger.tag(found):
         output.write(tagging.to_json(tags_as, scores=scores))

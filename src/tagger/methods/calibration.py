@@ -1,9 +1,9 @@
 """From evidence to confidences.
 
-What the model says of a tag in answer to each question, less a part of the prior, is comparable
+What the model says of a tag, averaged over the branches, less a part of the prior, is comparable
 between READMEs once it is measured from the README's best tags: from the mean of the ten best. A
-logistic function of these margins, of the tag's mentions, and of how much the README moved the
-model at all, fitted on labelled READMEs, gives the probability that a curator would accept the tag.
+logistic function of this margin, of the tag's mentions, and of how much the README moved the model
+at all, fitted on labelled READMEs, gives the probability that a curator would accept the tag.
 """
 
 import json
@@ -15,6 +15,9 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor
+
+from tagger.methods.answers import Answers
+from tagger.vocabulary import Vocabulary
 
 BEST = 10
 """Tags whose mean is the zero of a README's margins."""
@@ -28,7 +31,7 @@ class Calibration:
 
     Attributes:
         strength: how much of the prior is subtracted, from 0 to 1.
-        answers: weight of the margin in answer to each question, per nat.
+        answers: weight of what the model says, per nat of the margin; not negative.
         mentions: weight of log(1 + mentions) of the tag, anywhere.
         lead: weight of log(1 + mentions) in the README's lead.
         moved: weight of the log of how far the README moved the model from its prior.
@@ -38,7 +41,7 @@ class Calibration:
     """
 
     strength: float
-    answers: tuple[float, ...]
+    answers: float
     mentions: float
     lead: float
     moved: float
@@ -46,62 +49,83 @@ class Calibration:
     threshold: float
 
     @classmethod
-    def of(cls, model: str, questions: int) -> Self:
-        """Return the calibration that ships for a model, or the default with a warning.
+    def of(cls, model: str, vocabulary: Vocabulary) -> Self:
+        """Return the calibration that ships for a model of the catalogue, or the default.
+
+        Warns where it was not fitted on this model or these tags.
+        """
+        models = _shipped()["models"]
+        if model not in models:
+            log.warning("no calibration ships for %s: its confidences are a rough default's", model)
+        elif vocabulary.fingerprint != _shipped()["vocabulary"]:
+            log.warning(
+                "confidences were fitted on another list of tags: measure them on yours with "
+                "tagger eval"
+            )
+        return cls(**models.get(model, models["default"]))
+
+    def scores(self, names: Tensor, prior: Tensor) -> Tensor:
+        """Return what the model says of each tag beyond its prior, [..., tags] in nats.
 
         Args:
-            model: its name in the catalogue.
-            questions: how many questions the prompt asks; for another number than the calibration
-                was fitted on, its weight is spread evenly.
+            names: [..., branches, tags] log p(tag | README, branch).
+            prior: [branches, tags] the same of texts without content.
 
         """
-        shipped = _shipped()
-        if model not in shipped:
-            log.warning("no calibration ships for %s: its confidences are a rough default's", model)
-        numbers = shipped.get(model, shipped["default"])
-        answers = tuple(numbers["answers"])
-        if len(answers) != questions:
-            answers = (sum(answers) / questions,) * questions
-        return cls(**(numbers | {"answers": answers}))
+        return names.mean(dim=-2) - self.strength * prior.mean(dim=-2)
 
-    def logits(self, log_probs: Tensor, prior: Tensor, mentions: Tensor) -> Tensor:
+    def standings(self, scores: Tensor, mentions: Tensor) -> Tensor:
+        """Return what the tags of one README are ranked by, [..., tags].
+
+        Args:
+            scores: [..., tags] in nats.
+            mentions: [..., tags, 2] log(1 + mentions), anywhere and in the lead.
+
+        """
+        return self.answers * scores + mentions @ torch.tensor([self.mentions, self.lead])
+
+    def logits(self, answers: Answers, prior: Answers, mentions: Tensor) -> Tensor:
         """Return the evidence for every tag, as the logit of its confidence.
 
         Args:
-            log_probs: [..., questions, tags] log p(tag | README, question), in nats.
-            prior: [questions, tags] the same of texts without content.
+            answers: for one or more READMEs.
+            prior: the same for texts without content.
             mentions: [..., tags, 2] log(1 + mentions), anywhere and in the lead.
 
         Returns:
             [..., tags] in nats.
 
         """
-        answers = torch.tensor(self.answers) @ margins(log_probs, prior, self.strength)
-        named = mentions @ torch.tensor([self.mentions, self.lead])
-        moved = self.moved * movement(log_probs, prior).log()
-        return answers + named + moved.unsqueeze(-1) + self.intercept
+        above = margins(self.scores(answers.names, prior.names))
+        moved = self.moved * movement(answers.starts, prior.starts).log()
+        return self.standings(above, mentions) + moved.unsqueeze(-1) + self.intercept
 
 
-def movement(log_probs: Tensor, prior: Tensor) -> Tensor:
+def movement(starts: Tensor, prior: Tensor) -> Tensor:
     """Return how far a README moved the model from its prior, [...] in nats.
 
-    The mean over tags and questions of the absolute change, beside one that all tags share. A text
-    that says nothing (badges, a licence) leaves the model where it was.
+    The mean over tags of the absolute change of what the model says of their first token, beside
+    one that all tags share. A text that says nothing (badges, a licence) leaves the model where it
+    was.
+
+    Args:
+        starts: [..., branches, tags] log-probabilities of the tags' first tokens.
+        prior: [branches, tags] the same of texts without content.
+
     """
-    change = log_probs - prior
+    change = (starts - prior).mean(dim=-2)
     change = change - change.mean(dim=-1, keepdim=True)
-    return change.abs().mean(dim=(-2, -1)).clamp(min=1e-3)
+    return change.abs().mean(dim=-1).clamp(min=1e-3)
 
 
-def margins(log_probs: Tensor, prior: Tensor, strength: float) -> Tensor:
-    """Return how far the scores stand above the README's best, [..., questions, tags] in nats."""
-    scores = log_probs - strength * prior
+def margins(scores: Tensor) -> Tensor:
+    """Return how far the scores stand above the mean of the README's best, [..., tags] in nats."""
     best = scores.topk(min(BEST, scores.shape[-1])).values
     return scores - best.mean(dim=-1, keepdim=True)
 
 
 @cache
-def _shipped() -> dict[str, dict[str, Any]]:
+def _shipped() -> dict[str, Any]:
     text = (files("tagger.methods") / "calibrations.json").read_text(encoding="utf-8")
-    shipped: dict[str, dict[str, Any]] = json.loads(text)
+    shipped: dict[str, Any] = json.loads(text)
     return shipped

@@ -5,19 +5,21 @@ begin alike share their beginning, so that one forward pass over the tree's inne
 probability of every tag: a node is computed once for all tags behind it, and a tag's last token
 needs no computation of its own, because its probability is read off its parent.
 
-Several questions about the same README are a forest: each question is a branch that ends in a tree
-of its own, and all of them go through in the same pass.
+Several questions about the same README are a forest: each is a branch that ends in a tree of its
+own, and all of them go through in the same pass.
 """
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Self
 
 import torch
 from torch import Tensor
 
 from tagger.errors import VocabularyError
+from tagger.methods.answers import Answers
 from tagger.models.tokenizer import ChatTokenizer
 from tagger.vocabulary import Vocabulary
 
@@ -112,6 +114,49 @@ class CandidateTree:
         """The number of tokens on the longest way."""
         return int(self.depths.max()) + 1 if len(self.depths) else 1
 
+    @cached_property
+    def needs(self) -> Tensor:
+        """[tags, 1 + nodes] true where a tag's probability is read from the row."""
+        needs = torch.zeros(self.size, 1 + len(self.tokens), dtype=torch.bool)
+        needs[self.step_tags, self.step_rows] = True
+        needs[self.close_tags, self.close_rows] = True
+        return needs
+
+    def part(self, tags: Tensor) -> Self:
+        """Return the tree with only those nodes that some tags need, [tags] true for each of them.
+
+        It gives the log-probability of these tags, and for the others an upper bound: that of as
+        much of their names as it holds, which is their first token at least.
+        """
+        kept = self.needs[tags].any(dim=0)
+        kept[0] = True
+        rows = kept.cumsum(0) - 1
+        steps, closes = kept[self.step_rows], kept[self.close_rows]
+        inner = kept[1:]
+        return replace(
+            self,
+            tokens=self.tokens[inner],
+            depths=self.depths[inner],
+            ancestry=self.ancestry[inner][:, inner],
+            step_tags=self.step_tags[steps],
+            step_rows=rows[self.step_rows[steps]],
+            step_tokens=self.step_tokens[steps],
+            close_tags=self.close_tags[closes],
+            close_rows=rows[self.close_rows[closes]],
+        )
+
+    def covered(self, tags: Tensor) -> Tensor:
+        """Return which [tags] the part of the tree that some tags need gives exactly."""
+        kept = self.needs[tags].any(dim=0)
+        kept[0] = True
+        return ~(self.needs & ~kept).any(dim=1)
+
+    def starts(self, logits: Tensor) -> Tensor:
+        """Return the log-probability of every tag's first token, from the context's [words]."""
+        first = self.step_rows == 0
+        log_probs = logits.log_softmax(dim=-1)[self.step_tokens[first]]
+        return torch.zeros(self.size).index_add(0, self.step_tags[first], log_probs)
+
     def log_probs(self, logits: Tensor) -> Tensor:
         """Return the log-probability of every tag.
 
@@ -136,58 +181,69 @@ class CandidateTree:
 
 @dataclass(frozen=True)
 class Forest:
-    """Several questions behind one README, each with the tree of its answers.
+    """Several branches behind one README, each a question that ends in the tree of its answers.
 
     Attributes:
-        shared: tokens that all questions begin with, to be appended to the README.
-        tokens: [nodes] token of each further node: the questions' own tokens and their trees'.
-        depths: [nodes] distance from the last shared token, from 1.
+        tokens: [nodes] token of each node: the questions' own tokens and their trees'.
+        depths: [nodes] distance from the README's last token, from 1.
         ancestry: [nodes, nodes] true where the column is the row's node or an ancestor of it.
-        trees: the tree of each question.
-        rows: for each question, the rows of a pass that its tree is scored from, row 0 being the
-            last shared token and row i + 1 node i.
+        sight: [nodes, tokens] which tokens before the README each node sees.
+        trees: the tree of each branch.
+        rows: for each branch, the nodes that its tree is scored from, its context's last token
+            first.
 
     """
 
-    shared: tuple[int, ...]
     tokens: Tensor
     depths: Tensor
     ancestry: Tensor
+    sight: Tensor
     trees: tuple[CandidateTree, ...]
     rows: tuple[Tensor, ...]
 
     @classmethod
-    def build(cls, endings: Sequence[Sequence[int]], trees: Sequence[CandidateTree]) -> Self:
-        """Plant trees behind the endings of the questions, [questions] both."""
-        ways = [(*ending, *tree.root) for ending, tree in zip(endings, trees, strict=True)]
-        shared = _common_prefix(ways)
+    def build(
+        cls,
+        endings: Sequence[Sequence[int]],
+        trees: Sequence[CandidateTree],
+        sights: Sequence[Tensor],
+    ) -> Self:
+        """Plant trees behind questions.
+
+        Args:
+            endings: [branches] ids of each question, at least one.
+            trees: [branches] the tree of its answers.
+            sights: [branches] which [tokens] before the README the branch sees.
+
+        """
         tokens, depths, rows, blocks = [], [], [], []
         start = 0
-        for way, tree in zip(ways, trees, strict=True):
-            stem = torch.tensor(way[shared:], dtype=torch.long)
-            nodes = len(tree.tokens)
+        for ending, tree in zip(endings, trees, strict=True):
+            stem = torch.tensor([*ending, *tree.root], dtype=torch.long)
+            size = len(stem) + len(tree.tokens)
             tokens += [stem, tree.tokens]
             depths += [torch.arange(1, len(stem) + 1), len(stem) + tree.depths]
-            block = torch.ones(len(stem) + nodes, len(stem) + nodes, dtype=torch.bool).tril()
+            block = torch.ones(size, size, dtype=torch.bool).tril()
             block[len(stem) :, len(stem) :] = tree.ancestry
             blocks.append(block)
-            context = start + len(stem) if len(stem) else 0
-            first = start + len(stem) + 1
-            rows.append(torch.tensor([context, *range(first, first + nodes)]))
-            start += len(stem) + nodes
+            rows.append(torch.arange(start + len(stem) - 1, start + size))
+            start += size
+        sight = [seen.expand(len(block), -1) for seen, block in zip(sights, blocks, strict=True)]
         return cls(
-            shared=tuple(ways[0][:shared]),
             tokens=torch.cat(tokens),
             depths=torch.cat(depths),
             ancestry=torch.block_diag(*blocks).bool(),  # type: ignore[no-untyped-call]
+            sight=torch.cat(sight),
             trees=tuple(trees),
             rows=tuple(rows),
         )
 
-    @property
-    def depth(self) -> int:
-        """The number of tokens on the longest way behind the shared ones."""
-        return max(int(self.depths.max()) if len(self.depths) else 0, 0) + 1
+    def answers(self, logits: Tensor) -> Answers:
+        """Return what the model says of every tag, [branches, tags], from [nodes, words] logits."""
+        found = [logits[rows] for rows in self.rows]
+        names = [tree.log_probs(part) for tree, part in zip(self.trees, found, strict=True)]
+        starts = [tree.starts(part[0]) for tree, part in zip(self.trees, found, strict=True)]
+        return Answers(torch.stack(names), torch.stack(starts))
 
 
 def _common_prefix(sequences: Sequence[Sequence[int]]) -> int:

@@ -12,23 +12,25 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
+from tagger.methods.answers import Answers
 from tagger.paths import cache_home, write_atomically
 
 BACKGROUND = ("N/A", "...")
 """Texts without content; anything that looks like a README brings content of its own."""
 
+_KEPT = ("names", "starts")
+
 log = logging.getLogger(__name__)
 
 
-def prior(identity: str, shape: tuple[int, int], score: Callable[[str], Tensor]) -> Tensor:
-    """Return the mean log-probability of every tag over `BACKGROUND`, [questions, tags].
+def prior(identity: str, shape: tuple[int, int], score: Callable[[str], Answers]) -> Answers:
+    """Return the mean over `BACKGROUND` of what the model says of every tag.
 
     Args:
         identity: a digest of everything that `score` depends on.
-        shape: the number of questions and of tags.
-        score: gives [questions, tags] log-probabilities of a text.
+        shape: the number of branches and of tags.
+        score: gives the answers for a text.
 
     It is kept in the cache folder under the identity and the texts; a damaged file is computed
     anew, and a folder that cannot be written is only warned of.
@@ -38,17 +40,23 @@ def prior(identity: str, shape: tuple[int, int], score: Callable[[str], Tensor])
     path = cache_home() / "priors" / f"{key[:40]}.json"
     known = _load(path, shape)
     if known is None:
-        known = torch.stack([score(text) for text in BACKGROUND]).mean(dim=0)
+        answers = Answers.stack([score(text) for text in BACKGROUND])
+        known = Answers(answers.names.mean(dim=0), answers.starts.mean(dim=0))
+        kept = {key: getattr(known, key).tolist() for key in _KEPT}
         try:
-            write_atomically(path, json.dumps(known.tolist()))
+            write_atomically(path, json.dumps(kept))
         except OSError as error:
             log.warning("the prior cannot be kept for the next run: %s", error)
     return known
 
 
-def _load(path: Path, shape: tuple[int, int]) -> Tensor | None:
+def _load(path: Path, shape: tuple[int, int]) -> Answers | None:
     try:
-        values = torch.tensor(json.loads(path.read_text(encoding="utf-8")), dtype=torch.float32)
-    except (OSError, ValueError, TypeError):
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        known = Answers(*(torch.tensor(kept[key], dtype=torch.float32) for key in _KEPT))
+    except (OSError, ValueError, TypeError, KeyError):
         return None
-    return values if values.shape == shape and values.isfinite().all() else None
+    sound = all(
+        part.shape == shape and part.isfinite().all() for part in (known.names, known.starts)
+    )
+    return known if sound else None

@@ -1,35 +1,42 @@
 """`rank`: score every tag of the vocabulary by one reading of the README.
 
-The evidence for a tag is a weighted sum of how far
+The README is read once, behind the list of tags; or without it where the list is large, so that the
+cost of a README hardly grows with the vocabulary. Behind the README go branches, each a question
+behind another order of the list, and
 
-    score(tag) = log p(tag | README, question) - strength * prior(tag | question)
+    score(tag) = mean over branches of log p(tag | README, branch) - strength * prior(tag)
 
-stands above the README's best tags, over the prompt's questions, and of how often the README
-mentions the tag. The score lies between the likelihood (strength 0) and the pointwise mutual
-information of README and tag (strength 1). The weights, which make the sum the logit of a
-confidence, are a `Calibration`.
+lies between the likelihood (strength 0) and the pointwise mutual information of README and tag
+(strength 1). The evidence for a tag is a weighted sum of how far its score stands above the
+README's best and of how often the README mentions it; a `Calibration` holds the weights, which make
+it the logit of a confidence.
 """
 
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from functools import cached_property
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor
 
 from tagger.errors import LoadError, VocabularyError
+from tagger.methods.answers import Answers
 from tagger.methods.calibration import Calibration
 from tagger.methods.candidates import CandidateTree, Forest
 from tagger.methods.mentions import Mentions
 from tagger.methods.prior import prior
-from tagger.models.language import LanguageModel, Memory
+from tagger.methods.search import search
+from tagger.models.language import LanguageModel, Memory, join
 from tagger.prompt import Prompt, PromptTemplate
 from tagger.vocabulary import Tag, Vocabulary
 
-SCORING_VERSION = 2
+SCORING_VERSION = 3
 """Raised whenever the same input would be scored otherwise, so that kept priors are not reused."""
+
+AT_ONCE = 128
+"""Nodes of a tree up to which all of them are scored: larger ones are searched."""
 
 MIN_README_TOKENS = 64
 """A vocabulary that leaves less than this for the README is refused."""
@@ -55,16 +62,16 @@ class ScoredTag:
 
     Attributes:
         tag: the tag.
-        log_probs: log p(tag | README, question) for each question, in nats.
-        priors: the same for texts without content.
+        log_prob: mean over branches of log p(tag | README, branch), in nats.
+        prior: the same for texts without content.
         evidence: what tags are ranked by: the logit of the confidence.
         confidence: probability that a curator would accept the tag.
 
     """
 
     tag: Tag
-    log_probs: tuple[float, ...]
-    priors: tuple[float, ...]
+    log_prob: float
+    prior: float
     evidence: float
     confidence: float
 
@@ -97,12 +104,23 @@ class Rank:
         self._calibration = calibration
         self._mentions = Mentions(vocabulary)
         self._prompt = Prompt(template, vocabulary, model.tokenizer)
-        trees = [
+        self._trees = [
             CandidateTree.build(vocabulary, model.tokenizer, opening)
             for opening in self._prompt.openings
         ]
-        self._forest = Forest.build(self._prompt.endings, trees)
-        fixed = len(self._prompt.prefix) + len(self._forest.shared) + self._forest.depth
+        self._small = _small(self._trees)
+        self._all = torch.ones(len(vocabulary), dtype=torch.bool)
+        prompt = self._prompt
+        questions, orders = len(prompt.endings), len(prompt.lists)
+        # Each question behind another order: as good as all behind all, at half the cost.
+        self._branches = [
+            (branch % questions, branch % orders) for branch in range(max(questions, orders))
+        ]
+        fixed = len(prompt.head) + max(map(len, prompt.lists)) + len(prompt.bridge)
+        fixed += max(
+            len(ending) + len(tree.root) + tree.depth
+            for ending, tree in zip(prompt.endings, self._trees, strict=True)
+        )
         room = model.context_length - fixed
         if room < MIN_README_TOKENS:
             raise VocabularyError(
@@ -126,8 +144,19 @@ class Rank:
 
     @property
     def extra_tokens(self) -> int:
-        """How many tokens a pass takes for one README beside the README's own."""
-        return len(self._forest.shared) + len(self._forest.tokens)
+        """How many tokens a pass holds for one README beside the README's own."""
+        prompt = self._prompt
+        before = len(prompt.head) + sum(map(len, prompt.lists)) + len(prompt.bridge)
+        return before + sum(
+            len(prompt.endings[question])
+            + len(self._trees[question].root)
+            + min(len(self._trees[question].tokens), AT_ONCE)
+            for question, _ in self._branches
+        )
+
+    def prepare(self) -> None:
+        """Compute whatever READMEs share; raises as `rank`."""
+        _ = self._lists, self.prior
 
     def encode(self, words: str) -> Encoded:
         """Return what is scored of a README: as many of its tokens as the budget holds."""
@@ -136,9 +165,11 @@ class Rank:
         return Encoded(tokens or self._model.tokenizer.encode(" "), self._mentions.count(words))
 
     def rank(self, readmes: Sequence[Encoded]) -> list[list[ScoredTag]]:
-        """Return all tags of the vocabulary, the best first, for each README.
+        """Return the best tags of the vocabulary in order, ten at least, for each README.
 
-        All READMEs go through the model in one pass. Ties stay in the vocabulary's order.
+        All READMEs go through the model together. Ties stay in the vocabulary's order. Of a small
+        vocabulary all tags are returned; of a large one those that may be among the ten best are
+        looked for, and what they are and their confidences are the same as if all had been scored.
 
         Raises:
             OutOfMemoryError: the pass needs more memory than there is.
@@ -146,75 +177,126 @@ class Rank:
 
         """
         prior = self.prior
-        log_probs = self.log_probs([readme.tokens for readme in readmes])
+        mentions = torch.stack([readme.mentions for readme in readmes])
+        memory = self._memory([readme.tokens for readme in readmes])
+        if self._small:
+            answers, scored = self._ask(memory, self._all), self._all
+        else:
+            answers, scored = search(
+                partial(self._ask, memory), self._trees, prior, mentions, self._calibration
+            )
+        evidence = self._calibration.logits(answers, prior, mentions)
+        log_probs, priors = (found.names.mean(dim=-2) for found in (answers, prior))
+        columns = (log_probs, priors.expand_as(evidence), evidence, evidence.sigmoid())
+        tags = [tag for tag, known in zip(self._vocabulary, scored.tolist(), strict=True) if known]
         return [
-            self._ranking(scores, prior, readme.mentions)
-            for scores, readme in zip(log_probs, readmes, strict=True)
+            sorted(map(ScoredTag, tags, *row), key=lambda scored: -scored.evidence)
+            for row in zip(*(column[:, scored].tolist() for column in columns), strict=True)
         ]
 
-    def _ranking(self, log_probs: Tensor, prior: Tensor, mentions: Tensor) -> list[ScoredTag]:
-        evidence = self._calibration.logits(log_probs, prior, mentions)
-        rows = zip(
-            self._vocabulary,
-            map(tuple, log_probs.T.tolist()),
-            map(tuple, prior.T.tolist()),
-            evidence.tolist(),
-            evidence.sigmoid().tolist(),
-            strict=True,
-        )
-        return sorted((ScoredTag(*row) for row in rows), key=lambda scored: -scored.evidence)
-
-    def log_probs(self, readmes: Sequence[Sequence[int]]) -> Tensor:
-        """Return log p(tag | README, question) for the tokens of each README; raises as `rank`.
+    def answers(self, readmes: Sequence[Sequence[int]]) -> Answers:
+        """Return what the model says of all tags for the tokens of each README; raises as `rank`.
 
         Returns:
-            [readmes, questions, tags] in float32 nats.
+            [readmes, branches, tags] in float32 nats.
 
         """
-        forest = self._forest
-        trunks = [[*readme, *forest.shared] for readme in readmes]
-        hidden = self._model.branch(
-            self._prefix, trunks, forest.tokens, forest.depths, forest.ancestry
-        )
-        # One README after another: the logits of many would not fit.
-        log_probs = torch.stack([self._answers(rows) for rows in hidden])
-        if not log_probs.isfinite().all():
+        return self._ask(self._memory(readmes), self._all)
+
+    def _memory(self, readmes: Sequence[Sequence[int]]) -> Memory:
+        """Read READMEs, and return what is remembered of all that comes before the questions."""
+        read = self._model.read(readmes, after=self._before)
+        return join(*self._lists, self._head, *self._bridge, read)
+
+    def _ask(self, memory: Memory, tags: Tensor) -> Answers:
+        """Return the answers about some tags, [tags] true for each; upper bounds of the others."""
+        trees = [tree.part(tags) for tree in self._trees]
+        # The branches of a large tree go one after another: their logits would take gigabytes.
+        step = len(self._branches) if _small(trees) else 1
+        parts = [
+            self._pass(memory, trees, self._branches[start : start + step])
+            for start in range(0, len(self._branches), step)
+        ]
+        answers = Answers.cat(parts, dim=1)
+        if not answers.names.isfinite().all():
             raise LoadError(
                 f"{self._model.name}: gives probabilities that are not numbers: the weights are "
                 "damaged, or --dtype float32 is needed"
             )
-        return log_probs
+        return answers
 
-    def _answers(self, hidden: Tensor) -> Tensor:
-        """Return [questions, tags] log-probabilities from the rows of one README's pass."""
-        forest = self._forest
-        logits = self._model.logits(hidden[torch.cat(forest.rows)])
-        parts = torch.split(logits, [len(rows) for rows in forest.rows])
-        return torch.stack(
-            [tree.log_probs(part) for tree, part in zip(forest.trees, parts, strict=True)]
+    def _pass(
+        self, memory: Memory, trees: Sequence[CandidateTree], branches: Sequence[tuple[int, int]]
+    ) -> Answers:
+        """Ask of every README in one pass, [readmes, branches, tags]."""
+        forest = self._forest(trees, branches)
+        hidden = self._model.branch(
+            memory, forest.tokens, forest.depths, forest.ancestry, forest.sight
+        )
+        # One README after another: the logits of many would not fit.
+        return Answers.stack([forest.answers(self._model.logits(rows)) for rows in hidden])
+
+    def _forest(
+        self, trees: Sequence[CandidateTree], branches: Sequence[tuple[int, int]]
+    ) -> Forest:
+        """Plant branches, each a question and an order of the list."""
+        lengths = torch.tensor([len(listed) for listed in self._prompt.lists])
+        lists = torch.arange(len(lengths)).repeat_interleave(lengths)
+        return Forest.build(
+            [self._prompt.endings[question] for question, _ in branches],
+            [trees[question] for question, _ in branches],
+            [lists == order for _, order in branches],
         )
 
     @cached_property
-    def _prefix(self) -> Memory:
-        return self._model.read(self._prompt.prefix)
+    def _head(self) -> Memory:
+        return self._model.read([self._prompt.head])
 
     @cached_property
-    def prior(self) -> Tensor:
-        """What the model says without a README, [questions, tags] in nats."""
+    def _lists(self) -> list[Memory]:
+        """The list of tags in each order, none of which knows of the others."""
+        return [self._model.read([listed], after=self._head) for listed in self._prompt.lists]
+
+    @cached_property
+    def _listed(self) -> Memory:
+        """The prompt's beginning and the list as given, or a gap where a large list is."""
+        listed = join(self._head, self._lists[0]) if self._small else self._head
+        return replace(listed, ends=join(*self._lists).ends)
+
+    @cached_property
+    def _bridge(self) -> list[Memory]:
+        """What stands between the list and the README, if anything does."""
+        bridge = self._prompt.bridge
+        return [self._model.read([bridge], after=self._listed)] if bridge else []
+
+    @cached_property
+    def _before(self) -> Memory:
+        """What READMEs are read behind."""
+        return join(self._listed, *self._bridge)
+
+    @cached_property
+    def prior(self) -> Answers:
+        """What the model says without a README, [branches, tags] in nats."""
 
         # Texts without content are read whole, whatever the budget of READMEs: what is kept must
         # not depend on it.
-        def score(text: str) -> Tensor:
-            return self.log_probs([self._prompt.fit(text, MIN_README_TOKENS)])[0]
+        def score(text: str) -> Answers:
+            found = self.answers([self._prompt.fit(text, MIN_README_TOKENS)])
+            return Answers(found.names[0], found.starts[0])
 
         model = [self._model.weights, self._model.machine]
         identity = _digest([SCORING_VERSION, model, self._identity])
-        return prior(identity, (len(self._forest.trees), len(self._vocabulary)), score)
+        return prior(identity, (len(self._branches), len(self._vocabulary)), score)
 
     @cached_property
     def _identity(self) -> str:
-        prompt = [self._prompt.prefix, self._prompt.endings, self._prompt.openings]
-        return _digest([prompt, [tag.names for tag in self._vocabulary]])
+        prompt = self._prompt
+        said = [prompt.head, prompt.lists, prompt.bridge, prompt.endings, prompt.openings]
+        return _digest([said, [tag.names for tag in self._vocabulary]])
+
+
+def _small(trees: Sequence[CandidateTree]) -> bool:
+    return max(len(tree.tokens) for tree in trees) <= AT_ONCE
 
 
 def _digest(described: object) -> str:

@@ -1,11 +1,13 @@
 """A causal language model in memory: token ids in, hidden states and logits out.
 
 It knows nothing of prompts or tags. What it has read is a `Memory`, which is never changed, so
-that one prefix serves any number of READMEs.
+that what many READMEs have in common is read once. Memories that were read apart can be joined:
+what goes on from there sees them side by side.
 """
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,9 +16,6 @@ from transformers import DynamicCache
 
 from tagger.errors import OutOfMemoryError
 from tagger.models.tokenizer import ChatTokenizer
-
-Memory = tuple[tuple[Tensor, Tensor], ...]
-"""Keys and values of each layer, [1, key-value heads, tokens, head size]."""
 
 _ROWS = 32
 """Rows of a pass are filled up to a multiple of this. On processors without matrix tiles a product
@@ -32,6 +31,51 @@ _SHARE = 0.6
 """Of the free memory; the rest is for masks, the output embedding and what fragments."""
 
 _TOO_LARGE = "not enough memory for the README: lower --readme-tokens, or use a smaller model"
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What a model remembers of tokens that it has read.
+
+    Attributes:
+        layers: keys and values of each layer, [rows, key-value heads, tokens, head size].
+        present: [rows, tokens] false where a row was only filled up.
+        ends: [rows] the position behind each row's last token.
+
+    """
+
+    layers: tuple[tuple[Tensor, Tensor], ...]
+    present: Tensor
+    ends: Tensor
+
+    def __len__(self) -> int:
+        """Return the number of tokens of a row, the filled up ones included."""
+        return self.present.shape[1]
+
+    def expand(self, rows: int) -> "Memory":
+        """Return the memory of one row as that of many, which share it."""
+        if self.present.shape[0] == rows:
+            return self
+        layers = tuple(
+            (keys.expand(rows, -1, -1, -1), values.expand(rows, -1, -1, -1))
+            for keys, values in self.layers
+        )
+        return Memory(layers, self.present.expand(rows, -1), self.ends.expand(rows))
+
+
+def join(*memories: Memory) -> Memory:
+    """Put memories side by side, in this order; what goes on stands behind the furthest end.
+
+    Those of one row are shared by all rows of the others.
+    """
+    rows = max(len(memory.ends) for memory in memories)
+    parts = [memory.expand(rows) for memory in memories]
+    layers = tuple(
+        (torch.cat([keys for keys, _ in layer], -2), torch.cat([values for _, values in layer], -2))
+        for layer in zip(*(part.layers for part in parts), strict=True)
+    )
+    present = torch.cat([part.present for part in parts], dim=1)
+    return Memory(layers, present, torch.stack([part.ends for part in parts]).amax(0))
 
 
 class LanguageModel:
@@ -73,67 +117,105 @@ class LanguageModel:
         return device
 
     @torch.inference_mode()
-    def read(self, ids: Sequence[int]) -> Memory:
-        """Read tokens one behind the other, and return what is to be remembered of them."""
-        cache = self._cache(())
-        self._network.base_model(
-            input_ids=torch.tensor([ids], device=self.device), past_key_values=cache, use_cache=True
-        )
-        return tuple((layer.keys, layer.values) for layer in cache.layers)
-
-    @torch.inference_mode()
-    def branch(
-        self,
-        memory: Memory,
-        trunks: Sequence[Sequence[int]],
-        tokens: Tensor,
-        depths: Tensor,
-        ancestry: Tensor,
-    ) -> Tensor:
-        """Read trunks, and the tree of branches that goes on from the end of each, in one pass.
+    def read(self, rows: Sequence[Sequence[int]], after: Memory | None = None) -> Memory:
+        """Read rows of tokens, each one behind the other, and return what is remembered of them.
 
         Args:
-            memory: what comes before every trunk.
-            trunks: each at least one token, one behind the other.
-            tokens: [nodes] token of each node of the tree.
-            depths: [nodes] distance from the trunk's last token, from 1.
-            ancestry: [nodes, nodes] true where the column is the row's node or its ancestor.
-
-        Returns:
-            [trunks, 1 + nodes, hidden] the hidden states of each trunk's last token and of the
-            nodes behind it.
+            rows: each at least one token.
+            after: what stands before every row; it is not part of what is returned.
 
         Raises:
             OutOfMemoryError: the pass needs more memory than there is.
 
         """
-        past = memory[0][0].shape[-2]
-        width = max(map(len, trunks)) + len(tokens)
-        width += -width % _ROWS
-        ids = torch.zeros(len(trunks), width, dtype=torch.long)
-        positions = torch.full_like(ids, past)
-        visible = torch.ones(width, past + width, dtype=torch.bool).tril(past)
-        visible = visible.repeat(len(trunks), 1, 1)
-        for row, trunk in enumerate(trunks):
-            nodes = slice(len(trunk), len(trunk) + len(tokens))
-            ids[row, : len(trunk)] = torch.tensor(trunk)
-            ids[row, nodes] = tokens
-            positions[row, : len(trunk)] += torch.arange(len(trunk))
-            positions[row, nodes] += len(trunk) - 1 + depths
-            visible[row, nodes, past + nodes.start : past + nodes.stop] = ancestry
+        width = max(map(len, rows))
+        filled = width + -width % _ROWS
+        start = after.ends.expand(len(rows)) if after else torch.zeros(len(rows), dtype=torch.long)
+        ids = torch.zeros(len(rows), filled, dtype=torch.long)
+        for row, tokens in enumerate(rows):
+            ids[row, : len(tokens)] = torch.tensor(tokens)
+        past = len(after) if after else 0
+        visible = torch.ones(filled, past + filled, dtype=torch.bool).tril(past)
+        positions = start[:, None] + torch.arange(filled)
+        _, layers = self._pass(ids, positions, visible, after)
+        lengths = torch.tensor([len(tokens) for tokens in rows])
+        return Memory(
+            tuple((k[:, :, past : past + width], v[:, :, past : past + width]) for k, v in layers),
+            torch.arange(width) < lengths[:, None],
+            start + lengths,
+        )
+
+    @torch.inference_mode()
+    def branch(
+        self,
+        memory: Memory,
+        tokens: Tensor,
+        depths: Tensor,
+        ancestry: Tensor,
+        sight: Tensor,
+    ) -> Tensor:
+        """Read the branches of a tree that goes on from every row of the memory, in one pass.
+
+        Args:
+            memory: what comes before.
+            tokens: [nodes] token of each node of the tree.
+            depths: [nodes] distance from the memory's last token, from 1.
+            ancestry: [nodes, nodes] true where the column is the row's node or its ancestor.
+            sight: [nodes, tokens] which of the memory's first tokens each node sees; it sees all
+                that come behind those.
+
+        Returns:
+            [rows, nodes, hidden] the hidden states of the nodes.
+
+        Raises:
+            OutOfMemoryError: the pass needs more memory than there is.
+
+        """
+        nodes = len(tokens)
+        filled = nodes + -nodes % _ROWS
+        rows = len(memory.ends)
+        ids = torch.zeros(rows, filled, dtype=torch.long)
+        ids[:, :nodes] = tokens
+        positions = memory.ends[:, None].repeat(1, filled)
+        positions[:, :nodes] += depths - 1
+        visible = torch.zeros(filled, len(memory) + filled, dtype=torch.bool)
+        visible[:nodes, : sight.shape[1]] = sight
+        visible[:nodes, sight.shape[1] : len(memory)] = True
+        visible[:nodes, len(memory) : len(memory) + nodes] = ancestry
+        hidden, _ = self._pass(ids, positions, visible, memory)
+        return hidden[:, :nodes]
+
+    def _pass(
+        self, ids: Tensor, positions: Tensor, visible: Tensor, memory: Memory | None
+    ) -> tuple[Tensor, tuple[tuple[Tensor, Tensor], ...]]:
+        """Return the last hidden states, and keys and values of the memory and what was read.
+
+        Args:
+            ids: [rows, new] tokens.
+            positions: [rows, new] where they stand.
+            visible: [new, memory + new] what each sees, if it is there.
+            memory: what comes before.
+
+        """
+        present = torch.ones(len(ids), visible.shape[1], dtype=torch.bool)
+        if memory:
+            present[:, : len(memory)] = memory.present
         # Additive, because eager attention takes a boolean mask for numbers without a word.
-        mask = torch.zeros(visible.shape, dtype=self.dtype)
-        mask.masked_fill_(~visible, torch.finfo(self.dtype).min)
+        mask = torch.zeros(len(ids), *visible.shape, dtype=self.dtype)
+        mask.masked_fill_(~(visible & present[:, None]), torch.finfo(self.dtype).min)
+        cache = DynamicCache(config=self._network.config)
+        for index, (keys, values) in enumerate(memory.expand(len(ids)).layers if memory else ()):
+            cache.update(keys, values, index)
         with _allocating():
             output = self._network.base_model(
                 input_ids=ids.to(self.device),
                 position_ids=positions.to(self.device),
                 attention_mask=mask[:, None].to(self.device),
-                past_key_values=self._cache(memory, len(trunks)),
+                past_key_values=cache,
                 use_cache=True,
             )
-            rows = zip(output.last_hidden_state, trunks, strict=True)
-            return torch.stack([row[len(t) - 1 : len(t) + len(tokens)] for row, t in rows])
+        layers = tuple((layer.keys, layer.values) for layer in cache.layers)
+        return output.last_hidden_state, layers
 
     def batch_tokens(self) -> int | None:
         """Return how many tokens one pass may hold in the memory that is free now.
@@ -166,13 +248,6 @@ class LanguageModel:
         with _allocating():
             slices = (hidden.float() @ part.float().T for part in torch.split(weight, _HEAD_SLICE))
             return torch.cat(list(slices), dim=-1).cpu()
-
-    def _cache(self, memory: Memory, rows: int = 1) -> DynamicCache:
-        cache = DynamicCache(config=self._network.config)
-        for index, layer in enumerate(memory):
-            keys, values = (part.expand(rows, -1, -1, -1) for part in layer)
-            cache.update(keys, values, index)
-        return cache
 
 
 @contextmanager

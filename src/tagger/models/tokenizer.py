@@ -64,23 +64,25 @@ class ChatTokenizer:
         encoding = self._text.encode(text, add_special_tokens=False)
         return encoding.ids, [end for _, end in encoding.offsets]
 
-    def encode_chat(self, system: str, before: str, after: str) -> tuple[list[int], list[int]]:
-        """Return the ids of a conversation up to the assistant's turn, cut in the user's turn.
+    def encode_chat(self, system: str, *user: str) -> list[list[int]]:
+        """Return the ids of a conversation up to the assistant's turn, in parts.
 
         Args:
             system: the system turn.
-            before: the user's turn up to the cut.
-            after: the user's turn behind the cut.
+            user: the parts of the user's turn.
 
         Returns:
-            The ids before and behind the cut.
+            The ids of each part of the user's turn, what comes before with the first and what
+            comes behind with the last.
 
         """
         opening, between, closing = (
             self._control.encode(part, add_special_tokens=False).ids for part in self._template
         )
-        head = [*opening, *self.encode(system), *between, *self.encode(before)]
-        return head, [*self.encode(after), *closing]
+        parts = [self.encode(part) for part in user]
+        parts[0] = [*opening, *self.encode(system), *between, *parts[0]]
+        parts[-1] += closing
+        return parts
 
     def control_ids(self) -> list[int]:
         """Return the ids of all added tokens, special or not."""

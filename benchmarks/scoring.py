@@ -1,0 +1,136 @@
+"""What scoring costs for one README: against the plain one-pass method, and with 1,000 tags.
+
+    python benchmarks/scoring.py ../shared/eval/github-dev.jsonl --readmes 12
+
+Every README is scored by each way in turn, so that the ratios are of paired timings:
+
+- `plain`: one question, one order of the list, read behind it: README, question and the tree of
+  answers in one pass;
+- `90 tags`: the method of the package, with the sample vocabulary;
+- `1,000 tags`: the same with the sample vocabulary and 910 names made of two parts, as topics on
+  code hosts are (`python-parser`), found by search.
+
+It prints a Markdown table, whether the search found the ten best tags of a whole scoring for the
+first README, and how long the priors took.
+"""
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+from itertools import product
+from pathlib import Path
+
+import torch
+
+from tagger import Readme, Vocabulary
+from tagger.defaults import DEFAULT_MODEL, README_TOKENS
+from tagger.methods.calibration import Calibration
+from tagger.methods.candidates import CandidateTree, Forest
+from tagger.methods.rank import Encoded, Rank
+from tagger.models.language import LanguageModel
+from tagger.models.load import load
+from tagger.prompt import Prompt, PromptTemplate
+
+ROOT = Path(__file__).parents[1]
+SAMPLE = Vocabulary.load(ROOT / "tags.json")
+TOPICS = """
+python java rust golang ruby php swift kotlin scala haskell elixir perl lua julia dart clojure
+erlang fortran cobol zig react vue angular svelte django flask rails laravel spring dotnet android
+ios linux windows macos docker kubernetes terraform ansible postgres mysql redis mongodb sqlite
+kafka rabbitmq nginx apache robotics astronomy chemistry biology physics geography music video
+audio image speech vision language math statistics economics education medicine
+"""
+KINDS = """
+library parser client server plugin template examples bindings testing toolkit generator linter
+viewer scheduler
+"""
+
+
+def thousand() -> Vocabulary:
+    """Return the sample's tags and names made of a topic and a kind, 1,000 in all."""
+    sample = [tag.label for tag in SAMPLE]
+    made = [f"{topic}-{kind}" for topic, kind in product(TOPICS.split(), KINDS.split())]
+    return Vocabulary.from_names((sample + made)[:1000])
+
+
+def plain(model: LanguageModel, template: PromptTemplate) -> Callable[[Encoded], torch.Tensor]:
+    """Return the one-pass method: the list, the README and one question in a row."""
+    prompt = Prompt(template, SAMPLE, model.tokenizer)
+    tree = CandidateTree.build(SAMPLE, model.tokenizer, prompt.openings[0])
+    memory = model.read([[*prompt.head, *prompt.lists[0], *prompt.bridge]])
+
+    def score(readme: Encoded) -> torch.Tensor:
+        stem = [*readme.tokens, *prompt.endings[0]]
+        forest = Forest.build([stem], [tree], [torch.ones(0, dtype=torch.bool)])
+        (hidden,) = model.branch(
+            memory, forest.tokens, forest.depths, forest.ancestry, forest.sight
+        )
+        rows = forest.rows[0]
+        return tree.log_probs(model.logits(hidden[rows]))
+
+    return score
+
+
+def timed(work: Callable[[], object]) -> float:
+    """Return the seconds that something takes."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    """Time the ways and print their ratios."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("labels", type=Path)
+    parser.add_argument("--readmes", type=int, default=12)
+    parser.add_argument("--model", default=DEFAULT_MODEL)
+    options = parser.parse_args()
+
+    texts = [json.loads(line)["readme"] for line in options.labels.read_text().splitlines()]
+    model = load(options.model)
+    template = PromptTemplate.load()
+    ranks = {
+        f"{len(tags):,} tags": Rank(
+            model, tags, template, Calibration.of(options.model, tags), README_TOKENS
+        )
+        for tags in (SAMPLE, thousand())
+    }
+    for name, rank in ranks.items():
+        print(
+            f"{name}: list and prior (from the cache, if it is there) {timed(rank.prepare):.1f} s"
+        )
+    small, large = ranks.values()
+    words = [Readme(str(index), text).words for index, text in enumerate(texts)]
+    # Only whole budgets: of a short README the method's own part would be larger than it is.
+    full = [text for text in words if len(small.encode(text).tokens) > 0.8 * README_TOKENS]
+    pairs = [(small.encode(text), large.encode(text)) for text in full[: options.readmes]]
+    score = plain(model, template)
+
+    seconds = []
+    for few, many in pairs:
+        ways = (
+            lambda few=few: score(few),
+            lambda few=few: small.rank([few]),
+            lambda many=many: large.rank([many]),
+        )
+        seconds.append([timed(way) for way in ways])
+    print("\n| | median s a README | against plain | against 90 tags |\n|---|---|---|---|")
+    for column, name in enumerate(("plain", *ranks)):
+        median = statistics.median(row[column] for row in seconds)
+        ratios = [statistics.median(row[column] / row[base] for row in seconds) for base in (0, 1)]
+        print(f"| {name} | {median:.2f} | {ratios[0]:.2f} | {ratios[1]:.2f} |")
+
+    many = pairs[0][1]
+    (found,) = large.rank([many])
+    calibration = Calibration.of(options.model, thousand())
+    evidence = calibration.logits(large.answers([many.tokens]), large.prior, many.mentions)[0]
+    names = [tag.name for tag in thousand()]
+    whole = [names[index] for index in evidence.topk(10).indices.tolist()]
+    same = [scored.tag.name for scored in found[:10]] == whole
+    print(f"\nscored by the search: {len(found)} of 1,000; its ten best are the whole's: {same}")
+
+
+if __name__ == "__main__":
+    main()
