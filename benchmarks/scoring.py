@@ -126,10 +126,17 @@ def main() -> None:
     (found,) = large.rank([many])
     calibration = Calibration.of(options.model, thousand())
     evidence = calibration.logits(large.answers([many.tokens]), large.prior, many.mentions)[0]
-    names = [tag.name for tag in thousand()]
-    whole = [names[index] for index in evidence.topk(10).indices.tolist()]
-    same = [scored.tag.name for scored in found[:10]] == whole
-    print(f"\nscored by the search: {len(found)} of 1,000; its ten best are the whole's: {same}")
+    by_name = {tag.name: index for index, tag in enumerate(thousand())}
+    best = [by_name[scored.tag.name] for scored in found[:10]]
+    same = set(best) == set(evidence.topk(10).indices.tolist())
+    apart = max(
+        abs(scored.evidence - evidence[index].item())
+        for scored, index in zip(found, best, strict=False)
+    )
+    print(
+        f"\nscored by the search: {len(found)} of 1,000; its ten best are those of scoring all: "
+        f"{same}, their evidence at most {apart:.3f} apart"
+    )
 
 
 if __name__ == "__main__":

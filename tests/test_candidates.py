@@ -68,8 +68,10 @@ def one_by_one(
 
 
 def largest_difference(names: list[str], model: LanguageModel) -> float:
-    tree = plant(names, model)
-    return float((tree_scores(tree, model) - one_by_one(names, model)).abs().max())
+    """In nats up to scores of 100, beyond in hundredths of the score: float32 has seven digits."""
+    alone = one_by_one(names, model)
+    differences = (tree_scores(plant(names, model), model) - alone).abs()
+    return float((differences / (alone.abs() / 100).clamp(min=1)).max())
 
 
 stems = st.sampled_from(["http", "game", "web", "c", "test", ".net", 'a"b', "日本", "é", "Node JS"])
@@ -222,7 +224,7 @@ def test_a_part_of_a_tree_gives_its_tags_exactly_and_bounds_the_others(
     covered = tree.covered(tags)
     assert covered[tags].all()
     assert torch.allclose(found[covered], whole[covered], atol=1e-4)
-    assert (found >= whole - 1e-4).all()
+    assert (found >= whole - 1e-4 - 1e-5 * whole.abs()).all()
     assert part.size == size
     assert len(part.tokens) <= len(tree.tokens)
 

@@ -4,7 +4,9 @@ import dataclasses
 import json
 import math
 import statistics
+from itertools import product
 from pathlib import Path
+from string import ascii_uppercase
 from typing import Any
 
 import pytest
@@ -39,12 +41,6 @@ def ranker(
     readme_tokens: int = 200,
 ) -> Rank:
     return Rank(model, Vocabulary.from_names(names), template, calibration, readme_tokens)
-
-
-@pytest.fixture
-def searched(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every vocabulary is searched, as large ones are."""
-    monkeypatch.setattr(rank_module, "AT_ONCE", -1)
 
 
 def ranking_of(method: Rank, words: str) -> list[ScoredTag]:
@@ -82,37 +78,22 @@ def test_the_evidence_is_weighed_margins_over_the_best_tags_and_mentions(
         assert scored.confidence == pytest.approx(1 / (1 + math.exp(-expected)), abs=1e-4)
 
 
-@pytest.mark.usefixtures("searched")
 def test_each_question_is_asked_behind_another_order_of_the_list(
     tiny_model: LanguageModel,
 ) -> None:
-    """With a README that sees no list, a branch differs from another by its own alone."""
-
-    def asked(names: list[str], *questions: str) -> torch.Tensor:
+    def asked(*questions: str) -> torch.Tensor:
         template = dataclasses.replace(TEMPLATE, questions=tuple(map(Question, questions)))
-        method = ranker(tiny_model, names, template)
+        method = ranker(tiny_model, NAMES, template)
         answers = method.answers([method.encode("A web server.").tokens])
         return answers.names[0]
 
     first, second = "What is it?", "What kind is it?"
-    given, turned = asked(NAMES, first)
-    both = asked(NAMES, first, second)
+    given, turned = asked(first)
+    both = asked(first, second)
     assert both[0].allclose(given, atol=1e-4)
-    assert both[1].allclose(asked(NAMES, second)[1], atol=1e-4)
-    assert turned.flip(0).allclose(asked(NAMES[::-1], first)[0], atol=1e-4)
+    assert both[1].allclose(asked(second)[1], atol=1e-4)
     assert not given.allclose(turned, atol=1e-2)
-    assert len(asked(NAMES, first, second, "Which?")) == 3
-
-
-@pytest.mark.usefixtures("searched")
-def test_turning_a_large_list_around_does_not_change_the_ranking(
-    tiny_model: LanguageModel,
-) -> None:
-    forwards = ranking_of(ranker(tiny_model), "A web server.")
-    backwards = ranking_of(ranker(tiny_model, names=NAMES[::-1]), "A web server.")
-    for one, other in zip(forwards, backwards, strict=True):
-        assert one.tag.name == other.tag.name
-        assert one.confidence == pytest.approx(other.confidence, abs=1e-4)
+    assert len(asked(first, second, "Which?")) == 3
 
 
 def test_the_prior_is_the_mean_over_texts_without_content(tiny_model: LanguageModel) -> None:
@@ -158,13 +139,14 @@ def test_a_searched_vocabulary_has_the_ten_best_tags_of_a_whole_one(
             assert scored.evidence == pytest.approx(known, abs=1e-3)
 
 
-def test_a_search_scores_a_part_of_the_vocabulary(
-    tiny_model: LanguageModel, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    names = [f"{stem}-{end}" for stem in ("http", "game", "web") for end in range(50)]
+def test_a_search_scores_a_part_of_the_vocabulary(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [first + second for first, second in product(ascii_uppercase, "QZXJ")]
     monkeypatch.setattr(rank_module, "AT_ONCE", 0)
-    monkeypatch.setattr(search_module, "AT_A_TIME", 10)
-    assert 10 <= len(ranking_of(ranker(tiny_model, names), "A web server.")) < len(names)
+    monkeypatch.setattr(search_module, "AT_A_TIME", 4)
+    # The surer the model and the weaker the prior, the tighter the bounds.
+    sure = tiny.model(initializer_range=1.0)
+    method = ranker(sure, names, calibration=dataclasses.replace(CALIBRATION, strength=0.0))
+    assert 10 <= len(ranking_of(method, "A web server.")) < len(names)
 
 
 def test_a_result_does_not_depend_on_its_neighbours(tiny_model: LanguageModel) -> None:

@@ -1,7 +1,6 @@
 """`rank`: score every tag of the vocabulary by one reading of the README.
 
-The README is read once, behind the list of tags; or without it where the list is large, so that the
-cost of a README hardly grows with the vocabulary. Behind the README go branches, each a question
+The README is read once, behind the list of tags. Behind the README go branches, each a question
 behind another order of the list, and
 
     score(tag) = mean over branches of log p(tag | README, branch) - strength * prior(tag)
@@ -10,6 +9,9 @@ lies between the likelihood (strength 0) and the pointwise mutual information of
 (strength 1). The evidence for a tag is a weighted sum of how far its score stands above the
 README's best and of how often the README mentions it; a `Calibration` holds the weights, which make
 it the logit of a confidence.
+
+So that the cost of a README hardly grows with the vocabulary, a large list is seen by one branch
+and not by the README, and its tags are searched rather than all scored.
 """
 
 import hashlib
@@ -112,11 +114,12 @@ class Rank:
         self._all = torch.ones(len(vocabulary), dtype=torch.bool)
         prompt = self._prompt
         questions, orders = len(prompt.endings), len(prompt.lists)
-        # Each question behind another order: as good as all behind all, at half the cost.
-        self._branches = [
-            (branch % questions, branch % orders) for branch in range(max(questions, orders))
-        ]
-        fixed = len(prompt.head) + max(map(len, prompt.lists)) + len(prompt.bridge)
+        # Each question behind another order: as good as all behind all, at half the cost. A large
+        # tree is one branch's whole cost.
+        count = max(questions, orders) if self._small else 1
+        self._branches = [(branch % questions, branch % orders) for branch in range(count)]
+        self._orders = prompt.lists[:count]
+        fixed = len(prompt.head) + max(map(len, self._orders)) + len(prompt.bridge)
         fixed += max(
             len(ending) + len(tree.root) + tree.depth
             for ending, tree in zip(prompt.endings, self._trees, strict=True)
@@ -146,7 +149,7 @@ class Rank:
     def extra_tokens(self) -> int:
         """How many tokens a pass holds for one README beside the README's own."""
         prompt = self._prompt
-        before = len(prompt.head) + sum(map(len, prompt.lists)) + len(prompt.bridge)
+        before = len(prompt.head) + sum(map(len, self._orders)) + len(prompt.bridge)
         return before + sum(
             len(prompt.endings[question])
             + len(self._trees[question].root)
@@ -240,7 +243,7 @@ class Rank:
         self, trees: Sequence[CandidateTree], branches: Sequence[tuple[int, int]]
     ) -> Forest:
         """Plant branches, each a question and an order of the list."""
-        lengths = torch.tensor([len(listed) for listed in self._prompt.lists])
+        lengths = torch.tensor([len(listed) for listed in self._orders])
         lists = torch.arange(len(lengths)).repeat_interleave(lengths)
         return Forest.build(
             [self._prompt.endings[question] for question, _ in branches],
@@ -255,7 +258,7 @@ class Rank:
     @cached_property
     def _lists(self) -> list[Memory]:
         """The list of tags in each order, none of which knows of the others."""
-        return [self._model.read([listed], after=self._head) for listed in self._prompt.lists]
+        return [self._model.read([listed], after=self._head) for listed in self._orders]
 
     @cached_property
     def _listed(self) -> Memory:

@@ -16,7 +16,8 @@ from tagger.methods.calibration import BEST, Calibration
 from tagger.methods.candidates import CandidateTree
 
 AT_A_TIME = 48
-"""Tags that are scored in one pass for each README."""
+"""Tags that are scored in the first pass for each README. Every further one takes twice as many,
+because a pass has a cost of its own."""
 
 
 def search(
@@ -43,6 +44,7 @@ def search(
     """
     chosen = torch.zeros(mentions.shape[-2], dtype=torch.bool)
     known = chosen
+    count = AT_A_TIME
     answers = ask(chosen)
     names = answers.names
     while True:
@@ -55,7 +57,8 @@ def search(
             unknown = names.masked_fill(~known, -torch.inf)
             return Answers(unknown, answers.starts), known
         hopes = standings.masked_fill(~left, -torch.inf)
-        best = hopes.topk(min(AT_A_TIME, hopes.shape[-1])).indices
+        best = hopes.topk(min(count, hopes.shape[-1])).indices
+        count *= 2
         chosen = (torch.zeros_like(left).scatter(-1, best, value=True) & left).any(dim=0)
         more = ask(chosen).names
         # What is known stays as it was; bounds get tighter where beginnings are shared.
