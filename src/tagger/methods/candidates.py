@@ -238,9 +238,19 @@ class Forest:
             rows=tuple(rows),
         )
 
+    @property
+    def scored(self) -> Tensor:
+        """The nodes that logits are needed of, branch by branch."""
+        return torch.cat(self.rows)
+
     def answers(self, logits: Tensor) -> Answers:
-        """Return what the model says of every tag, [branches, tags], from [nodes, words] logits."""
-        found = [logits[rows] for rows in self.rows]
+        """Return what the model says of every tag, [branches, tags].
+
+        Args:
+            logits: [scored, words] of the nodes that are scored.
+
+        """
+        found = torch.split(logits, [len(rows) for rows in self.rows])
         names = [tree.log_probs(part) for tree, part in zip(self.trees, found, strict=True)]
         starts = [tree.starts(part[0]) for tree, part in zip(self.trees, found, strict=True)]
         return Answers(torch.stack(names), torch.stack(starts))

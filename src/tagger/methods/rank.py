@@ -237,7 +237,9 @@ class Rank:
             memory, forest.tokens, forest.depths, forest.ancestry, forest.sight
         )
         # One README after another: the logits of many would not fit.
-        return Answers.stack([forest.answers(self._model.logits(rows)) for rows in hidden])
+        return Answers.stack(
+            [forest.answers(self._model.logits(rows[forest.scored])) for rows in hidden]
+        )
 
     def _forest(
         self, trees: Sequence[CandidateTree], branches: Sequence[tuple[int, int]]
