@@ -67,8 +67,7 @@ def plain(model: LanguageModel, template: PromptTemplate) -> Callable[[Encoded],
         (hidden,) = model.branch(
             memory, forest.tokens, forest.depths, forest.ancestry, forest.sight
         )
-        rows = forest.rows[0]
-        return tree.log_probs(model.logits(hidden[rows]))
+        return forest.answers(model.logits(hidden[forest.scored])).names
 
     return score
 

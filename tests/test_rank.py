@@ -226,8 +226,11 @@ def test_a_new_version_of_the_scoring_computes_its_own_prior(
     assert len(list((cache / "priors").iterdir())) == 2
 
 
+NOT_NUMBERS = json.dumps({"names": [[math.nan] * 6] * 2, "starts": [[-1.0] * 6] * 2})
+
+
 @pytest.mark.parametrize(
-    "content", ["", "{", "[1, 2]", '["a"]', "null", '{"names": 1, "starts": [NaN]}']
+    "content", ["", "{", "[1, 2]", '["a"]', "null", '{"names": 1, "starts": [NaN]}', NOT_NUMBERS]
 )
 def test_a_damaged_prior_is_computed_anew(
     tiny_model: LanguageModel, cache: Path, content: str

@@ -266,7 +266,7 @@ class Rank:
     def _listed(self) -> Memory:
         """The prompt's beginning and the list as given, or a gap where a large list is."""
         listed = join(self._head, self._lists[0]) if self._small else self._head
-        return replace(listed, ends=join(*self._lists).ends)
+        return replace(listed, ends=torch.stack([memory.ends for memory in self._lists]).amax(0))
 
     @cached_property
     def _bridge(self) -> list[Memory]:
