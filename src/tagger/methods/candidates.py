@@ -128,8 +128,7 @@ class CandidateTree:
         It gives the log-probability of these tags, and for the others an upper bound: that of as
         much of their names as it holds, which is their first token at least.
         """
-        kept = self.needs[tags].any(dim=0)
-        kept[0] = True
+        kept = self._kept(tags)
         rows = kept.cumsum(0) - 1
         steps, closes = kept[self.step_rows], kept[self.close_rows]
         inner = kept[1:]
@@ -147,9 +146,13 @@ class CandidateTree:
 
     def covered(self, tags: Tensor) -> Tensor:
         """Return which [tags] the part of the tree that some tags need gives exactly."""
+        return ~(self.needs & ~self._kept(tags)).any(dim=1)
+
+    def _kept(self, tags: Tensor) -> Tensor:
+        """Return which [1 + nodes] rows some tags need; the context's is there in any case."""
         kept = self.needs[tags].any(dim=0)
         kept[0] = True
-        return ~(self.needs & ~kept).any(dim=1)
+        return kept
 
     def starts(self, logits: Tensor) -> Tensor:
         """Return the log-probability of every tag's first token, from the context's [words]."""
