@@ -6,12 +6,35 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
+import torch
 
-from tagger.methods.calibration import Calibration
+from tagger.methods.answers import Answers
+from tagger.methods.calibration import CONFIRMED, Calibration
 from tagger.vocabulary import Vocabulary
 
 SAMPLE = Vocabulary.load(Path(__file__).parents[1] / "tags.json")
+PLAIN = Calibration(1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.5)
 SHIPPED = json.loads((files("tagger.methods") / "calibrations.json").read_text())["models"]
+
+
+def score(first: float, rest: float) -> float:
+    """Return the score of a name whose prior is -1 nat for the first token and -9 for the rest."""
+    prior = Answers(torch.tensor([[-10.0]]), torch.tensor([[-1.0]]))
+    said = Answers(torch.tensor([[first + rest]]), torch.tensor([[first]]))
+    return PLAIN.scores(said, prior).item()
+
+
+def test_the_rest_of_a_name_says_much_against_a_tag_and_little_for_it() -> None:
+    unmoved = score(-1.0, -9.0)
+    assert unmoved == pytest.approx(0.0)
+    assert score(-1.0, -14.0) == pytest.approx(unmoved - 5.0)
+    assert score(-1.0, 0.0) == pytest.approx(unmoved + CONFIRMED)
+    # Of two names that begin alike the likelier one stays ahead.
+    assert score(-1.0, -8.5) > score(-1.0, -8.7) > unmoved
+
+
+def test_the_beginning_of_a_name_counts_in_full() -> None:
+    assert score(-0.2, -9.0) - score(-1.0, -9.0) == pytest.approx(0.8, abs=1e-4)
 
 
 @pytest.mark.parametrize("model", SHIPPED)

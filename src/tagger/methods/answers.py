@@ -21,6 +21,11 @@ class Answers:
     names: Tensor
     starts: Tensor
 
+    @property
+    def rests(self) -> Tensor:
+        """[..., branches, tags] the log-probability of what follows the first token of a name."""
+        return self.names - self.starts
+
     @classmethod
     def stack(cls, parts: Sequence[Self]) -> Self:
         """Put the answers for single READMEs together."""

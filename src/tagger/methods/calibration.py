@@ -22,6 +22,11 @@ from tagger.vocabulary import Vocabulary
 BEST = 10
 """Tags whose mean is the zero of a README's margins."""
 
+CONFIRMED = 0.5
+"""The most, in nats, that the rest of a name may add to its first token. Without a limit a name
+that nobody would guess, whose prior is very low, could win by any of its later tokens, and every
+such tag of a large vocabulary would have to be scored to know that it does not."""
+
 log = logging.getLogger(__name__)
 
 
@@ -64,15 +69,20 @@ class Calibration:
             )
         return cls(**models.get(model, models["default"]))
 
-    def scores(self, names: Tensor, prior: Tensor) -> Tensor:
+    def scores(self, answers: Answers, prior: Answers) -> Tensor:
         """Return what the model says of each tag beyond its prior, [..., tags] in nats.
 
+        What the first token of a name says counts in full, what the rest says against the tag as
+        well, and what the rest says for it up to `CONFIRMED`, smoothly.
+
         Args:
-            names: [..., branches, tags] log p(tag | README, branch).
-            prior: [branches, tags] the same of texts without content.
+            answers: for one or more READMEs.
+            prior: the same for texts without content.
 
         """
-        return names.mean(dim=-2) - self.strength * prior.mean(dim=-2)
+        first = _beyond(answers.starts, prior.starts, self.strength)
+        rest = _beyond(answers.rests, prior.rests, self.strength)
+        return first + torch.minimum(rest, CONFIRMED * (rest / CONFIRMED).tanh())
 
     def standings(self, scores: Tensor, mentions: Tensor) -> Tensor:
         """Return what the tags of one README are ranked by, [..., tags].
@@ -96,7 +106,7 @@ class Calibration:
             [..., tags] in nats.
 
         """
-        above = margins(self.scores(answers.names, prior.names))
+        above = margins(self.scores(answers, prior))
         moved = self.moved * movement(answers.starts, prior.starts).log()
         return self.standings(above, mentions) + moved.unsqueeze(-1) + self.intercept
 
@@ -122,6 +132,11 @@ def margins(scores: Tensor) -> Tensor:
     """Return how far the scores stand above the mean of the README's best, [..., tags] in nats."""
     best = scores.topk(min(BEST, scores.shape[-1])).values
     return scores - best.mean(dim=-1, keepdim=True)
+
+
+def _beyond(said: Tensor, prior: Tensor, strength: float) -> Tensor:
+    """Return the mean over branches of [..., branches, tags], less a part of its prior."""
+    return said.mean(dim=-2) - strength * prior.mean(dim=-2)
 
 
 @cache

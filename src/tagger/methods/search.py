@@ -50,7 +50,7 @@ def search(
     while True:
         newly = torch.stack([tree.covered(chosen) for tree in trees]).all(dim=0)
         known = known | newly
-        scores = calibration.scores(names, prior.names)
+        scores = calibration.scores(Answers(names, answers.starts), prior)
         standings = calibration.standings(scores, mentions)
         left = _contenders(scores, known) | _contenders(standings, known)
         if not left.any():
