@@ -41,7 +41,7 @@ from tagger.evaluate import (
     reliability,
 )
 from tagger.methods import calibration as package
-from tagger.methods.calibration import Calibration, margins, movement
+from tagger.methods.calibration import Calibration, movement
 from tagger.scores import Scores
 
 ROOT = Path(__file__).parents[1]
@@ -80,7 +80,7 @@ class Data:
         """Return [READMEs, tags, kinds]: margin, mentions anywhere and in the lead, movement."""
         scores, prior = self.scores.answers, self.scores.prior
         unweighed = Calibration(strength, 1, 0, 0, 0, 0, 0)
-        above = margins(unweighed.scores(scores, prior)).unsqueeze(-1)
+        above = unweighed.scores(scores, prior).unsqueeze(-1)
         moved = movement(scores.starts, prior.starts).log()[:, None, None].expand_as(above)
         kinds: Floats = torch.cat([above, self.scores.mentions, moved], dim=-1).double().numpy()
         return kinds

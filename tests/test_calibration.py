@@ -18,23 +18,32 @@ SHIPPED = json.loads((files("tagger.methods") / "calibrations.json").read_text()
 
 
 def score(first: float, rest: float) -> float:
-    """Return the score of a name whose prior is -1 nat for the first token and -9 for the rest."""
-    prior = Answers(torch.tensor([[-10.0]]), torch.tensor([[-1.0]]))
-    said = Answers(torch.tensor([[first + rest]]), torch.tensor([[first]]))
-    return PLAIN.scores(said, prior).item()
+    """Return what a name scores beside one that the README did not move.
+
+    Without a README both are at -1 nat for their first token and at -9 for the rest.
+    """
+    prior = Answers(torch.tensor([[-10.0, -10.0]]), torch.tensor([[-1.0, -1.0]]))
+    said = Answers(torch.tensor([[first + rest, -10.0]]), torch.tensor([[first, -1.0]]))
+    moved, unmoved = PLAIN.scores(said, prior).tolist()
+    return float(moved - unmoved)
 
 
 def test_the_rest_of_a_name_says_much_against_a_tag_and_little_for_it() -> None:
-    unmoved = score(-1.0, -9.0)
-    assert unmoved == pytest.approx(0.0)
-    assert score(-1.0, -14.0) == pytest.approx(unmoved - 5.0)
-    assert score(-1.0, 0.0) == pytest.approx(unmoved + CONFIRMED)
+    assert score(-1.0, -14.0) == pytest.approx(-5.0)
+    assert score(-1.0, 0.0) == pytest.approx(CONFIRMED)
     # Of two names that begin alike the likelier one stays ahead.
-    assert score(-1.0, -8.5) > score(-1.0, -8.7) > unmoved
+    assert score(-1.0, -8.5) > score(-1.0, -8.7) > 0
 
 
 def test_the_beginning_of_a_name_counts_in_full() -> None:
     assert score(-0.2, -9.0) - score(-1.0, -9.0) == pytest.approx(0.8, abs=1e-4)
+
+
+def test_a_tag_stands_high_where_one_branch_is_sure_of_it() -> None:
+    prior = torch.full((2, 3), -5.0)
+    sure_and_not = torch.tensor([[-1.0, -3.0, -5.0], [-5.0, -3.0, -5.0]])
+    scores = PLAIN.scores(Answers(sure_and_not, sure_and_not), Answers(prior, prior))
+    assert scores[0] > scores[1] > scores[2]
 
 
 @pytest.mark.parametrize("model", SHIPPED)

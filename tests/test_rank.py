@@ -18,7 +18,7 @@ import tiny
 from tagger.errors import LoadError, VocabularyError
 from tagger.methods import rank as rank_module
 from tagger.methods import search as search_module
-from tagger.methods.calibration import Calibration
+from tagger.methods.calibration import CONFIRMED, Calibration
 from tagger.methods.prior import BACKGROUND
 from tagger.methods.rank import Rank, ScoredTag
 from tagger.models.language import LanguageModel
@@ -65,9 +65,23 @@ def test_the_evidence_is_weighed_margins_over_the_best_tags_and_mentions(
     calibration = Calibration(0.5, 2.0, 0.7, 0.9, 0.8, -1.0, 0.5)
     method = ranker(tiny_model, template=TWO, calibration=calibration)
     ranking = ranking_of(method, "A web server.")
-    scores = {scored.tag.name: scored.log_prob - 0.5 * scored.prior for scored in ranking}
-    zero = statistics.mean(scores.values())
     answers = method.answers([method.encode("A web server.").tokens])
+    prior = method.prior
+
+    def said(branch: int, tag: int) -> float:
+        first = float(answers.starts[0, branch, tag] - 0.5 * prior.starts[branch, tag])
+        rest = float(answers.names[0, branch, tag] - 0.5 * prior.names[branch, tag]) - first
+        return first + min(rest, CONFIRMED * math.tanh(rest / CONFIRMED))
+
+    def level(branch: int) -> float:
+        return statistics.mean(said(branch, tag) for tag in range(len(NAMES)))
+
+    mixed = [
+        math.log(sum(math.exp(said(branch, tag) - level(branch)) for branch in range(2)))
+        for tag in range(len(NAMES))
+    ]
+    scores = dict(zip(NAMES, mixed, strict=True))
+    zero = statistics.mean(mixed)
     changes = (answers.starts[0] - method.prior.starts).mean(0).tolist()
     moved = statistics.mean(abs(change - statistics.mean(changes)) for change in changes)
     for scored in ranking:

@@ -1,9 +1,10 @@
 """From evidence to confidences.
 
-What the model says of a tag, averaged over the branches, less a part of the prior, is comparable
-between READMEs once it is measured from the README's best tags: from the mean of the ten best. A
-logistic function of this margin, of the tag's mentions, and of how much the README moved the model
-at all, fitted on labelled READMEs, gives the probability that a curator would accept the tag.
+What the model says of a tag, less a part of the prior, is comparable between branches and READMEs
+once it is measured from the best tags: from the mean of the ten best. Branches vote by the sum of
+their probabilities, not by the product (Kittler et al. 1998, "On Combining Classifiers"). Of this
+margin, of the tag's mentions, and of how much the README moved the model at all, a logistic
+function, fitted on labelled READMEs, makes the probability that a curator would accept the tag.
 """
 
 import json
@@ -70,25 +71,28 @@ class Calibration:
         return cls(**models.get(model, models["default"]))
 
     def scores(self, answers: Answers, prior: Answers) -> Tensor:
-        """Return what the model says of each tag beyond its prior, [..., tags] in nats.
+        """Return how far each tag stands above the README's best, [..., tags] in nats.
 
-        What the first token of a name says counts in full, what the rest says against the tag as
-        well, and what the rest says for it up to `CONFIRMED`, smoothly.
+        In every branch it is what the model says of the tag beyond its prior: what the first token
+        of a name says in full, what the rest says against the tag as well, and what the rest says
+        for it up to `CONFIRMED`, smoothly. The branches are mixed as probabilities, so that a tag
+        stands high where one of them is sure of it.
 
         Args:
             answers: for one or more READMEs.
             prior: the same for texts without content.
 
         """
-        first = _beyond(answers.starts, prior.starts, self.strength)
-        rest = _beyond(answers.rests, prior.rests, self.strength)
-        return first + torch.minimum(rest, CONFIRMED * (rest / CONFIRMED).tanh())
+        first = answers.starts - self.strength * prior.starts
+        rest = answers.rests - self.strength * prior.rests
+        said = first + torch.minimum(rest, CONFIRMED * (rest / CONFIRMED).tanh())
+        return margins(margins(said).logsumexp(dim=-2))
 
     def standings(self, scores: Tensor, mentions: Tensor) -> Tensor:
         """Return what the tags of one README are ranked by, [..., tags].
 
         Args:
-            scores: [..., tags] in nats.
+            scores: [..., tags] as `scores` gives them.
             mentions: [..., tags, 2] log(1 + mentions), anywhere and in the lead.
 
         """
@@ -106,9 +110,9 @@ class Calibration:
             [..., tags] in nats.
 
         """
-        above = margins(self.scores(answers, prior))
+        standings = self.standings(self.scores(answers, prior), mentions)
         moved = self.moved * movement(answers.starts, prior.starts).log()
-        return self.standings(above, mentions) + moved.unsqueeze(-1) + self.intercept
+        return standings + moved.unsqueeze(-1) + self.intercept
 
 
 def movement(starts: Tensor, prior: Tensor) -> Tensor:
@@ -132,11 +136,6 @@ def margins(scores: Tensor) -> Tensor:
     """Return how far the scores stand above the mean of the README's best, [..., tags] in nats."""
     best = scores.topk(min(BEST, scores.shape[-1])).values
     return scores - best.mean(dim=-1, keepdim=True)
-
-
-def _beyond(said: Tensor, prior: Tensor, strength: float) -> Tensor:
-    """Return the mean over branches of [..., branches, tags], less a part of its prior."""
-    return said.mean(dim=-2) - strength * prior.mean(dim=-2)
 
 
 @cache

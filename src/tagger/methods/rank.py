@@ -1,14 +1,14 @@
 """`rank`: score every tag of the vocabulary by one reading of the README.
 
 The README is read once, behind the list of tags. Behind the README go branches, each a question
-behind another order of the list, and
+behind another order of the list. In a branch
 
-    score(tag) = mean over branches of log p(tag | README, branch) - strength * prior(tag)
+    score(tag) = log p(tag | README, branch) - strength * log p(tag | no README, branch)
 
 lies between the likelihood (strength 0) and the pointwise mutual information of README and tag
-(strength 1). The evidence for a tag is a weighted sum of how far its score stands above the
-README's best and of how often the README mentions it; a `Calibration` holds the weights, which make
-it the logit of a confidence.
+(strength 1). The evidence for a tag is a weighted sum of how far its score, over all branches,
+stands above the README's best and of how often the README mentions it; a `Calibration` holds the
+weights, which make it the logit of a confidence.
 
 So that the cost of a README hardly grows with the vocabulary, a large list is seen by one branch
 and not by the README, and its tags are searched rather than all scored.

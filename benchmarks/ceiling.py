@@ -1,0 +1,149 @@
+"""How near scoring comes to what this processor can do, and where the rest of the time goes.
+
+    python benchmarks/ceiling.py ../shared/eval/github-dev.jsonl --model qwen2.5-coder-1.5b
+
+The ceiling is the fastest bfloat16 product of two square matrices. Against it stands the
+floating-point work of the tokens that a README brings, its own and the questions', and of them
+alone: two operations for each weight outside of the embeddings and each token, and those of
+attention to everything that the token sees. The trees of answers, the output embedding and all that
+is no arithmetic count as time without work.
+
+Every README is scored between two products, so that a machine that slows down does so for both. It
+prints the share of the ceiling, and a profile of one README by kind of operation.
+"""
+
+import argparse
+import functools
+import json
+import statistics
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+from transformers import AutoConfig
+
+from tagger import Readme, Vocabulary
+from tagger.defaults import DEFAULT_MODEL, README_TOKENS
+from tagger.methods.calibration import Calibration
+from tagger.methods.candidates import CandidateTree
+from tagger.methods.rank import Rank
+from tagger.models.load import load, locate
+from tagger.prompt import Prompt, PromptTemplate
+
+ROOT = Path(__file__).parents[1]
+SIDE = 4096
+KINDS = {
+    "matrix products": ("mm", "linear"),
+    "attention": ("attention",),
+    "copies": ("copy", "cat", "clone", "index", "fill", "repeat", "slice"),
+}
+
+
+def seconds_of(work: Callable[[], object]) -> float:
+    """Return how long something takes."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def operations(config: Any, new: int, seen: int) -> float:
+    """Return the floating-point operations of a causal pass of a Qwen2 model.
+
+    Args:
+        config: its shape.
+        new: tokens that are read.
+        seen: tokens that each of them sees before those.
+
+    """
+    width, shared = config.hidden_size, config.num_key_value_heads / config.num_attention_heads
+    weights = width * width * (2 + 2 * shared) + 3 * width * config.intermediate_size
+    attention = 2 * width * (seen + new / 2)
+    return float(2 * config.num_hidden_layers * new * (weights + attention))
+
+
+def work_of(config: Any, prompt: Prompt, roots: list[int], tokens: int) -> float:
+    """Return the floating-point operations that a README brings.
+
+    Args:
+        config: the model's shape.
+        prompt: what is said to it.
+        roots: for each question, the tokens that the model's turn is opened with.
+        tokens: how many the README has.
+
+    """
+    before = len(prompt.head) + len(prompt.bridge)
+    total = operations(config, tokens, before + len(prompt.lists[0]))
+    branches = max(len(prompt.endings), len(prompt.lists))
+    for branch in range(branches):
+        question, order = branch % len(prompt.endings), branch % len(prompt.lists)
+        asked = len(prompt.endings[question]) + roots[question]
+        total += operations(config, asked, before + len(prompt.lists[order]) + tokens)
+    return total
+
+
+def kind_of(operation: str) -> str:
+    """Return the kind of an operation of PyTorch."""
+    for kind, parts in KINDS.items():
+        if any(part in operation for part in parts):
+            return kind
+    return "element by element"
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("labels", type=Path)
+    parser.add_argument("--readmes", type=int, default=8)
+    parser.add_argument("--model", default=DEFAULT_MODEL)
+    options = parser.parse_args()
+
+    vocabulary = Vocabulary.load(ROOT / "tags.json")
+    template = PromptTemplate.load()
+    model = load(options.model)
+    config = AutoConfig.from_pretrained(locate(options.model))
+    calibration = Calibration.of(options.model, vocabulary)
+    rank = Rank(model, vocabulary, template, calibration, README_TOKENS)
+    rank.prepare()
+    prompt = Prompt(template, vocabulary, model.tokenizer)
+    roots = [
+        len(CandidateTree.build(vocabulary, model.tokenizer, opening).root)
+        for opening in prompt.openings
+    ]
+    texts = [json.loads(line)["readme"] for line in options.labels.read_text().splitlines()]
+    encoded = [rank.encode(Readme(str(index), text).words) for index, text in enumerate(texts)]
+    full = [one for one in encoded if len(one.tokens) > 0.8 * README_TOKENS][: options.readmes]
+
+    square = torch.randn(SIDE, SIDE).bfloat16()
+    best = functools.partial(torch.mm, square, square)
+    rank.rank(full[:1])
+    peaks, shares, seconds = [], [], []
+    for readme in full:
+        peak = 2 * SIDE**3 / min(seconds_of(best) for _ in range(3))
+        took = seconds_of(functools.partial(rank.rank, [readme]))
+        peaks.append(peak)
+        seconds.append(took)
+        shares.append(work_of(config, prompt, roots, len(readme.tokens)) / took / peak)
+    print(f"{options.model}, {len(full)} READMEs, {torch.get_num_threads()} threads\n")
+    print(f"ceiling: {statistics.median(peaks) / 1e12:.3f} TFLOP/s in bfloat16")
+    print(f"a README: {statistics.median(seconds):.2f} s")
+    print(
+        f"share of the ceiling: {statistics.median(shares):.1%} "
+        f"({min(shares):.1%} to {max(shares):.1%})"
+    )
+
+    with profile(activities=[ProfilerActivity.CPU]) as profiled:
+        rank.rank(full[:1])
+    spent: Counter[str] = Counter()
+    for event in profiled.key_averages():
+        spent[kind_of(event.key)] += event.self_cpu_time_total
+    print("\n| kind of operation | share of the time |\n|---|---|")
+    for kind, microseconds in spent.most_common():
+        print(f"| {kind} | {microseconds / spent.total():.1%} |")
+
+
+if __name__ == "__main__":
+    main()
