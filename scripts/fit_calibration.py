@@ -74,7 +74,7 @@ class Data:
     def load(cls, labels: Path, scores: Path, vocabulary: Vocabulary) -> Self:
         """Read both."""
         rows = load_labels(labels, vocabulary)
-        return cls(rows, Scores.load(scores, vocabulary, [row.id for row in rows]), vocabulary)
+        return cls(rows, Scores.load(scores, vocabulary, rows), vocabulary)
 
     def evidence(self, strength: float) -> Floats:
         """Return [READMEs, tags, kinds]: margin, mentions anywhere and in the lead, movement."""

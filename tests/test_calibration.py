@@ -69,8 +69,13 @@ def test_another_model_gets_the_default_and_a_warning(caplog: pytest.LogCaptureF
     assert "no calibration ships for mine" in caplog.text
 
 
+def test_a_handful_of_tags_gets_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    Calibration.of("qwen2.5-coder-0.5b", Vocabulary.from_names(["tea", "coffee"]))
+    assert "fewer than 10 tags" in caplog.text
+
+
 def test_other_tags_get_a_warning(caplog: pytest.LogCaptureFixture) -> None:
-    other = Vocabulary.from_names(["tea", "coffee"])
+    other = Vocabulary.from_names([f"drink {number}" for number in range(10)])
     assert Calibration.of("qwen2.5-coder-0.5b", other) == Calibration(
         **SHIPPED["qwen2.5-coder-0.5b"]
     )

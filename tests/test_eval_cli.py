@@ -1,11 +1,16 @@
 """`tagger eval` on a tiny model."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from console import Run, one_line
+from tagger.cli import READER_GONE
+from tagger.errors import OutputError
+from tagger.scores import Scores
 
 LABELS = [
     {"id": "a", "readme": "A game engine.", "tags": ["game-engine"], "acceptable": ["3d"]},
@@ -43,14 +48,40 @@ def test_measures_as_json_and_again_from_kept_scores(run: Run, labels: Path) -> 
     assert json.loads(given_more.out)["measures"]["tags a README"]["value"] == 3
 
 
+def test_a_reader_that_leaves_before_the_table_ends_it_in_silence(run: Run, labels: Path) -> None:
+    args = ["eval", labels.name, "--tags", "tags.json", "--quiet"]
+    assert run(*args, "--dump", "scores.parquet").code == 0
+    command = [str(Path(sys.executable).with_name("tagger")), *args, "--from", "scores.parquet"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait() == READER_GONE
+
+
+def test_results_are_shown_though_the_scores_cannot_be_kept(
+    run: Run, labels: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OutputError("cannot write scores.parquet: No space left on device")
+
+    monkeypatch.setattr(Scores, "save", fail)
+    outcome = run("eval", labels.name, "--tags", "tags.json", "--json", "--dump", "scores.parquet")
+    assert outcome.code == OutputError.exit_code
+    assert json.loads(outcome.out)["readmes"] == 3
+    assert "No space left" in outcome.err
+
+
 @pytest.mark.parametrize(
     ("args", "says"),
     [
         (("nowhere.jsonl",), "no such label file"),
         (("tags.json",), "row 1: "),
         (("labels.jsonl", "--dump", "x", "--from", "y"), "--from runs none"),
-        (("labels.jsonl", "--from", "nowhere.parquet"), "cannot be read"),
+        (("labels.jsonl", "--from", "nowhere.parquet"), "no such file of scores"),
         (("labels.jsonl", "--from", "labels.jsonl"), "cannot be read"),
+        (("labels.jsonl", "--dump", "labels.jsonl"), "is left as it is"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )

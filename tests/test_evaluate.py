@@ -1,9 +1,13 @@
 """Labels, measures and intervals, by hand and against scikit-learn."""
 
 import json
+import math
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow.parquet
 import pytest
 import torch
 from hypothesis import given
@@ -11,7 +15,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import brier_score_loss
 
 from tagger.choice import Choice
-from tagger.errors import LabelsError
+from tagger.errors import LabelsError, OutputError, UsageError
 from tagger.evaluate import (
     Judged,
     calibration_error,
@@ -24,7 +28,7 @@ from tagger.evaluate import (
     reliability,
 )
 from tagger.methods.answers import Answers
-from tagger.scores import Scores
+from tagger.scores import Scores, check_target
 from tagger.vocabulary import Vocabulary
 
 VOCABULARY = Vocabulary.from_names(["ai", "cli", "web ", "game", "lib"])
@@ -117,6 +121,23 @@ def test_intervals_hold_the_value_and_are_the_same_every_time() -> None:
         assert low <= value <= high or name in ("F1 (given)", "ECE", "Brier")
 
 
+def test_measures_that_some_samples_lack_have_intervals_all_the_same() -> None:
+    labels = load_labels_of(row("a", tags=["game"]), row("b", tags=[]), row("c", tags=[]))
+    confidences = np.tile([0.1, 0.2, 0.3, 0.9, 0.2], (3, 1))
+    found = judge(labels, VOCABULARY, confidences, confidences > 0.5)
+    assert intervals(found).keys() == measure(found).keys()
+    assert intervals(found)["first strict"] == (1.0, 1.0)
+
+
+def test_what_nothing_was_given_for_is_not_measured() -> None:
+    confidences = np.full((1, 5), 0.1)
+    found = measure(judge(load_labels_of(row()), VOCABULARY, confidences, confidences > 0.5))
+    assert not found.keys() & {"precision (given)", "ECE", "Brier"}
+    assert found["F1 (given)"] == 0
+    right = measure(judge(load_labels_of(row(tags=[])), VOCABULARY, confidences, confidences > 0.5))
+    assert right == {"tags a README": 0}
+
+
 def test_reliability_counts_every_given_tag() -> None:
     assert sum(count for _, _, count in reliability(judged())) == judged().given.sum()
 
@@ -135,12 +156,30 @@ def test_reliability_counts_every_given_tag() -> None:
         ([row(), row()], "row 2: has the id 'a' of row 1"),
         ([row(tags=["x"]), "{", row("c", tags=["y"])], "row 1: .*row 2: .*row 3: "),
         ([row(str(n), tags=["x"]) for n in range(30)], "and 10 more"),
+        ([row(id=5, readme=7)], "row 1: id.*row 1: readme"),
+        ([row(readme=" \n")], "row 1: readme: is empty"),
+        ([row(readme="a\0b")], "row 1: readme: is a binary file"),
     ],
 )
 def test_bad_labels_are_named_all_at_once(tmp_path: Path, rows: list[object], says: str) -> None:
     path = write(tmp_path / "labels.jsonl", *rows)
     with pytest.raises(LabelsError, match=says):
         load_labels(path, VOCABULARY)
+
+
+def test_a_message_about_labels_has_an_end(tmp_path: Path) -> None:
+    path = write(tmp_path / "labels.jsonl", row(tags=["x" * 100_000]))
+    with pytest.raises(LabelsError) as caught:
+        load_labels(path, VOCABULARY)
+    assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize("char", ["\u2028", "\u2029", "\x85", "\x0b"])
+def test_only_line_feeds_end_a_row(tmp_path: Path, char: str) -> None:
+    path = tmp_path / "labels.jsonl"
+    lines = [json.dumps(row(id_, readme=f"a{char}b"), ensure_ascii=False) for id_ in "ab"]
+    path.write_bytes("\r\n".join(lines).encode())
+    assert [label.readme for label in load_labels(path, VOCABULARY)] == [f"a{char}b"] * 2
 
 
 def test_label_files_that_cannot_be_read(tmp_path: Path) -> None:
@@ -162,7 +201,7 @@ def scores(readmes: int = 3, branches: int = 2) -> Scores:
 
     return Scores(
         "tiny",
-        tuple("abcdefgh"[:readmes]),
+        tuple(load_labels_of(*map(row, "abcdefgh"[:readmes]))),
         answers(readmes, branches, size),
         answers(branches, size),
         torch.rand(readmes, size, 2, generator=draw),
@@ -172,9 +211,9 @@ def scores(readmes: int = 3, branches: int = 2) -> Scores:
 def test_scores_come_back_as_they_were_in_the_order_asked_for(tmp_path: Path) -> None:
     kept = scores()
     kept.save(tmp_path / "s.parquet", VOCABULARY)
-    again = Scores.load(tmp_path / "s.parquet", VOCABULARY, ["c", "a"])
+    again = Scores.load(tmp_path / "s.parquet", VOCABULARY, load_labels_of(row("c"), row("a")))
     assert again.model == "tiny"
-    assert again.ids == ("c", "a")
+    assert [label.id for label in again.labels] == ["c", "a"]
     assert again.answers.names.equal(kept.answers.names[[2, 0]])
     assert again.answers.starts.equal(kept.answers.starts[[2, 0]])
     assert again.prior.names.equal(kept.prior.names)
@@ -182,13 +221,88 @@ def test_scores_come_back_as_they_were_in_the_order_asked_for(tmp_path: Path) ->
     assert again.mentions.equal(kept.mentions[[2, 0]])
 
 
-def test_scores_of_something_else_are_refused(tmp_path: Path) -> None:
+OTHER_WORDS = Vocabulary(
+    (VOCABULARY.tags[0].model_copy(update={"description": "thinks"}), *VOCABULARY.tags[1:])
+)
+
+
+@pytest.mark.parametrize(
+    ("labels", "vocabulary", "says"),
+    [
+        ([row("a"), row("z")], VOCABULARY, "no scores of 1 of the READMEs, such as 'z'"),
+        ([row("a", readme="other words")], VOCABULARY, "of the READMEs, such as 'a'"),
+        ([row("a")], Vocabulary.from_names(["ai"]), "other tags"),
+        ([row("a")], OTHER_WORDS, "other tags or descriptions"),
+    ],
+)
+def test_scores_of_something_else_are_refused(
+    tmp_path: Path, labels: list[dict[str, object]], vocabulary: Vocabulary, says: str
+) -> None:
+    scores().save(tmp_path / "s.parquet", VOCABULARY)
+    with pytest.raises(LabelsError, match=says):
+        Scores.load(tmp_path / "s.parquet", vocabulary, load_labels_of(*labels))
+
+
+def numbers(**columns: object) -> Callable[[Any], Any]:
+    """Return what overwrites columns of a table with one value."""
+
+    def damage(table: Any) -> Any:
+        for name, value in columns.items():
+            place = table.column_names.index(name)
+            table = table.set_column(place, name, pyarrow.array([value] * len(table)))
+        return table
+
+    return damage
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (numbers(names=None), "is damaged"),
+        (numbers(names=[0.5, None]), "is damaged"),
+        (numbers(names=[0.5]), "is damaged"),
+        (numbers(names=[]), "is damaged"),
+        (numbers(names="x"), "is damaged"),
+        (numbers(names=[0.5, math.nan]), "names are not all numbers"),
+        (numbers(lead=math.inf), "lead are not all numbers"),
+        (numbers(readme="a"), "no scores of 2 of the READMEs|is damaged"),
+        (lambda table: table.slice(0, 7), "no scores of 1 of the READMEs"),
+        (lambda table: table.slice(0, 14), "is damaged"),
+        (lambda table: table.drop_columns("tag"), "holds no scores"),
+        (lambda table: table.replace_schema_metadata({}), "is damaged"),
+        (lambda table: table.replace_schema_metadata({b"model": b"\xff"}), "is damaged"),
+    ],
+)
+def test_damaged_scores_are_refused(
+    tmp_path: Path, damage: Callable[[Any], Any], says: str
+) -> None:
     path = tmp_path / "s.parquet"
     scores().save(path, VOCABULARY)
-    with pytest.raises(LabelsError, match="no scores of 1 of the labels, such as 'z'"):
-        Scores.load(path, VOCABULARY, ["a", "z"])
-    with pytest.raises(LabelsError, match="another vocabulary"):
-        Scores.load(path, Vocabulary.from_names(["ai"]), ["a"])
+    pyarrow.parquet.write_table(damage(pyarrow.parquet.read_table(path)), path)
+    with pytest.raises(LabelsError, match=says):
+        Scores.load(path, VOCABULARY, load_labels_of(*map(row, "abc")))
+
+
+def test_what_is_no_file_of_scores_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "s.parquet"
+    with pytest.raises(LabelsError, match="no such file"):
+        Scores.load(path, VOCABULARY, [])
     path.write_text("x")
     with pytest.raises(LabelsError, match="cannot be read"):
-        Scores.load(path, VOCABULARY, ["a"])
+        Scores.load(path, VOCABULARY, [])
+
+
+def test_scores_go_only_where_they_can_and_may(tmp_path: Path) -> None:
+    mine = tmp_path / "labels.jsonl"
+    mine.write_text("{}")
+    with pytest.raises(UsageError, match="is left as it is"):
+        check_target(mine)
+    with pytest.raises(OutputError, match="is a folder"):
+        check_target(tmp_path)
+    with pytest.raises(OutputError, match="No such file"):
+        check_target(tmp_path / "nowhere" / "s.parquet")
+    target = tmp_path / "s.parquet"
+    check_target(target)
+    assert not target.exists()
+    scores().save(target, VOCABULARY)
+    check_target(target)

@@ -36,6 +36,13 @@ def test_null_is_no_description_and_no_aliases() -> None:
     assert (vocabulary.tags[0].description, vocabulary.tags[0].aliases) == ("", ())
 
 
+def test_blanks_are_no_description_and_no_alias() -> None:
+    vocabulary = Vocabulary.from_json(
+        '[{"id": 1, "name": "cli", "description": " \\n", "aliases": ["", " \\n", "shell"]}]'
+    )
+    assert (vocabulary.tags[0].description, vocabulary.tags[0].aliases) == ("", ("shell",))
+
+
 def test_the_sample_vocabulary_is_sound(shared: Path) -> None:
     ours = Path(__file__).parents[1] / "tags.json"
     assert ours.read_bytes() == (shared / "examples" / "tags.json").read_bytes()
@@ -66,7 +73,14 @@ def test_the_sample_vocabulary_is_sound(shared: Path) -> None:
         ('[{"id": 1, "name": "caf\u00e9"}, {"id": 2, "name": "cafe\u0301"}]', "share a name"),
         ('[{"id": 1, "name": "\\ud800"}]', "not valid Unicode"),
         (json.dumps(["x" * 100_000, "b"]), "the name of tag 1 has 100,000 characters"),
-        ('[{"id": 1, "name": "a", "description": 5}]', "'description' of the wrong type"),
+        (
+            '[{"id": 1, "name": "a", "description": 5}]',
+            "'description' of the wrong type; write .*\"description\": ",
+        ),
+        (
+            json.dumps([{"id": 1, "name": "a", "aliases": ["x"] * 40}]),
+            "tag 1 has 40 aliases; 32 is the most",
+        ),
         ('[{"id": 1, "name": "a", "description": "\\ud800"}]', "the description of tag 1 is not"),
         ('[{"id": 1, "name": "a", "aliases": ["\\ud800"]}]', "an alias of tag 1 is not"),
         (

@@ -13,9 +13,11 @@ from typing import Annotated, Self
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, StrictStr, ValidationError
+from pydantic_core import ErrorDetails
 
 from tagger.choice import Choice
-from tagger.errors import LabelsError
+from tagger.errors import LabelsError, ReadmeError
+from tagger.readme import Readme
 from tagger.text import printable
 from tagger.vocabulary import Vocabulary, fold
 
@@ -33,6 +35,9 @@ _SEED = 0
 _NAMED = 20
 """Faults of a label file that are listed before the rest is only counted."""
 
+_MOST = 300
+"""Characters of a fault that are shown."""
+
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
@@ -47,6 +52,10 @@ class Label(BaseModel):
     tags: tuple[StrictStr, ...]
     acceptable: tuple[StrictStr, ...] = ()
 
+    def source(self) -> Readme:
+        """Return the README by the rules that files have. Raises `ReadmeError`."""
+        return Readme.from_text(self.readme, self.id, "readme")
+
 
 def load_labels(path: Path, vocabulary: Vocabulary) -> list[Label]:
     """Read a label file.
@@ -57,7 +66,7 @@ def load_labels(path: Path, vocabulary: Vocabulary) -> list[Label]:
 
     """
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
     except FileNotFoundError as error:
         raise LabelsError(f"{printable(str(path))}: no such label file") from error
     except OSError as error:
@@ -73,10 +82,12 @@ def load_labels(path: Path, vocabulary: Vocabulary) -> list[Label]:
         try:
             label = Label.model_validate_json(line)
         except ValidationError as error:
-            detail = error.errors()[0]
-            where = ".".join(map(str, detail["loc"]))
-            faults.append(f"row {number}: {where + ': ' if where else ''}{detail['msg']}")
+            faults += [f"row {number}: {_reason(detail)}" for detail in error.errors()]
             continue
+        try:
+            label.source()
+        except ReadmeError as error:
+            faults.append(f"row {number}: {error}")
         unknown = [tag for tag in (*label.tags, *label.acceptable) if fold(tag) not in known]
         if unknown:
             faults.append(f"row {number}: not in the vocabulary: {', '.join(unknown)}")
@@ -85,11 +96,17 @@ def load_labels(path: Path, vocabulary: Vocabulary) -> list[Label]:
         rows[label.id] = number
         labels.append(label)
     if faults:
+        named = "; ".join(fault[:_MOST] for fault in faults[:_NAMED])
         more = f" and {len(faults) - _NAMED} more" if len(faults) > _NAMED else ""
-        raise LabelsError(f"{printable(str(path))}: {printable('; '.join(faults[:_NAMED]))}{more}")
+        raise LabelsError(f"{printable(str(path))}: {printable(named)}{more}")
     if not labels:
         raise LabelsError(f"{printable(str(path))}: holds no labels")
     return labels
+
+
+def _reason(detail: ErrorDetails) -> str:
+    where = ".".join(map(str, detail["loc"]))
+    return f"{where}: {detail['msg']}" if where else detail["msg"]
 
 
 @dataclass(frozen=True)
@@ -150,22 +167,24 @@ def measure(judged: Judged) -> dict[str, float]:
 
     "Given" ones are of the reply, the others of the whole ranking. Recall is of the label's tags,
     precision of those that it holds or accepts. What asks for the label's tags is an average over
-    the READMEs that have any, and missing where none has.
+    the READMEs that have any, and missing where none has; precision and what is said of confidences
+    are missing where no tag is given.
     """
     some = judged.take(np.flatnonzero(judged.gold.any(axis=1)))
     found = _of_the_ranking(some) if len(some.gold) else {}
-    count = max(int(judged.given.sum()), 1)
-    precision = float((judged.accepted & judged.given).sum() / count)
-    found["precision (given)"] = precision
+    confidences, right = judged.confidences[judged.given], judged.accepted[judged.given]
+    precision = float(right.mean()) if len(right) else 0.0
+    if len(right):
+        found["precision (given)"] = precision
     if len(some.gold):
         hits = (some.gold & some.given).sum(axis=1)
         recall = float((hits / np.minimum(GIVEN, some.gold.sum(axis=1))).mean())
         found["recall (given)"] = recall
         found["F1 (given)"] = 2 * precision * recall / max(precision + recall, 1e-12)
-    confidences, right = judged.confidences[judged.given], judged.accepted[judged.given]
     found["tags a README"] = float(judged.given.sum(axis=1).mean())
-    found["ECE"] = calibration_error(confidences, right, BINS)
-    found["Brier"] = float(((confidences - right) ** 2).mean()) if len(right) else 0.0
+    if len(right):
+        found["ECE"] = calibration_error(confidences, right, BINS)
+        found["Brier"] = float(((confidences - right) ** 2).mean())
     return found
 
 
@@ -213,17 +232,19 @@ def errors_by_chance(judged: Judged) -> dict[str, float]:
 
 
 def intervals(judged: Judged) -> dict[str, tuple[float, float]]:
-    """Return 95 % intervals of the measures by the bootstrap over READMEs (Efron 1979)."""
+    """Return 95 % intervals of the measures by the bootstrap over READMEs (Efron 1979).
+
+    A measure that some samples lack, as those do that hold no labelled README, has the interval of
+    the others.
+    """
     draw = np.random.default_rng(_SEED)
     size = len(judged.gold)
     samples = [measure(judged.take(draw.integers(0, size, size))) for _ in range(RESAMPLES)]
-    return {
-        name: (
-            float(np.quantile([sample[name] for sample in samples], 0.025)),
-            float(np.quantile([sample[name] for sample in samples], 0.975)),
-        )
-        for name in samples[0]
-    }
+    limits = {}
+    for name, value in measure(judged).items():
+        values = [sample[name] for sample in samples if name in sample] or [value]
+        limits[name] = (float(np.quantile(values, 0.025)), float(np.quantile(values, 0.975)))
+    return limits
 
 
 def reliability(judged: Judged) -> list[tuple[float, float, int]]:

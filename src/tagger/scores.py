@@ -1,5 +1,8 @@
 """Raw scores of READMEs, kept as Parquet, so that what costs minutes is not done twice."""
 
+import errno
+import hashlib
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -12,7 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tagger import parquet
-from tagger.errors import LabelsError
+from tagger.errors import LabelsError, UsageError
+from tagger.evaluate import Label
 from tagger.methods.answers import Answers
 from tagger.methods.calibration import Calibration
 from tagger.output import reporting
@@ -21,6 +25,7 @@ from tagger.vocabulary import Vocabulary
 
 _COLUMNS = {
     "readme",
+    "text",
     "tag",
     "names",
     "starts",
@@ -37,7 +42,7 @@ class Scores:
 
     Attributes:
         model: the model's name.
-        ids: [READMEs] their ids.
+        labels: [READMEs] what was scored, and what is right.
         answers: [READMEs, branches, tags] what the model says of them.
         prior: [branches, tags] what it says of texts without content.
         mentions: [READMEs, tags, 2] log(1 + mentions), anywhere and in the lead.
@@ -45,7 +50,7 @@ class Scores:
     """
 
     model: str
-    ids: tuple[str, ...]
+    labels: tuple[Label, ...]
     answers: Answers
     prior: Answers
     mentions: Tensor
@@ -54,7 +59,7 @@ class Scores:
         """Return those of some of the READMEs."""
         return replace(
             self,
-            ids=tuple(self.ids[row] for row in rows),
+            labels=tuple(self.labels[row] for row in rows),
             answers=Answers(self.answers.names[rows], self.answers.starts[rows]),
             mentions=self.mentions[rows],
         )
@@ -74,10 +79,12 @@ class Scores:
 
         """
         arrow = parquet.arrow()
-        count, tags = len(self.ids), len(vocabulary)
+        count, tags = len(self.labels), len(vocabulary)
+        ids = [label.id for label in self.labels]
         names = [tag.label for tag in vocabulary]
         columns: dict[str, Any] = {
-            "readme": np.repeat(np.array(self.ids, dtype=object), tags),
+            "readme": np.repeat(np.array(ids, dtype=object), tags),
+            "text": np.repeat(np.array([*map(_digest, self.labels)], dtype=object), tags),
             "tag": names * count,
             "names": self.answers.names.transpose(1, 2).flatten(0, 1).tolist(),
             "starts": self.answers.starts.transpose(1, 2).flatten(0, 1).tolist(),
@@ -86,55 +93,100 @@ class Scores:
             "mentions": self.mentions[..., 0].flatten().numpy(),
             "lead": self.mentions[..., 1].flatten().numpy(),
         }
-        table = arrow.table(columns).replace_schema_metadata({"model": self.model})
+        about = {"model": self.model, "vocabulary": vocabulary.wording}
+        table = arrow.table(columns).replace_schema_metadata(about)
+        part = path.with_name(f".{path.name}.part")
         with reporting(printable(str(path))):
-            arrow.parquet.write_table(table, path)
+            try:
+                arrow.parquet.write_table(table, part)
+                part.replace(path)
+            finally:
+                part.unlink(missing_ok=True)
 
     @classmethod
-    def load(cls, path: Path, vocabulary: Vocabulary, ids: Sequence[str]) -> Self:
+    def load(cls, path: Path, vocabulary: Vocabulary, labels: Sequence[Label]) -> Self:
         """Read the scores of these READMEs and tags, in this order.
 
         Raises:
-            LabelsError: not such a file, or of other READMEs or tags.
+            LabelsError: not such a file, damaged, or of other READMEs or tags.
 
         """
         arrow = parquet.arrow()
-        with _reading(path, arrow):
+        name = printable(str(path))
+        with _reading(name, arrow):
             table = arrow.parquet.read_table(path)
-        if set(table.column_names) != _COLUMNS:
-            raise LabelsError(f"{printable(str(path))}: holds no scores of tagger eval --dump")
-        tags = len(vocabulary)
-        names = [tag.label for tag in vocabulary]
-        found = table["readme"].to_pylist()[::tags]
-        if table["tag"].to_pylist() != names * len(found):
-            raise LabelsError(f"{printable(str(path))}: holds scores of another vocabulary")
-        row = {id_: index for index, id_ in enumerate(found)}
-        missing = [id_ for id_ in ids if id_ not in row]
-        if missing:
-            raise LabelsError(
-                f"{printable(str(path))}: holds no scores of {len(missing)} of the labels, such as "
-                f"{missing[0]!r}"
+            about = {
+                key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()
+            }
+            if set(table.column_names) != _COLUMNS:
+                raise LabelsError(f"{name}: holds no scores of tagger eval --dump")
+            if about["vocabulary"] != vocabulary.wording:
+                raise LabelsError(f"{name}: holds scores of other tags or descriptions")
+            tags = len(vocabulary)
+            texts = dict(
+                zip(*(table[key].to_pylist()[::tags] for key in ("readme", "text")), strict=True)
             )
-        order = [row[id_] for id_ in ids]
+            row = {id_: index for index, id_ in enumerate(texts)}
+            missing = [label.id for label in labels if texts.get(label.id) != _digest(label)]
+            if missing:
+                raise LabelsError(
+                    f"{name}: holds no scores of {len(missing)} of the READMEs, such as "
+                    f"{printable(missing[0])!r}"
+                )
+            order = [row[label.id] for label in labels]
 
-        def column(name: str) -> Tensor:
-            values = torch.tensor(table[name].to_pylist(), dtype=torch.float32)
-            return values.reshape(len(found), tags, -1)[order].transpose(1, 2)
+            def column(key: str) -> Tensor:
+                values = torch.tensor(table[key].to_pylist(), dtype=torch.float32)
+                if not values.isfinite().all():
+                    raise LabelsError(f"{name}: is damaged: {key} are not all numbers")
+                return values.reshape(len(texts), tags, -1)[order].transpose(1, 2)
 
-        mentions = torch.cat([column("mentions"), column("lead")], dim=1)
-        return cls(
-            model=(table.schema.metadata or {}).get(b"model", b"").decode(),
-            ids=tuple(ids),
-            answers=Answers(column("names"), column("starts")),
-            prior=Answers(column("prior_names")[0], column("prior_starts")[0]),
-            mentions=mentions.transpose(1, 2),
-        )
+            mentions = torch.cat([column("mentions"), column("lead")], dim=1)
+            answers = Answers(column("names"), column("starts"))
+            prior = Answers(column("prior_names")[0], column("prior_starts")[0])
+            branches = {part.shape[-2] for part in (*vars(answers).values(), *vars(prior).values())}
+            if len(branches) != 1 or 0 in branches:
+                raise LabelsError(f"{name}: is damaged: its columns do not fit together")
+            return cls(about["model"], tuple(labels), answers, prior, mentions.transpose(1, 2))
+
+
+def check_target(path: Path) -> None:
+    """Make sure, before anything is scored, that scores can be kept in a file.
+
+    Raises:
+        OutputError: it cannot be written.
+        UsageError: there is another file, or pyarrow is not installed.
+
+    """
+    arrow = parquet.arrow()
+    name = printable(str(path))
+    with reporting(name):
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "is a folder")
+        if not path.exists():
+            with tempfile.TemporaryFile(dir=path.parent):
+                return
+    try:
+        columns = set(arrow.parquet.read_schema(path).names)
+    except (OSError, arrow.ArrowException):
+        columns = set()
+    if columns != _COLUMNS:
+        raise UsageError(f"{name}: is no file of scores, and is left as it is: name another")
+
+
+def _digest(label: Label) -> str:
+    return hashlib.sha256(label.readme.encode("utf-8", "replace")).hexdigest()
 
 
 @contextmanager
-def _reading(path: Path, arrow: Any) -> Iterator[None]:
+def _reading(name: str, arrow: Any) -> Iterator[None]:
+    """Turn whatever a damaged file may lead to into one line."""
     try:
         yield
+    except FileNotFoundError as error:
+        raise LabelsError(f"{name}: no such file of scores") from error
     except (OSError, arrow.ArrowException) as error:
         reason = " ".join(str(error).split())[:200]
-        raise LabelsError(f"{printable(str(path))}: cannot be read: {reason}") from error
+        raise LabelsError(f"{name}: cannot be read: {reason}") from error
+    except (ValueError, TypeError, RuntimeError, LookupError) as error:
+        raise LabelsError(f"{name}: is damaged: its columns do not fit together") from error

@@ -32,6 +32,10 @@ MAX_DESCRIPTION = 1_000
 """Characters of a description: a hint, which every README is read behind."""
 
 
+MAX_ALIASES = 32
+"""Aliases of a tag: every README is read behind them too."""
+
+
 def fold(name: str) -> str:
     """Return the form in which names are compared: NFC, stripped, case-folded."""
     return unicodedata.normalize("NFC", name).strip().casefold()
@@ -60,8 +64,12 @@ class Tag(BaseModel):
     @field_validator("description", "aliases", mode="before")
     @classmethod
     def _without_null(cls, value: object, info: ValidationInfo) -> object:
-        # Catalogues write null where they have nothing to say.
-        return ("" if info.field_name == "description" else ()) if value is None else value
+        # Catalogues write null, or a blank, where they have nothing to say.
+        if info.field_name == "description":
+            return "" if value is None or (isinstance(value, str) and value.isspace()) else value
+        if isinstance(value, list):
+            return [alias for alias in value if not (isinstance(alias, str) and not alias.strip())]
+        return () if value is None else value
 
     @property
     def label(self) -> str:
@@ -96,6 +104,10 @@ class Vocabulary:
                 raise VocabularyError(f"tag {position} (id {tag.id!r}) has an empty name")
             _check_text("the name", position, tag.name, MAX_NAME)
             _check_text("the description", position, tag.description, MAX_DESCRIPTION)
+            if len(tag.aliases) > MAX_ALIASES:
+                raise VocabularyError(
+                    f"tag {position} has {len(tag.aliases):,} aliases; {MAX_ALIASES} is the most"
+                )
             for alias in tag.aliases:
                 _check_text("an alias", position, alias, MAX_NAME)
             # 1 and "1" would be told apart by JSON, but hardly by whoever joins on them.
@@ -165,6 +177,12 @@ class Vocabulary:
             raise VocabularyError(f"{path}: {error}") from error
 
     @property
+    def wording(self) -> str:
+        """A digest of all that a model reads of the tags, in order."""
+        said = [(tag.label, tag.description, tag.aliases) for tag in self.tags]
+        return hashlib.sha256(json.dumps(said).encode()).hexdigest()
+
+    @property
     def fingerprint(self) -> str:
         """A digest of the names, whatever their order, ids and spelling."""
         names = sorted(fold(tag.name) for tag in self.tags)
@@ -194,6 +212,7 @@ def _tag(item: object, position: int) -> Tag:
     try:
         return Tag.model_validate(item)
     except ValidationError as error:
+        wrong: dict[str, str] = {}
         if not isinstance(item, dict):
             reason = f"is {json.dumps(item)[:40]}, not an object with id and name"
         else:
@@ -202,6 +221,7 @@ def _tag(item: object, position: int) -> Tag:
                 f"lacks {key!r}" if kind == "missing" else f"has a {key!r} of the wrong type"
                 for key, kind in wrong.items()
             )
+        more = ', "description": "…", "aliases": ["…"]' if wrong.keys() - {"id", "name"} else ""
         raise VocabularyError(
-            f'tag {position} {printable(reason)}; write {{"id": 1, "name": "cli"}}'
+            f'tag {position} {printable(reason)}; write {{"id": 1, "name": "cli"{more}}}'
         ) from error

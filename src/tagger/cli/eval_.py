@@ -13,6 +13,8 @@ from tagger.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from rich.console import Console
+
     from tagger.evaluate import Judged, Label
     from tagger.methods.rank import Rank
     from tagger.scores import Scores
@@ -44,7 +46,8 @@ def evaluate(
         typer.Option(
             "--from",
             metavar="FILE",
-            help="Take raw scores that --dump has kept, and run no model.",
+            help="Take raw scores that --dump has kept, and run no model: options of the model and "
+            "of reading then change nothing.",
             envvar="TAGGER_FROM",
         ),
     ] = None,
@@ -85,27 +88,28 @@ def evaluate(
 
     from tagger.methods.calibration import Calibration
     from tagger.methods.rank import Rank
-    from tagger.scores import Scores
+    from tagger.scores import Scores, check_target
 
+    if dump:
+        check_target(dump)
     if kept:
-        scores = Scores.load(kept, vocabulary, [row.id for row in rows])
+        scores = Scores.load(kept, vocabulary, rows)
         calibration = Calibration.of(scores.model, vocabulary)
     else:
-        calibration = Calibration.of(model, vocabulary)
         language_model = models.load(
             model, device=device, dtype=dtype, threads=threads, offline=offline, quiet=quiet
         )
+        calibration = Calibration.of(model, vocabulary)
         rank = Rank(language_model, vocabulary, template, calibration, readme_tokens)
         scores = _score(rank, model, rows, quiet=quiet)
-    if dump:
-        scores.save(dump, vocabulary)
-    confidences = scores.confidences(calibration)
-    given = evaluation.chosen(confidences, choice, calibration.threshold)
-    judged = evaluation.judge(rows, vocabulary, confidences, given)
-    if json_:
-        typer.echo(json.dumps(_described(judged)))
-    else:
-        _print(judged)
+    try:
+        if dump:
+            scores.save(dump, vocabulary)
+    finally:  # What took an hour is shown, whatever becomes of the file.
+        confidences = scores.confidences(calibration)
+        given = evaluation.chosen(confidences, choice, calibration.threshold)
+        judged = evaluation.judge(rows, vocabulary, confidences, given)
+        typer.echo(json.dumps(_described(judged)) if json_ else _tables(judged))
 
 
 def _score(rank: "Rank", model: str, labels: "Sequence[Label]", *, quiet: bool) -> "Scores":
@@ -116,7 +120,6 @@ def _score(rank: "Rank", model: str, labels: "Sequence[Label]", *, quiet: bool) 
 
     from tagger.cli.progress import working
     from tagger.methods.answers import Answers
-    from tagger.readme import Readme
     from tagger.scores import Scores
 
     with working("reading the list of tags", quiet=quiet):
@@ -132,11 +135,10 @@ def _score(rank: "Rank", model: str, labels: "Sequence[Label]", *, quiet: bool) 
         disable=quiet or not console.is_terminal,
     ) as progress:
         for label in progress.track(labels, description="scoring"):
-            encoded = rank.encode(Readme(label.id, label.readme).words)
+            encoded = rank.encode(label.source().words)
             answers.append(rank.answers([encoded.tokens]))
             mentions.append(encoded.mentions)
-    ids = tuple(label.id for label in labels)
-    return Scores(model, ids, Answers.cat(answers), rank.prior, torch.stack(mentions))
+    return Scores(model, tuple(labels), Answers.cat(answers), rank.prior, torch.stack(mentions))
 
 
 def _described(judged: "Judged") -> dict[str, Any]:
@@ -164,13 +166,20 @@ def _described(judged: "Judged") -> dict[str, Any]:
     }
 
 
-def _print(judged: "Judged") -> None:
-    """Print all measures as tables."""
+def _tables(judged: "Judged") -> str:
+    """Return all measures as tables."""
     from rich.console import Console
-    from rich.table import Table
 
     described = _described(judged)
     console = Console()
+    with console.capture() as captured:
+        _draw(described, console)
+    return captured.get().rstrip("\n")
+
+
+def _draw(described: dict[str, Any], console: "Console") -> None:
+    from rich.table import Table
+
     table = Table(title=f"{described['readmes']} READMEs")
     for heading in ("measure", "value", "95 % interval"):
         table.add_column(heading, justify="left" if heading == "measure" else "right")
@@ -186,5 +195,6 @@ def _print(judged: "Judged") -> None:
     errors = described["calibration"]
     console.print(
         f"calibration error in {len(described['reliability'])} bins: {errors['found']:.3f}; "
-        f"by chance, were the confidences perfect: {errors['by chance']:.3f}"
+        f"by chance, were the confidences perfect: {errors['by chance']:.3f}",
+        soft_wrap=True,
     )

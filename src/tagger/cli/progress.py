@@ -67,7 +67,7 @@ class Display:
             transient=True,
             disable=quiet or not self._console.is_terminal,
         )
-        self._task = self._live.add_task("tagging", total=total, state="")
+        self._task = self._live.add_task("tagging", total=total, state="reading the list of tags")
         self._start = self._said = time.monotonic()
         self.rows = 0
         self.failed = 0

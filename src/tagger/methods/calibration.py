@@ -58,11 +58,17 @@ class Calibration:
     def of(cls, model: str, vocabulary: Vocabulary) -> Self:
         """Return the calibration that ships for a model of the catalogue, or the default.
 
-        Warns where it was not fitted on this model or these tags.
+        Warns where it was not fitted on this model or these tags, or cannot fit so few.
         """
         models = _shipped()["models"]
         if model not in models:
             log.warning("no calibration ships for %s: its confidences are a rough default's", model)
+        elif len(vocabulary) < BEST:
+            log.warning(
+                "confidences mean little with fewer than %d tags: the order of the tags does, so "
+                "set --min-tags and --max-tags rather than --threshold",
+                BEST,
+            )
         elif vocabulary.fingerprint != _shipped()["vocabulary"]:
             log.warning(
                 "confidences were fitted on another list of tags: measure them on yours with "

@@ -129,7 +129,7 @@ class Rank:
             raise VocabularyError(
                 f"the vocabulary's {len(vocabulary)} tags and the prompt take {fixed:,} of the "
                 f"model's {model.context_length:,} tokens, which leaves no room for a README: "
-                "use fewer tags"
+                "use fewer tags, or shorter descriptions and fewer aliases"
             )
         self.readme_tokens = min(readme_tokens, room)
 
