@@ -67,7 +67,7 @@ def plain(model: LanguageModel, template: PromptTemplate) -> Callable[[Encoded],
         (hidden,) = model.branch(
             memory, forest.tokens, forest.depths, forest.ancestry, forest.sight
         )
-        return forest.answers(model.logits(hidden[forest.scored])).names
+        return forest.answers(model.logits(hidden[forest.scored], forest.words)).names
 
     return score
 

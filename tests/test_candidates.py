@@ -32,7 +32,7 @@ def tree_scores(tree: CandidateTree, model: LanguageModel) -> Tensor:
 
 def answers(memory: Memory, forest: Forest, model: LanguageModel) -> Answers:
     (hidden,) = model.branch(memory, forest.tokens, forest.depths, forest.ancestry, forest.sight)
-    return forest.answers(model.logits(hidden[forest.scored]))
+    return forest.answers(model.logits(hidden[forest.scored], forest.words))
 
 
 def plant(names: list[str], model: LanguageModel, opening: str = OPENING) -> CandidateTree:

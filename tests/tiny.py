@@ -81,9 +81,12 @@ def network(kind: str = "qwen2", seed: int = 0, **overrides: object) -> Any:
 def model(kind: str = "qwen2", seed: int = 0, **overrides: object) -> LanguageModel:
     """A tiny model in memory."""
     weights = f"{kind}-{seed}-{sorted(overrides.items())}"
-    return LanguageModel(
-        network(kind, seed, **overrides), ChatTokenizer(tokenizer()), "tiny", weights, "here"
-    )
+    return model_of(network(kind, seed, **overrides), weights)
+
+
+def model_of(network: Any, weights: str = "random") -> LanguageModel:
+    """A network with the tiny tokenizer."""
+    return LanguageModel(network, ChatTokenizer(tokenizer()), "tiny", weights, "here")
 
 
 def save(folder: Path, kind: str = "qwen2", seed: int = 0) -> Path:

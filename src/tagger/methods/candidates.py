@@ -11,9 +11,9 @@ own, and all of them go through in the same pass.
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -122,6 +122,20 @@ class CandidateTree:
         needs[self.close_tags, self.close_rows] = True
         return needs
 
+    @cached_property
+    def words(self) -> Tensor:
+        """The words whose probability is read somewhere."""
+        return torch.cat([self.step_tokens, self.quotes])
+
+    def to(self, device: torch.device) -> Self:
+        """Return the tree on a device."""
+        tensors: dict[str, Any] = {
+            field.name: value.to(device)
+            for field in fields(self)
+            if isinstance(value := getattr(self, field.name), Tensor)
+        }
+        return replace(self, **tensors)
+
     def part(self, tags: Tensor) -> Self:
         """Return the tree with only those nodes that some tags need, [tags] true for each of them.
 
@@ -158,7 +172,7 @@ class CandidateTree:
         """Return the log-probability of every tag's first token, from the context's [words]."""
         first = self.step_rows == 0
         log_probs = logits.log_softmax(dim=-1)[self.step_tokens[first]]
-        return torch.zeros(self.size).index_add(0, self.step_tags[first], log_probs)
+        return logits.new_zeros(self.size).index_add(0, self.step_tags[first], log_probs)
 
     def log_probs(self, logits: Tensor) -> Tensor:
         """Return the log-probability of every tag.
@@ -175,7 +189,7 @@ class CandidateTree:
         """
         totals = logits.logsumexp(dim=-1)
         steps = logits[self.step_rows, self.step_tokens] - totals[self.step_rows]
-        scores = torch.zeros(self.size).index_add(0, self.step_tags, steps)
+        scores = logits.new_zeros(self.size).index_add(0, self.step_tags, steps)
         if len(self.close_tags):
             closing = logits[self.close_rows][:, self.quotes].logsumexp(dim=-1)
             scores = scores.index_add(0, self.close_tags, closing - totals[self.close_rows])
@@ -241,22 +255,31 @@ class Forest:
             rows=tuple(rows),
         )
 
-    @property
+    @cached_property
     def scored(self) -> Tensor:
         """The nodes that logits are needed of, branch by branch."""
         return torch.cat(self.rows)
 
+    @cached_property
+    def words(self) -> Tensor:
+        """The words whose probability is read somewhere."""
+        return torch.cat([tree.words for tree in self.trees])
+
+    def to(self, device: torch.device) -> Self:
+        """Return the forest with its trees on a device, to be scored there."""
+        return replace(self, trees=tuple(tree.to(device) for tree in self.trees))
+
     def answers(self, logits: Tensor) -> Answers:
-        """Return what the model says of every tag, [branches, tags].
+        """Return what the model says of every tag, [branches, tags], on the CPU.
 
         Args:
-            logits: [scored, words] of the nodes that are scored.
+            logits: [scored, words] of the nodes that are scored, where the trees are.
 
         """
         found = torch.split(logits, [len(rows) for rows in self.rows])
         names = [tree.log_probs(part) for tree, part in zip(self.trees, found, strict=True)]
         starts = [tree.starts(part[0]) for tree, part in zip(self.trees, found, strict=True)]
-        return Answers(torch.stack(names), torch.stack(starts))
+        return Answers(torch.stack(names).cpu(), torch.stack(starts).cpu())
 
 
 def _common_prefix(sequences: Sequence[Sequence[int]]) -> int:

@@ -34,7 +34,7 @@ from tagger.models.language import LanguageModel, Memory, join
 from tagger.prompt import Prompt, PromptTemplate
 from tagger.vocabulary import Tag, Vocabulary
 
-SCORING_VERSION = 4
+SCORING_VERSION = 5
 """Raised whenever the same input would be scored otherwise, so that kept priors are not reused."""
 
 AT_ONCE = 128
@@ -236,9 +236,13 @@ class Rank:
         hidden = self._model.branch(
             memory, forest.tokens, forest.depths, forest.ancestry, forest.sight
         )
+        forest = forest.to(hidden.device)
         # One README after another: the logits of many would not fit.
         return Answers.stack(
-            [forest.answers(self._model.logits(rows[forest.scored])) for rows in hidden]
+            [
+                forest.answers(self._model.logits(rows[forest.scored], forest.words))
+                for rows in hidden
+            ]
         )
 
     def _forest(

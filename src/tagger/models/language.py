@@ -21,8 +21,9 @@ _ROWS = 32
 """Rows of a pass are filled up to a multiple of this. On processors without matrix tiles a product
 of 799 rows took half as long again as one of 800: oneDNN finds no good blocking for odd counts."""
 
-_HEAD_SLICE = 2048
-"""Words of the output embedding that are widened at once: a slice stays in the cache."""
+_NEAR = 8.0
+"""Nats below a row's likeliest word down to which logits are exact. Each word further down has less
+than 1/3000 of its probability."""
 
 _MOST_TOKENS = 65_536
 """Tokens of a pass beyond which no GPU gets faster."""
@@ -237,17 +238,34 @@ class LanguageModel:
         return max(1, min(_MOST_TOKENS, int(_SHARE * free / per_token)))
 
     @torch.inference_mode()
-    def logits(self, hidden: Tensor) -> Tensor:
-        """Return [rows, words] float32 logits of [rows, hidden] states, on the CPU.
+    def logits(self, hidden: Tensor, exact: Tensor) -> Tensor:
+        """Return [rows, words] float32 logits of [rows, hidden] states, on the model's device.
 
-        The product is taken in float32: bfloat16 logits between 16 and 32 are 0.125 apart, more
-        than often lies between the third and the fourth tag. The output embedding is widened a
-        slice at a time, because a float32 copy would be a third of a small model's weights.
+        Logits are summed in float32: those of bfloat16 are 0.125 apart between 16 and 32, more than
+        often lies between the third and the fourth tag. Processors other than GPUs have no such
+        product of bfloat16, and widening the whole output embedding would take a tenth of a
+        README's time. There only what counts is widened: the words asked for, and those near the
+        likeliest of some row. The rest is used in sums over all words alone, where the rounding of
+        so many evens out.
+
+        Args:
+            hidden: the states.
+            exact: words whose own logits are used.
+
         """
         weight: Tensor = self._network.get_output_embeddings().weight
+        hidden = hidden.to(weight.device)
         with _allocating():
-            slices = (hidden.float() @ part.float().T for part in torch.split(weight, _HEAD_SLICE))
-            return torch.cat(list(slices), dim=-1).cpu()
+            if weight.dtype == torch.float32:
+                return hidden @ weight.T
+            if weight.is_cuda:
+                return torch.mm(hidden, weight.T, out_dtype=torch.float32)
+            logits = (hidden @ weight.T).float()
+            near = (logits > logits.amax(dim=-1, keepdim=True) - _NEAR).any(dim=0)
+            near[exact] = True
+            words = near.nonzero().squeeze(-1)
+            logits[:, words] = hidden.float() @ weight[words].float().T
+            return logits
 
 
 @contextmanager
