@@ -1,0 +1,186 @@
+"""How much of a GPU scoring uses: READMEs a second, share of the peak, and `generate` beside it.
+
+    python benchmarks/gpu.py --shape 7b --readmes 256 --json
+
+The weights are random, in the shape of Qwen2.5's models, so that nothing is fetched but the
+tokenizer of a model that is there (`--tokenizer`, a folder; by default that of the default model).
+READMEs go the way of `tagger batch`: read, tokenised ahead, gathered by length, tagged, end to end.
+The work that counts is that of their own tokens and the questions' (as in `ceiling.py`); the peak
+is that of a bfloat16 product of two square matrices. Beside it stands Transformers' `generate`: the
+same READMEs one at a time, 24 tokens each. On a processor without a GPU it takes the same way, and
+shapes other than `tiny` take long.
+"""
+
+import argparse
+import functools
+import json
+import statistics
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoTokenizer, Qwen2Config, Qwen2ForCausalLM
+
+from ceiling import seconds_of, work_of
+from tagger import Readme, Tagger, Vocabulary
+from tagger.batch import Batch
+from tagger.defaults import DEFAULT_MODEL
+from tagger.ledger import Ledger
+from tagger.methods.candidates import CandidateTree
+from tagger.models.language import LanguageModel
+from tagger.models.load import locate
+from tagger.models.tokenizer import ChatTokenizer
+from tagger.prompt import Prompt, PromptTemplate
+from tagger.sources import Item
+from tagger.tagging import Failure
+
+ROOT = Path(__file__).parents[1]
+SHAPES = {
+    "7b": (28, 3584, 28, 4, 18944, 152064),
+    "1.5b": (28, 1536, 12, 2, 8960, 151936),
+    "0.5b": (24, 896, 14, 2, 4864, 151936),
+    "tiny": (2, 64, 4, 2, 128, 151936),
+}
+"""Layers, hidden size, heads, key-value heads, intermediate size and words of Qwen2.5."""
+
+WRITTEN = 24
+"""Tokens that three tags as JSON take."""
+
+
+def network_of(shape: str, device: torch.device) -> Any:
+    """Return a random network in bfloat16."""
+    layers, hidden, heads, shared, inner, words = SHAPES[shape]
+    config = Qwen2Config(
+        num_hidden_layers=layers,
+        hidden_size=hidden,
+        num_attention_heads=heads,
+        num_key_value_heads=shared,
+        intermediate_size=inner,
+        vocab_size=words,
+        max_position_embeddings=32_768,
+        rope_theta=1_000_000.0,
+        dtype=torch.bfloat16,
+    )
+    torch.manual_seed(0)
+    with device:
+        return Qwen2ForCausalLM(config).to(torch.bfloat16).eval()
+
+
+def readmes(count: int, tokens: int) -> Iterator[Readme]:
+    """Yield READMEs that fill the budget, no two alike."""
+    files = sorted((ROOT / "examples" / "readmes").glob("*.md"))
+    texts = [file.read_text(encoding="utf-8") for file in files]
+    for number in range(count):
+        text = f"# Project {number}\n\n" + "\n\n".join(texts[number % len(texts) :] + texts)
+        yield Readme(str(number), text * (1 + 8 * tokens // len(text)))
+
+
+def wait(device: torch.device) -> None:
+    """Wait until a GPU has done what it was told."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def peak_of(device: torch.device) -> float:
+    """Return the operations a second of a bfloat16 product."""
+    side = 8192 if device.type == "cuda" else 2048
+    square = torch.randn(side, side, device=device).bfloat16()
+
+    def product() -> None:
+        torch.mm(square, square)
+        wait(device)
+
+    return 2 * side**3 / min(seconds_of(product) for _ in range(10))
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--shape", choices=SHAPES, default="7b")
+    parser.add_argument("--readmes", type=int, default=256)
+    parser.add_argument("--readme-tokens", type=int, default=1000)
+    parser.add_argument("--generated", type=int, default=8, help="READMEs for generate")
+    parser.add_argument("--tokenizer", type=Path, help="folder of a model's tokenizer")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args(arguments)
+
+    device = torch.device(options.device)
+    tokenizer = AutoTokenizer.from_pretrained(options.tokenizer or locate(DEFAULT_MODEL))
+    network = network_of(options.shape, device)
+    model = LanguageModel(network, ChatTokenizer(tokenizer), options.shape, "random", str(device))
+    vocabulary = Vocabulary.load(ROOT / "tags.json")
+    tagger = Tagger(model, vocabulary, readme_tokens=options.readme_tokens)
+    tagger.prepare()
+
+    def tag(count: int) -> int:
+        """Tag READMEs the way of a batch; return how many tokens were read of them."""
+        items = (
+            Item(readme.id, readme.id, functools.partial(lambda same: same, readme))
+            for readme in readmes(count, options.readme_tokens)
+        )
+        with Ledger(None) as ledger:
+            ledger.use(tagger.settings)
+            rows = list(Batch(tagger, ledger, batch_tokens=model.batch_tokens()).rows(items))
+        wait(device)
+        failed = [row.reply for row in rows if isinstance(row.reply, Failure)]
+        if failed:
+            sys.exit(f"{len(failed)} READMEs failed: {failed[0].message}")
+        return sum(row.tokens for row in rows)
+
+    tag(min(options.readmes, 32))  # kernels are chosen and memory is taken the first time
+    start = time.perf_counter()
+    tokens = tag(options.readmes)
+    seconds = time.perf_counter() - start
+    peak = peak_of(device)
+
+    prompt = Prompt(PromptTemplate.load(), vocabulary, model.tokenizer)
+    roots = [
+        len(CandidateTree.build(vocabulary, model.tokenizer, opening).root)
+        for opening in prompt.openings
+    ]
+    work = options.readmes * work_of(network.config, prompt, roots, round(tokens / options.readmes))
+
+    before = [*prompt.head, *prompt.lists[0], *prompt.bridge]
+    written = []
+    for readme in readmes(options.generated, options.readme_tokens):
+        ids = [*before, *prompt.fit(readme.words, options.readme_tokens), *prompt.endings[0]]
+
+        def generate(ids: list[int] = ids) -> None:
+            prompted = torch.tensor([ids], device=device)
+            network.generate(
+                input_ids=prompted,
+                attention_mask=torch.ones_like(prompted),
+                min_new_tokens=WRITTEN,
+                max_new_tokens=WRITTEN,
+                do_sample=False,
+                pad_token_id=0,
+            )
+            wait(device)
+
+        written.append(seconds_of(generate))
+
+    found = {
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "shape": options.shape,
+        "readmes": options.readmes,
+        "tokens_per_readme": tokens / options.readmes,
+        "readmes_per_second": options.readmes / seconds,
+        "peak_tflops": peak / 1e12,
+        "share_of_peak": work / seconds / peak,
+        "generate_seconds": statistics.median(written),
+        "times_generate": statistics.median(written) * options.readmes / seconds,
+    }
+    if device.type == "cuda":
+        found["peak_memory_gb"] = torch.cuda.max_memory_allocated(device) / 1e9
+    if options.json:
+        print(json.dumps(found))
+    else:
+        print("\n".join(f"{name}: {value}" for name, value in found.items()))
+
+
+if __name__ == "__main__":
+    main()
