@@ -201,9 +201,11 @@ class LanguageModel:
         present = torch.ones(len(ids), visible.shape[1], dtype=torch.bool)
         if memory:
             present[:, : len(memory)] = memory.present
-        # Additive, because eager attention takes a boolean mask for numbers without a word.
-        mask = torch.zeros(len(ids), *visible.shape, dtype=self.dtype)
-        mask.masked_fill_(~(visible & present[:, None]), torch.finfo(self.dtype).min)
+        # Made where it is used: for a batch on a GPU it has a hundred million entries. Additive,
+        # because eager attention takes a boolean mask for numbers without a word.
+        seen = visible.to(self.device) & present.to(self.device)[:, None]
+        mask = torch.zeros(seen.shape, dtype=self.dtype, device=self.device)
+        mask.masked_fill_(~seen, torch.finfo(self.dtype).min)
         cache = DynamicCache(config=self._network.config)
         for index, (keys, values) in enumerate(memory.expand(len(ids)).layers if memory else ()):
             cache.update(keys, values, index)
@@ -211,7 +213,7 @@ class LanguageModel:
             output = self._network.base_model(
                 input_ids=ids.to(self.device),
                 position_ids=positions.to(self.device),
-                attention_mask=mask[:, None].to(self.device),
+                attention_mask=mask[:, None],
                 past_key_values=cache,
                 use_cache=True,
             )
