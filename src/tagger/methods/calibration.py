@@ -23,7 +23,7 @@ from tagger.vocabulary import Vocabulary
 BEST = 10
 """Tags whose mean is the zero of a README's margins."""
 
-CONFIRMED = 0.5
+CONFIRMED = 1.0
 """The most, in nats, that the rest of a name may add to its first token. Without a limit a name
 that nobody would guess, whose prior is very low, could win by any of its later tokens, and every
 such tag of a large vocabulary would have to be scored to know that it does not."""

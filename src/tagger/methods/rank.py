@@ -34,7 +34,7 @@ from tagger.models.language import LanguageModel, Memory, join
 from tagger.prompt import Prompt, PromptTemplate
 from tagger.vocabulary import Tag, Vocabulary
 
-SCORING_VERSION = 5
+SCORING_VERSION = 6
 """Raised whenever the same input would be scored otherwise, so that kept priors are not reused."""
 
 AT_ONCE = 128
