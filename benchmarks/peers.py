@@ -171,12 +171,11 @@ def embeddings(folder: Path, vocabulary: Vocabulary) -> Callable[[Readme, str], 
 def accuracy(labels: list[Label], replies: list[Reply], vocabulary: Vocabulary) -> dict[str, float]:
     """Return the measures of replies, ranked in the order that they name tags in."""
     place = {fold(tag.name): index for index, tag in enumerate(vocabulary)}
-    ranked = np.zeros((len(labels), len(vocabulary)))
+    ranked = np.zeros((len(replies), len(vocabulary)))
     for row, names in enumerate(replies):
         for rank, name in enumerate(names):
             ranked[row, place[fold(name)]] = max(ranked[row, place[fold(name)]], 1 / (1 + rank))
-    seen = judge(labels[: len(replies)], vocabulary, ranked[: len(replies)], ranked > 0)
-    return measure(seen)
+    return measure(judge(labels[: len(replies)], vocabulary, ranked, ranked > 0))
 
 
 def main() -> None:
@@ -225,7 +224,7 @@ def main() -> None:
         longer = statistics.median(
             theirs / mine for theirs, mine in zip(peer.seconds, ours, strict=False)
         )
-        cells = [f"{found[name]:.2f}" for name in SHOWN]
+        cells = [f"{found[name]:.2f}" if name in found else "none" for name in SHOWN]
         print(
             f"| {peer.name} | {len(peer.replies)} | {statistics.median(peer.seconds):.2f} "
             f"| {longer:.2f} | {' | '.join(cells)} |"
