@@ -29,6 +29,7 @@ from tagger.defaults import DEFAULT_MODEL, README_TOKENS
 from tagger.methods.calibration import Calibration
 from tagger.methods.candidates import CandidateTree, Forest
 from tagger.methods.rank import Encoded, Rank
+from tagger.methods.search import LIMIT
 from tagger.models.language import LanguageModel
 from tagger.models.load import load
 from tagger.prompt import Prompt, PromptTemplate
@@ -124,7 +125,9 @@ def main() -> None:
     many = pairs[0][1]
     (found,) = large.rank([many])
     calibration = Calibration.of(options.model, thousand())
-    evidence = calibration.logits(large.answers([many.tokens]), large.prior, many.mentions)[0]
+    evidence = calibration.logits(large.answers([many.tokens]), large.prior, many.mentions, LIMIT)[
+        0
+    ]
     by_name = {tag.name: index for index, tag in enumerate(thousand())}
     best = [by_name[scored.tag.name] for scored in found[:10]]
     same = set(best) == set(evidence.topk(10).indices.tolist())

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tagger.methods.answers import Answers
-from tagger.methods.calibration import CONFIRMED, Calibration
+from tagger.methods.calibration import Calibration
 from tagger.vocabulary import Vocabulary
 
 SAMPLE = Vocabulary.load(Path(__file__).parents[1] / "tags.json")
@@ -17,20 +17,25 @@ PLAIN = Calibration(1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.5)
 SHIPPED = json.loads((files("tagger.methods") / "calibrations.json").read_text())["models"]
 
 
-def score(first: float, rest: float) -> float:
+def score(first: float, rest: float, limit: float | None = 1.0) -> float:
     """Return what a name scores beside one that the README did not move.
 
     Without a README both are at -1 nat for their first token and at -9 for the rest.
     """
     prior = Answers(torch.tensor([[-10.0, -10.0]]), torch.tensor([[-1.0, -1.0]]))
     said = Answers(torch.tensor([[first + rest, -10.0]]), torch.tensor([[first, -1.0]]))
-    moved, unmoved = PLAIN.scores(said, prior).tolist()
+    moved, unmoved = PLAIN.scores(said, prior, limit).tolist()
     return float(moved - unmoved)
 
 
-def test_the_rest_of_a_name_says_much_against_a_tag_and_little_for_it() -> None:
+def test_the_rest_of_a_name_counts_in_full() -> None:
+    assert score(-1.0, -14.0, limit=None) == pytest.approx(-5.0)
+    assert score(-1.0, 0.0, limit=None) == pytest.approx(9.0)
+
+
+def test_within_a_limit_the_rest_says_much_against_a_tag_and_little_for_it() -> None:
     assert score(-1.0, -14.0) == pytest.approx(-5.0)
-    assert score(-1.0, 0.0) == pytest.approx(CONFIRMED)
+    assert score(-1.0, 0.0) == pytest.approx(1.0)
     # Of two names that begin alike the likelier one stays ahead.
     assert score(-1.0, -8.5) > score(-1.0, -8.7) > 0
 

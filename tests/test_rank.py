@@ -18,7 +18,7 @@ import tiny
 from tagger.errors import LoadError, VocabularyError
 from tagger.methods import rank as rank_module
 from tagger.methods import search as search_module
-from tagger.methods.calibration import CONFIRMED, Calibration
+from tagger.methods.calibration import Calibration
 from tagger.methods.prior import BACKGROUND
 from tagger.methods.rank import Rank, ScoredTag
 from tagger.models.language import LanguageModel
@@ -71,7 +71,7 @@ def test_the_evidence_is_weighed_margins_over_the_best_tags_and_mentions(
     def said(branch: int, tag: int) -> float:
         first = float(answers.starts[0, branch, tag] - 0.5 * prior.starts[branch, tag])
         rest = float(answers.names[0, branch, tag] - 0.5 * prior.names[branch, tag]) - first
-        return first + min(rest, CONFIRMED * math.tanh(rest / CONFIRMED))
+        return first + rest
 
     def level(branch: int) -> float:
         return statistics.mean(said(branch, tag) for tag in range(len(NAMES)))
@@ -142,7 +142,7 @@ def test_a_searched_vocabulary_has_the_ten_best_tags_of_a_whole_one(
         found = method.rank(readmes)
         answers = method.answers([readme.tokens for readme in readmes])
     mentions = torch.stack([readme.mentions for readme in readmes])
-    whole = calibration.logits(answers, method.prior, mentions)
+    whole = calibration.logits(answers, method.prior, mentions, search_module.LIMIT)
     for evidence, ranking in zip(whole, found, strict=True):
         best = min(10, len(names))
         assert len(ranking) >= best

@@ -23,11 +23,6 @@ from tagger.vocabulary import Vocabulary
 BEST = 10
 """Tags whose mean is the zero of a README's margins."""
 
-CONFIRMED = 1.0
-"""The most, in nats, that the rest of a name may add to its first token. Without a limit a name
-that nobody would guess, whose prior is very low, could win by any of its later tokens, and every
-such tag of a large vocabulary would have to be scored to know that it does not."""
-
 log = logging.getLogger(__name__)
 
 
@@ -76,23 +71,24 @@ class Calibration:
             )
         return cls(**models.get(model, models["default"]))
 
-    def scores(self, answers: Answers, prior: Answers) -> Tensor:
+    def scores(self, answers: Answers, prior: Answers, limit: float | None = None) -> Tensor:
         """Return how far each tag stands above the README's best, [..., tags] in nats.
 
-        In every branch it is what the model says of the tag beyond its prior: what the first token
-        of a name says in full, what the rest says against the tag as well, and what the rest says
-        for it up to `CONFIRMED`, smoothly. The branches are mixed as probabilities, so that a tag
-        stands high where one of them is sure of it.
+        In every branch it is what the model says of the tag beyond its prior. The branches are
+        mixed as probabilities, so that a tag stands high where one of them is sure of it.
 
         Args:
             answers: for one or more READMEs.
             prior: the same for texts without content.
+            limit: the most, in nats, that what follows the first token of a name may add; reached
+                smoothly. What it takes away counts in full.
 
         """
         first = answers.starts - self.strength * prior.starts
         rest = answers.rests - self.strength * prior.rests
-        said = first + torch.minimum(rest, CONFIRMED * (rest / CONFIRMED).tanh())
-        return margins(margins(said).logsumexp(dim=-2))
+        if limit is not None:
+            rest = torch.minimum(rest, limit * (rest / limit).tanh())
+        return margins(margins(first + rest).logsumexp(dim=-2))
 
     def standings(self, scores: Tensor, mentions: Tensor) -> Tensor:
         """Return what the tags of one README are ranked by, [..., tags].
@@ -104,19 +100,22 @@ class Calibration:
         """
         return self.answers * scores + mentions @ torch.tensor([self.mentions, self.lead])
 
-    def logits(self, answers: Answers, prior: Answers, mentions: Tensor) -> Tensor:
+    def logits(
+        self, answers: Answers, prior: Answers, mentions: Tensor, limit: float | None = None
+    ) -> Tensor:
         """Return the evidence for every tag, as the logit of its confidence.
 
         Args:
             answers: for one or more READMEs.
             prior: the same for texts without content.
             mentions: [..., tags, 2] log(1 + mentions), anywhere and in the lead.
+            limit: as of `scores`.
 
         Returns:
             [..., tags] in nats.
 
         """
-        standings = self.standings(self.scores(answers, prior), mentions)
+        standings = self.standings(self.scores(answers, prior, limit), mentions)
         moved = self.moved * movement(answers.starts, prior.starts).log()
         return standings + moved.unsqueeze(-1) + self.intercept
 

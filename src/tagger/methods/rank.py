@@ -29,12 +29,12 @@ from tagger.methods.calibration import Calibration
 from tagger.methods.candidates import CandidateTree, Forest
 from tagger.methods.mentions import Mentions
 from tagger.methods.prior import prior
-from tagger.methods.search import search
+from tagger.methods.search import LIMIT, search
 from tagger.models.language import LanguageModel, Memory, join
 from tagger.prompt import Prompt, PromptTemplate
 from tagger.vocabulary import Tag, Vocabulary
 
-SCORING_VERSION = 6
+SCORING_VERSION = 7
 """Raised whenever the same input would be scored otherwise, so that kept priors are not reused."""
 
 AT_ONCE = 128
@@ -184,11 +184,13 @@ class Rank:
         memory = self._memory([readme.tokens for readme in readmes])
         if self._small:
             answers, scored = self._ask(memory, self._all), self._all
+            limit = None
         else:
+            limit = LIMIT
             answers, scored = search(
                 partial(self._ask, memory), self._trees, prior, mentions, self._calibration
             )
-        evidence = self._calibration.logits(answers, prior, mentions)
+        evidence = self._calibration.logits(answers, prior, mentions, limit)
         log_probs, priors = (found.names.mean(dim=-2) for found in (answers, prior))
         columns = (log_probs, priors.expand_as(evidence), evidence, evidence.sigmoid())
         tags = [tag for tag, known in zip(self._vocabulary, scored.tolist(), strict=True) if known]

@@ -15,6 +15,11 @@ from tagger.methods.answers import Answers
 from tagger.methods.calibration import BEST, Calibration
 from tagger.methods.candidates import CandidateTree
 
+LIMIT = 1.0
+"""The most, in nats, that the rest of a name may add to its first token. Without a limit a name
+that nobody would guess, whose prior is very low, could win by any of its later tokens, and every
+such tag would have to be scored to know that it does not."""
+
 AT_A_TIME = 48
 """Tags that are scored in the first pass for each README. Every further one takes twice as many,
 because a pass has a cost of its own."""
@@ -27,7 +32,7 @@ def search(
     mentions: Tensor,
     calibration: Calibration,
 ) -> tuple[Answers, Tensor]:
-    """Find the ten best tags of each README, by score and by standing.
+    """Find the ten best tags of each README, by score within `LIMIT` and by standing.
 
     Args:
         ask: gives the log-probabilities, [readmes, branches, tags], of tags, [tags] true for each
@@ -50,7 +55,7 @@ def search(
     while True:
         newly = torch.stack([tree.covered(chosen) for tree in trees]).all(dim=0)
         known = known | newly
-        scores = calibration.scores(Answers(names, answers.starts), prior)
+        scores = calibration.scores(Answers(names, answers.starts), prior, LIMIT)
         standings = calibration.standings(scores, mentions)
         left = _contenders(scores, known) | _contenders(standings, known)
         if not left.any():
