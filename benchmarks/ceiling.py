@@ -16,9 +16,7 @@ import argparse
 import functools
 import json
 import statistics
-import time
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +24,14 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 from transformers import AutoConfig
 
+from scoring import timed
 from tagger import Readme, Vocabulary
 from tagger.defaults import DEFAULT_MODEL, README_TOKENS
 from tagger.methods.calibration import Calibration
 from tagger.methods.candidates import CandidateTree
 from tagger.methods.rank import Rank
 from tagger.models.load import load, locate
+from tagger.models.tokenizer import ChatTokenizer
 from tagger.prompt import Prompt, PromptTemplate
 
 ROOT = Path(__file__).parents[1]
@@ -41,13 +41,6 @@ KINDS = {
     "attention": ("attention",),
     "copies": ("copy", "cat", "clone", "index", "fill", "repeat", "slice"),
 }
-
-
-def seconds_of(work: Callable[[], object]) -> float:
-    """Return how long something takes."""
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
 
 
 def operations(config: Any, new: int, seen: int) -> float:
@@ -65,13 +58,19 @@ def operations(config: Any, new: int, seen: int) -> float:
     return float(2 * config.num_hidden_layers * new * (weights + attention))
 
 
+def roots_of(prompt: Prompt, vocabulary: Vocabulary, tokenizer: ChatTokenizer) -> list[int]:
+    """Return for each question how many tokens the model's turn is opened with."""
+    trees = (CandidateTree.build(vocabulary, tokenizer, opening) for opening in prompt.openings)
+    return [len(tree.root) for tree in trees]
+
+
 def work_of(config: Any, prompt: Prompt, roots: list[int], tokens: int) -> float:
     """Return the floating-point operations that a README brings.
 
     Args:
         config: the model's shape.
         prompt: what is said to it.
-        roots: for each question, the tokens that the model's turn is opened with.
+        roots: as `roots_of` gives them.
         tokens: how many the README has.
 
     """
@@ -109,10 +108,7 @@ def main() -> None:
     rank = Rank(model, vocabulary, template, calibration, README_TOKENS)
     rank.prepare()
     prompt = Prompt(template, vocabulary, model.tokenizer)
-    roots = [
-        len(CandidateTree.build(vocabulary, model.tokenizer, opening).root)
-        for opening in prompt.openings
-    ]
+    roots = roots_of(prompt, vocabulary, model.tokenizer)
     texts = [json.loads(line)["readme"] for line in options.labels.read_text().splitlines()]
     encoded = [rank.encode(Readme(str(index), text).words) for index, text in enumerate(texts)]
     full = [one for one in encoded if len(one.tokens) > 0.8 * README_TOKENS][: options.readmes]
@@ -122,8 +118,8 @@ def main() -> None:
     rank.rank(full[:1])
     peaks, shares, seconds = [], [], []
     for readme in full:
-        peak = 2 * SIDE**3 / min(seconds_of(best) for _ in range(3))
-        took = seconds_of(functools.partial(rank.rank, [readme]))
+        peak = 2 * SIDE**3 / min(timed(best) for _ in range(3))
+        took = timed(functools.partial(rank.rank, [readme]))
         peaks.append(peak)
         seconds.append(took)
         shares.append(work_of(config, prompt, roots, len(readme.tokens)) / took / peak)

@@ -24,12 +24,12 @@ from typing import Any
 import torch
 from transformers import AutoTokenizer, Qwen2Config, Qwen2ForCausalLM
 
-from ceiling import seconds_of, work_of
+from ceiling import roots_of, work_of
+from scoring import timed
 from tagger import Readme, Tagger, Vocabulary
 from tagger.batch import Batch
 from tagger.defaults import DEFAULT_MODEL
 from tagger.ledger import Ledger
-from tagger.methods.candidates import CandidateTree
 from tagger.models.language import LanguageModel
 from tagger.models.load import locate
 from tagger.models.tokenizer import ChatTokenizer
@@ -93,10 +93,10 @@ def peak_of(device: torch.device) -> float:
         torch.mm(square, square)
         wait(device)
 
-    return 2 * side**3 / min(seconds_of(product) for _ in range(10))
+    return 2 * side**3 / min(timed(product) for _ in range(10))
 
 
-def main(arguments: list[str] | None = None) -> None:
+def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--shape", choices=SHAPES, default="7b")
@@ -106,7 +106,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--tokenizer", type=Path, help="folder of a model's tokenizer")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--json", action="store_true")
-    options = parser.parse_args(arguments)
+    options = parser.parse_args()
 
     device = torch.device(options.device)
     tokenizer = AutoTokenizer.from_pretrained(options.tokenizer or locate(DEFAULT_MODEL))
@@ -138,10 +138,7 @@ def main(arguments: list[str] | None = None) -> None:
     peak = peak_of(device)
 
     prompt = Prompt(PromptTemplate.load(), vocabulary, model.tokenizer)
-    roots = [
-        len(CandidateTree.build(vocabulary, model.tokenizer, opening).root)
-        for opening in prompt.openings
-    ]
+    roots = roots_of(prompt, vocabulary, model.tokenizer)
     work = options.readmes * work_of(network.config, prompt, roots, round(tokens / options.readmes))
 
     before = [*prompt.head, *prompt.lists[0], *prompt.bridge]
@@ -161,7 +158,7 @@ def main(arguments: list[str] | None = None) -> None:
             )
             wait(device)
 
-        written.append(seconds_of(generate))
+        written.append(timed(generate))
 
     found = {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",

@@ -14,9 +14,9 @@ The peers are
   about TAG".
 
 All see the README as `tagger` cleans and cuts it, and only `tagger` spends time on that. Every
-README goes through each peer in turn
-before the next one, so that the ratios are of paired timings. It prints a Markdown table of speed
-and accuracy; accuracy is that of `tagger eval`, over the READMEs that the peer has seen.
+README goes through each peer in turn before the next one, so that the ratios are of paired timings.
+It prints a Markdown table of speed and accuracy; accuracy is that of `tagger eval`, over those
+READMEs that the peer has seen.
 """
 
 import argparse

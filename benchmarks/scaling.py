@@ -16,8 +16,7 @@ from pathlib import Path
 
 import matplotlib
 
-from ceiling import seconds_of
-from scoring import thousand
+from scoring import thousand, timed
 from tagger import Readme, Vocabulary
 from tagger.defaults import DEFAULT_MODEL, README_TOKENS
 from tagger.methods.calibration import Calibration
@@ -82,7 +81,7 @@ def main() -> None:
         for text in words:
             for step, rank in ranks.items():
                 readme = rank.encode(text)
-                seconds[step].append(seconds_of(functools.partial(rank.rank, [readme])))
+                seconds[step].append(timed(functools.partial(rank.rank, [readme])))
         return {step: 1 / statistics.median(times) for step, times in seconds.items()}
 
     by_tags = measured({count: rank_of(count, README_TOKENS) for count in TAGS})
