@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -81,15 +82,27 @@ def write(
     """
     pyarrow = arrow()
     schema = _schema(vocabulary, tags_as, scores=scores)
+    with (
+        replacing(table) as part,
+        lines.open(encoding="utf-8") as file,
+        pyarrow.parquet.ParquetWriter(part, schema) as writer,
+    ):
+        while rows := [json.loads(line) for line in islice(file, _WRITE_ROWS)]:
+            writer.write_table(pyarrow.Table.from_pylist(rows, schema))
+
+
+@contextmanager
+def replacing(table: Path) -> Iterator[Path]:
+    """Yield a file beside a table that takes its place in the end, if nothing fails.
+
+    Raises:
+        OutputError: it cannot be written. An earlier table is then as it was.
+
+    """
     part = table.with_name(f".{table.name}.part")
     with reporting(printable(str(table))):
         try:
-            with (
-                lines.open(encoding="utf-8") as file,
-                pyarrow.parquet.ParquetWriter(part, schema) as writer,
-            ):
-                while rows := [json.loads(line) for line in islice(file, _WRITE_ROWS)]:
-                    writer.write_table(pyarrow.Table.from_pylist(rows, schema))
+            yield part
             part.replace(table)
         finally:
             part.unlink(missing_ok=True)

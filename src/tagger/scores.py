@@ -95,13 +95,8 @@ class Scores:
         }
         about = {"model": self.model, "vocabulary": vocabulary.wording}
         table = arrow.table(columns).replace_schema_metadata(about)
-        part = path.with_name(f".{path.name}.part")
-        with reporting(printable(str(path))):
-            try:
-                arrow.parquet.write_table(table, part)
-                part.replace(path)
-            finally:
-                part.unlink(missing_ok=True)
+        with parquet.replacing(path) as part:
+            arrow.parquet.write_table(table, part)
 
     @classmethod
     def load(cls, path: Path, vocabulary: Vocabulary, labels: Sequence[Label]) -> Self:
