@@ -27,6 +27,7 @@ from tagger.errors import LoadError, VocabularyError
 from tagger.methods.answers import Answers
 from tagger.methods.calibration import Calibration
 from tagger.methods.candidates import CandidateTree, Forest
+from tagger.methods.memories import kept
 from tagger.methods.mentions import Mentions
 from tagger.methods.prior import prior
 from tagger.methods.search import LIMIT, search
@@ -35,7 +36,7 @@ from tagger.prompt import Prompt, PromptTemplate
 from tagger.vocabulary import Tag, Vocabulary
 
 SCORING_VERSION = 7
-"""Raised whenever the same input would be scored otherwise, so that kept priors are not reused."""
+"""Raised whenever the same input would be scored otherwise, so that nothing kept is reused."""
 
 AT_ONCE = 128
 """Nodes of a tree up to which all of them are scored: larger ones are searched."""
@@ -159,7 +160,7 @@ class Rank:
 
     def prepare(self) -> None:
         """Compute whatever READMEs share; raises as `rank`."""
-        _ = self._lists, self.prior
+        _ = self._shared, self.prior
 
     def encode(self, words: str) -> Encoded:
         """Return what is scored of a README: as many of its tokens as the budget holds."""
@@ -211,7 +212,7 @@ class Rank:
     def _memory(self, readmes: Sequence[Sequence[int]]) -> Memory:
         """Read READMEs, and return what is remembered of all that comes before the questions."""
         read = self._model.read(readmes, after=self._before)
-        return join(*self._lists, self._head, *self._bridge, read)
+        return join(*self._shared, read)
 
     def _ask(self, memory: Memory, tags: Tensor) -> Answers:
         """Return the answers about some tags, [tags] true for each; upper bounds of the others."""
@@ -260,30 +261,32 @@ class Rank:
         )
 
     @cached_property
-    def _head(self) -> Memory:
-        return self._model.read([self._prompt.head])
+    def _shared(self) -> list[Memory]:
+        """The lists of tags, the prompt's beginning, and what follows the list, if anything does.
 
-    @cached_property
-    def _lists(self) -> list[Memory]:
-        """The list of tags in each order, none of which knows of the others."""
-        return [self._model.read([listed], after=self._head) for listed in self._orders]
+        None of the lists knows of the others. This order is that of the forest's sights.
+        """
+        count = len(self._orders) + 1 + bool(self._prompt.bridge)
+        return kept(self._stored("lists"), count, self._model.device, self._read_shared)
 
-    @cached_property
-    def _listed(self) -> Memory:
-        """The prompt's beginning and the list as given, or a gap where a large list is."""
-        listed = join(self._head, self._lists[0]) if self._small else self._head
-        return replace(listed, ends=torch.stack([memory.ends for memory in self._lists]).amax(0))
+    def _read_shared(self) -> list[Memory]:
+        head = self._model.read([self._prompt.head])
+        lists = [self._model.read([listed], after=head) for listed in self._orders]
+        listed = self._listed(lists, head)
+        bridge = [self._prompt.bridge] if self._prompt.bridge else []
+        return [*lists, head, *(self._model.read([text], after=listed) for text in bridge)]
 
-    @cached_property
-    def _bridge(self) -> list[Memory]:
-        """What stands between the list and the README, if anything does."""
-        bridge = self._prompt.bridge
-        return [self._model.read([bridge], after=self._listed)] if bridge else []
+    def _listed(self, lists: Sequence[Memory], head: Memory) -> Memory:
+        """Return the prompt's beginning and the list as given, or a gap where a large list is."""
+        listed = join(head, lists[0]) if self._small else head
+        return replace(listed, ends=torch.stack([memory.ends for memory in lists]).amax(0))
 
     @cached_property
     def _before(self) -> Memory:
         """What READMEs are read behind."""
-        return join(self._listed, *self._bridge)
+        count = len(self._orders)
+        lists, head, bridge = self._shared[:count], self._shared[count], self._shared[count + 1 :]
+        return join(self._listed(lists, head), *bridge)
 
     @cached_property
     def prior(self) -> Answers:
@@ -295,9 +298,13 @@ class Rank:
             found = self.answers([self._prompt.fit(text, MIN_README_TOKENS)])
             return Answers(found.names[0], found.starts[0])
 
+        shape = (len(self._branches), len(self._vocabulary))
+        return prior(self._stored("prior"), shape, score)
+
+    def _stored(self, what: str) -> str:
+        """Return the name of what is kept of this model, prompt and vocabulary."""
         model = [self._model.weights, self._model.machine]
-        identity = _digest([SCORING_VERSION, model, self._identity])
-        return prior(identity, (len(self._branches), len(self._vocabulary)), score)
+        return _digest([what, SCORING_VERSION, model, self._identity])
 
     @cached_property
     def _identity(self) -> str:
