@@ -12,21 +12,19 @@ Every README is scored between two products, so that a machine that slows down d
 prints the share of the ceiling, and a profile of one README by kind of operation.
 """
 
-import argparse
 import functools
-import json
 import statistics
+import sys
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch.profiler import ProfilerActivity, profile
 from transformers import AutoConfig
 
-from scoring import timed
-from tagger import Readme, Vocabulary
-from tagger.defaults import DEFAULT_MODEL, README_TOKENS
+from common import SAMPLE, labelled, reported, timed, words_of
+from tagger import Vocabulary
+from tagger.defaults import README_TOKENS
 from tagger.methods.calibration import Calibration
 from tagger.methods.candidates import CandidateTree
 from tagger.methods.rank import Rank
@@ -34,7 +32,6 @@ from tagger.models.load import load, locate
 from tagger.models.tokenizer import ChatTokenizer
 from tagger.prompt import Prompt, PromptTemplate
 
-ROOT = Path(__file__).parents[1]
 SIDE = 4096
 KINDS = {
     "matrix products": ("mm", "linear"),
@@ -94,13 +91,10 @@ def kind_of(operation: str) -> str:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("labels", type=Path)
-    parser.add_argument("--readmes", type=int, default=8)
-    parser.add_argument("--model", default=DEFAULT_MODEL)
-    options = parser.parse_args()
+    options = labelled(__doc__, 8).parse_args()
+    words = words_of(options.labels)
 
-    vocabulary = Vocabulary.load(ROOT / "tags.json")
+    vocabulary = SAMPLE
     template = PromptTemplate.load()
     model = load(options.model)
     config = AutoConfig.from_pretrained(locate(options.model))
@@ -109,9 +103,10 @@ def main() -> None:
     rank.prepare()
     prompt = Prompt(template, vocabulary, model.tokenizer)
     roots = roots_of(prompt, vocabulary, model.tokenizer)
-    texts = [json.loads(line)["readme"] for line in options.labels.read_text().splitlines()]
-    encoded = [rank.encode(Readme(str(index), text).words) for index, text in enumerate(texts)]
+    encoded = map(rank.encode, words)
     full = [one for one in encoded if len(one.tokens) > 0.8 * README_TOKENS][: options.readmes]
+    if not full:
+        sys.exit(f"{options.labels}: no README fills the budget of {README_TOKENS} tokens")
 
     square = torch.randn(SIDE, SIDE).bfloat16()
     best = functools.partial(torch.mm, square, square)
@@ -142,4 +137,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    reported(main)

@@ -3,15 +3,15 @@
     python benchmarks/gpu.py --shape 7b --readmes 256 --json
 
 The weights are random, in the shape of Qwen2.5's models, so that nothing is fetched but the
-tokenizer of a model that is there (`--tokenizer`, a folder; by default that of the default model).
+tokenizer of a model that is there (`--tokenizer`, a folder; by default that of a pulled model).
 READMEs go the way of `tagger batch`: read, tokenised ahead, gathered by length, tagged, end to end.
 The work that counts is that of their own tokens and the questions' (as in `ceiling.py`); the peak
 is that of a bfloat16 product of two square matrices. Beside it stands Transformers' `generate`: the
-same READMEs one at a time, 24 tokens each. On a processor without a GPU it takes the same way, and
+same READMEs one at a time, 24 tokens each; `times_generate` is how many times as many READMEs a
+second the batch takes. On a processor without a GPU it takes the same way, and
 shapes other than `tiny` take long.
 """
 
-import argparse
 import functools
 import json
 import statistics
@@ -21,23 +21,23 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 from transformers import AutoTokenizer, Qwen2Config, Qwen2ForCausalLM
 
 from ceiling import roots_of, work_of
-from scoring import timed
-from tagger import Readme, Tagger, Vocabulary
+from common import ROOT, SAMPLE, count, folder, parser, reported, timed
+from tagger import Readme, Tagger
 from tagger.batch import Batch
-from tagger.defaults import DEFAULT_MODEL
 from tagger.ledger import Ledger
+from tagger.models import store
+from tagger.models.catalogue import catalogue
 from tagger.models.language import LanguageModel
-from tagger.models.load import locate
 from tagger.models.tokenizer import ChatTokenizer
 from tagger.prompt import Prompt, PromptTemplate
 from tagger.sources import Item
 from tagger.tagging import Failure
 
-ROOT = Path(__file__).parents[1]
 SHAPES = {
     "7b": (28, 3584, 28, 4, 18944, 152064),
     "1.5b": (28, 1536, 12, 2, 8960, 151936),
@@ -65,8 +65,36 @@ def network_of(shape: str, device: torch.device) -> Any:
         dtype=torch.bfloat16,
     )
     torch.manual_seed(0)
-    with device:
-        return Qwen2ForCausalLM(config).to(torch.bfloat16).eval()
+    # Made in bfloat16: in float32 first, the largest shape would take twice its memory.
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        with device:
+            return Qwen2ForCausalLM(config).eval()
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def tokenizer_here() -> Path:
+    """Return the folder of a model that is on this machine."""
+    for entry in catalogue().values():
+        if store.is_complete(entry):
+            return store.folder(entry)
+    sys.exit("no model is here whose tokenizer could be used: pass --tokenizer FOLDER")
+
+
+def check_room(shape: str, device: torch.device) -> None:
+    """End where the weights would not fit, before the system ends this process without a word."""
+    needed = sum(weight.nbytes for weight in network_of(shape, torch.device("meta")).parameters())
+    free = (
+        torch.cuda.mem_get_info(device)[0]
+        if device.type == "cuda"
+        else psutil.virtual_memory().available
+    )
+    if 1.2 * needed > free:
+        sys.exit(
+            f"the shape {shape} takes {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are free on "
+            f"{device}: choose a smaller --shape"
+        )
 
 
 def readmes(count: int, tokens: int) -> Iterator[Readme]:
@@ -98,21 +126,26 @@ def peak_of(device: torch.device) -> float:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--shape", choices=SHAPES, default="7b")
-    parser.add_argument("--readmes", type=int, default=256)
-    parser.add_argument("--readme-tokens", type=int, default=1000)
-    parser.add_argument("--generated", type=int, default=8, help="READMEs for generate")
-    parser.add_argument("--tokenizer", type=Path, help="folder of a model's tokenizer")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
+    made = parser(__doc__)
+    made.add_argument("--shape", choices=SHAPES, default="7b", help="of Qwen2.5's models, or tiny")
+    made.add_argument("--readmes", type=count, default=256, help="READMEs of the batch")
+    made.add_argument("--readme-tokens", type=count, default=1000, help="tokens of each")
+    made.add_argument("--generated", type=count, default=8, help="READMEs for generate")
+    made.add_argument("--tokenizer", type=folder, help="folder of a model's tokenizer")
+    made.add_argument("--device", choices=["cuda", "cpu"], default="cuda", help="where to run")
+    made.add_argument("--json", action="store_true", help="print JSON")
+    options = made.parse_args()
 
     device = torch.device(options.device)
-    tokenizer = AutoTokenizer.from_pretrained(options.tokenizer or locate(DEFAULT_MODEL))
+    if device.type == "cuda" and not torch.cuda.is_available():
+        sys.exit("there is no GPU here; --device cpu --shape tiny shows that the script works")
+    tokenizer = AutoTokenizer.from_pretrained(options.tokenizer or tokenizer_here())
+    check_room(options.shape, device)
     network = network_of(options.shape, device)
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
     model = LanguageModel(network, ChatTokenizer(tokenizer), options.shape, "random", str(device))
-    vocabulary = Vocabulary.load(ROOT / "tags.json")
+    vocabulary = SAMPLE
     tagger = Tagger(model, vocabulary, readme_tokens=options.readme_tokens)
     tagger.prepare()
 
@@ -144,9 +177,10 @@ def main() -> None:
     before = [*prompt.head, *prompt.lists[0], *prompt.bridge]
     written = []
     for readme in readmes(options.generated, options.readme_tokens):
-        ids = [*before, *prompt.fit(readme.words, options.readme_tokens), *prompt.endings[0]]
 
-        def generate(ids: list[int] = ids) -> None:
+        def generate(readme: Readme = readme) -> None:
+            cut = prompt.fit(readme.words, options.readme_tokens)
+            ids = [*before, *cut, *prompt.endings[0]]
             prompted = torch.tensor([ids], device=device)
             network.generate(
                 input_ids=prompted,
@@ -180,4 +214,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    reported(main)

@@ -1,13 +1,12 @@
 """llama.cpp as a child of `peers.py`, in an environment that has `llama-cpp-python` and no tagger.
 
-    python llama_peer.py MODEL.gguf
+    python llama_peer.py MODEL.gguf THREADS
 
 Reads JSON values, one a line: first the names of the tags, then READMEs. Writes one for each: first
 what it was built for, then {"tags": [...]}.
 """
 
 import json
-import os
 import sys
 
 import llama_cpp
@@ -24,8 +23,8 @@ def main() -> None:
         n_ctx=CONTEXT,
         n_batch=CONTEXT,
         n_ubatch=512,
-        n_threads=os.cpu_count(),
-        n_threads_batch=os.cpu_count(),
+        n_threads=int(sys.argv[2]),
+        n_threads_batch=int(sys.argv[2]),
         verbose=False,
     )
     tags = {

@@ -19,7 +19,6 @@ It prints a Markdown table of speed and accuracy; accuracy is that of `tagger ev
 READMEs that the peer has seen.
 """
 
-import argparse
 import json
 import re
 import statistics
@@ -34,20 +33,28 @@ import numpy as np
 import torch
 from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
 
+from common import ROOT, file, folder, labelled, reported
 from tagger import Readme, Tagger, Vocabulary
-from tagger.defaults import DEFAULT_MODEL, README_TOKENS
+from tagger.defaults import README_TOKENS
 from tagger.evaluate import Label, judge, load_labels, measure
 from tagger.models.load import load, locate
 from tagger.prompt import Prompt, PromptTemplate
 from tagger.vocabulary import fold
 
-ROOT = Path(__file__).parents[1]
 LLAMA = Path(__file__).with_name("llama_peer.py")
 
 Reply = list[str]
 """Names of tags, the surest first; empty where a reply cannot be read."""
 
-SHOWN = ("first strict", "first acceptable", "hit@3", "precision (given)", "F1 (given)")
+SHOWN = {
+    "first strict": "first strict",
+    "first acceptable": "first acceptable",
+    "hit@3": "one of three",
+    "precision (given)": "precision (given)",
+    "F1 (given)": "F1 (given)",
+}
+"""Measures of `tagger eval`, and what the table calls them."""
+
 PLAIN_TOKENS = 96
 """More than three tags as JSON take; a reply that rambles on is cut."""
 
@@ -88,11 +95,14 @@ def tagged_by(product: Tagger) -> Callable[[Readme, str], Reply]:
     return reply
 
 
-def llama(python: str, gguf: Path, vocabulary: Vocabulary) -> Callable[[Readme, str], Reply]:
+def llama(python: Path, gguf: Path, vocabulary: Vocabulary) -> Callable[[Readme, str], Reply]:
     """Start llama.cpp in its own environment and return what asks it."""
     names = [tag.label for tag in vocabulary]
     process = subprocess.Popen(
-        [python, str(LLAMA), str(gguf)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [str(python), str(LLAMA), str(gguf), str(torch.get_num_threads())],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert process.stdin
     assert process.stdout
@@ -180,16 +190,17 @@ def accuracy(labels: list[Label], replies: list[Reply], vocabulary: Vocabulary) 
 
 def main() -> None:
     """Time the peers and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("labels", type=Path)
-    parser.add_argument("--tags", type=Path, default=ROOT / "tags.json")
-    parser.add_argument("--model", default=DEFAULT_MODEL)
-    parser.add_argument("--readmes", type=int, default=20)
+    parser = labelled(__doc__, 20)
+    parser.add_argument("--tags", type=file, default=ROOT / "tags.json", help="the vocabulary")
     parser.add_argument("--plain", type=int, default=6, help="READMEs for the plain prompt")
-    parser.add_argument("--gguf", type=Path, help="the model's GGUF file, for llama.cpp")
-    parser.add_argument("--llama-python", default=sys.executable)
-    parser.add_argument("--minilm", type=Path, help="folder of the embedding model")
+    parser.add_argument("--gguf", type=file, help="the model's GGUF file, for llama.cpp")
+    parser.add_argument(
+        "--llama-python", type=file, help="the Python that has llama-cpp-python, with --gguf"
+    )
+    parser.add_argument("--minilm", type=folder, help="folder of the embedding model")
     options = parser.parse_args()
+    if bool(options.gguf) != bool(options.llama_python):
+        parser.error("--gguf and --llama-python go together")
 
     vocabulary = Vocabulary.load(options.tags)
     # Every so many, because the labels lie in an order of their own.
@@ -202,9 +213,13 @@ def main() -> None:
 
     peers = [Peer("`tagger`", tagged_by(product))]
     if options.gguf:
-        peers.append(Peer("llama.cpp", llama(options.llama_python, options.gguf, vocabulary)))
+        peers.append(
+            Peer("llama.cpp, grammar", llama(options.llama_python, options.gguf, vocabulary))
+        )
     if options.plain:
-        peers.append(Peer("plain prompt", plain(options.model, vocabulary), options.plain))
+        peers.append(
+            Peer("plain prompt, `generate`", plain(options.model, vocabulary), options.plain)
+        )
     if options.minilm:
         peers.append(Peer("embeddings", embeddings(options.minilm, vocabulary)))
 
@@ -215,10 +230,13 @@ def main() -> None:
             peer.take(readme, cut)
         print(f"\r{number} of {len(rows)}", end="", file=sys.stderr, flush=True)
 
-    print(f"\n{options.model}, {len(rows)} READMEs\n")
-    print(f"| | READMEs | median s | times as long as `tagger` | {' | '.join(SHOWN)} |")
+    print(
+        f"\n{options.model} in {model.dtype}, {len(rows)} READMEs, "
+        f"{torch.get_num_threads()} threads\n"
+    )
+    print(f"| | READMEs | median s | times as long as `tagger` | {' | '.join(SHOWN.values())} |")
     print(f"|---|---|---|---|{'---|' * len(SHOWN)}")
-    ours = peers[0].seconds
+    ours, faster = peers[0].seconds, []
     for peer in peers:
         found = accuracy(rows, peer.replies, vocabulary)
         longer = statistics.median(
@@ -229,7 +247,12 @@ def main() -> None:
             f"| {peer.name} | {len(peer.replies)} | {statistics.median(peer.seconds):.2f} "
             f"| {longer:.2f} | {' | '.join(cells)} |"
         )
+        if longer < 1:
+            faster.append(peer.name)
+    print("\nTimes are of the READMEs that both had.")
+    if faster:
+        print(f"Faster than `tagger`: {', '.join(faster)}.")
 
 
 if __name__ == "__main__":
-    main()
+    reported(main)

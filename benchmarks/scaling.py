@@ -4,21 +4,22 @@
 
 Texts are put behind one another until they fill every budget. Settings are measured in turn, text
 by text, so that a slow moment of the machine falls on all of them. It prints two tables and writes
-`docs/scaling-tags.svg` and `docs/scaling-tokens.svg`; it needs the extra `plots`.
+`scaling-tags.svg` and `scaling-tokens.svg`, with `--plots docs` those of the documentation; it
+needs the extra `plots`.
 """
 
-import argparse
 import functools
-import json
 import statistics
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib
 
-from scoring import thousand, timed
-from tagger import Readme, Vocabulary
-from tagger.defaults import DEFAULT_MODEL, README_TOKENS
+from common import folder, labelled, reported, timed, words_of
+from scoring import thousand
+from tagger import Vocabulary
+from tagger.defaults import README_TOKENS
 from tagger.methods.calibration import Calibration
 from tagger.methods.rank import Rank
 from tagger.models.load import load
@@ -27,12 +28,11 @@ from tagger.prompt import PromptTemplate
 matplotlib.use("svg")
 from matplotlib import pyplot
 
-ROOT = Path(__file__).parents[1]
 TAGS = (90, 300, 1000)
 TOKENS = (256, 512, 1024, 2048, 4096)
 
 
-def plot(name: str, axis: str, steps: Sequence[int], rates: Sequence[float]) -> None:
+def plot(path: Path, axis: str, steps: Sequence[int], rates: Sequence[float]) -> None:
     """Draw READMEs a second over something."""
     figure, axes = pyplot.subplots(figsize=(5, 3), layout="constrained")
     axes.plot(steps, rates, marker="o", color="#2f7ed8")
@@ -44,17 +44,18 @@ def plot(name: str, axis: str, steps: Sequence[int], rates: Sequence[float]) -> 
     axes.set_ylabel("READMEs a second")
     axes.grid(alpha=0.3)
     # Without a date and with names that stay, the same figures are the same file.
-    figure.savefig(ROOT / "docs" / f"scaling-{name}.svg", metadata={"Date": None})
+    figure.savefig(path, metadata={"Date": None})
     pyplot.close(figure)
 
 
 def main() -> None:
     """Measure, print and draw."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("labels", type=Path)
-    parser.add_argument("--readmes", type=int, default=3)
-    parser.add_argument("--model", default=DEFAULT_MODEL)
+    parser = labelled(__doc__, 3)
+    parser.add_argument("--plots", type=folder, default=Path(), help="where the plots go")
     options = parser.parse_args()
+    texts = words_of(options.labels)
+    if len(texts) < options.readmes:
+        sys.exit(f"{options.labels}: holds fewer than {options.readmes} READMEs")
     matplotlib.rcParams["svg.hashsalt"] = "tagger"
 
     model = load(options.model)
@@ -68,11 +69,9 @@ def main() -> None:
         rank.prepare()
         return rank
 
-    texts = [json.loads(line)["readme"] for line in options.labels.read_text().splitlines()]
     size = len(texts) // options.readmes
     words = [
-        "\n\n".join(Readme("", text).words for text in texts[start * size : (start + 1) * size])
-        for start in range(options.readmes)
+        "\n\n".join(texts[start * size : (start + 1) * size]) for start in range(options.readmes)
     ]
 
     def measured(ranks: dict[int, Rank]) -> dict[int, float]:
@@ -81,6 +80,8 @@ def main() -> None:
         for text in words:
             for step, rank in ranks.items():
                 readme = rank.encode(text)
+                if len(readme.tokens) < 0.8 * rank.readme_tokens:
+                    sys.exit(f"the READMEs are too short to fill {rank.readme_tokens:,} tokens")
                 seconds[step].append(timed(functools.partial(rank.rank, [readme])))
         return {step: 1 / statistics.median(times) for step, times in seconds.items()}
 
@@ -90,8 +91,13 @@ def main() -> None:
         print(f"\n| {axis} | READMEs a second |\n|---|---|")
         for step, rate in rates.items():
             print(f"| {step:,} | {rate:.3f} |")
-        plot(axis.split()[0], axis, list(rates), list(rates.values()))
+        plot(
+            options.plots / f"scaling-{axis.split()[0]}.svg",
+            axis,
+            list(rates),
+            list(rates.values()),
+        )
 
 
 if __name__ == "__main__":
-    main()
+    reported(main)

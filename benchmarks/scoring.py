@@ -14,18 +14,16 @@ It prints a Markdown table, whether the search found the ten best tags of a whol
 first README, and how long the priors took.
 """
 
-import argparse
-import json
 import statistics
-import time
+import sys
 from collections.abc import Callable
 from itertools import product
-from pathlib import Path
 
 import torch
 
-from tagger import Readme, Vocabulary
-from tagger.defaults import DEFAULT_MODEL, README_TOKENS
+from common import SAMPLE, labelled, reported, timed, words_of
+from tagger import Vocabulary
+from tagger.defaults import README_TOKENS
 from tagger.methods.calibration import Calibration
 from tagger.methods.candidates import CandidateTree, Forest
 from tagger.methods.rank import Encoded, Rank
@@ -34,8 +32,6 @@ from tagger.models.language import LanguageModel
 from tagger.models.load import load
 from tagger.prompt import Prompt, PromptTemplate
 
-ROOT = Path(__file__).parents[1]
-SAMPLE = Vocabulary.load(ROOT / "tags.json")
 TOPICS = """
 python java rust golang ruby php swift kotlin scala haskell elixir perl lua julia dart clojure
 erlang fortran cobol zig react vue angular svelte django flask rails laravel spring dotnet android
@@ -73,39 +69,29 @@ def plain(model: LanguageModel, template: PromptTemplate) -> Callable[[Encoded],
     return score
 
 
-def timed(work: Callable[[], object]) -> float:
-    """Return the seconds that something takes."""
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
-
-
 def main() -> None:
     """Time the ways and print their ratios."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("labels", type=Path)
-    parser.add_argument("--readmes", type=int, default=12)
-    parser.add_argument("--model", default=DEFAULT_MODEL)
-    options = parser.parse_args()
-
-    texts = [json.loads(line)["readme"] for line in options.labels.read_text().splitlines()]
+    options = labelled(__doc__, 12).parse_args()
+    words = words_of(options.labels)
+    topics = thousand()
     model = load(options.model)
     template = PromptTemplate.load()
     ranks = {
         f"{len(tags):,} tags": Rank(
             model, tags, template, Calibration.of(options.model, tags), README_TOKENS
         )
-        for tags in (SAMPLE, thousand())
+        for tags in (SAMPLE, topics)
     }
     for name, rank in ranks.items():
         print(
             f"{name}: list and prior (from the cache, if it is there) {timed(rank.prepare):.1f} s"
         )
     small, large = ranks.values()
-    words = [Readme(str(index), text).words for index, text in enumerate(texts)]
     # Only whole budgets: of a short README the method's own part would be larger than it is.
     full = [text for text in words if len(small.encode(text).tokens) > 0.8 * README_TOKENS]
     pairs = [(small.encode(text), large.encode(text)) for text in full[: options.readmes]]
+    if not pairs:
+        sys.exit(f"{options.labels}: no README fills the budget of {README_TOKENS} tokens")
     score = plain(model, template)
 
     seconds = []
@@ -124,11 +110,11 @@ def main() -> None:
 
     many = pairs[0][1]
     (found,) = large.rank([many])
-    calibration = Calibration.of(options.model, thousand())
+    calibration = Calibration.of(options.model, topics)
     evidence = calibration.logits(large.answers([many.tokens]), large.prior, many.mentions, LIMIT)[
         0
     ]
-    by_name = {tag.name: index for index, tag in enumerate(thousand())}
+    by_name = {tag.name: index for index, tag in enumerate(topics)}
     best = [by_name[scored.tag.name] for scored in found[:10]]
     same = set(best) == set(evidence.topk(10).indices.tolist())
     apart = max(
@@ -142,4 +128,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    reported(main)

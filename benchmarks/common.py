@@ -1,0 +1,75 @@
+"""What the benchmarks share: their options, the labelled READMEs, timing, and errors in a line."""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tagger import Readme, Vocabulary
+from tagger.defaults import DEFAULT_MODEL
+from tagger.errors import TaggerError
+from tagger.evaluate import load_labels
+
+ROOT = Path(__file__).parents[1]
+SAMPLE = Vocabulary.load(ROOT / "tags.json")
+
+
+class _Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    pass
+
+
+def count(text: str) -> int:
+    """Read an option that counts something, one at least."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 on")
+    return int(text)
+
+
+def folder(text: str) -> Path:
+    """Read an option that names a folder."""
+    if not Path(text).is_dir():
+        raise argparse.ArgumentTypeError(f"{text}: no such folder")
+    return Path(text)
+
+
+def file(text: str) -> Path:
+    """Read an option that names a file."""
+    if not Path(text).is_file():
+        raise argparse.ArgumentTypeError(f"{text}: no such file")
+    return Path(text)
+
+
+def parser(doc: str | None) -> argparse.ArgumentParser:
+    """Return a parser whose help is the module's own text, with every default."""
+    return argparse.ArgumentParser(description=doc, formatter_class=_Formatter)
+
+
+def labelled(doc: str | None, readmes: int) -> argparse.ArgumentParser:
+    """Return a parser for benchmarks that run over labelled READMEs."""
+    made = parser(doc)
+    made.add_argument("labels", type=file, help="JSON Lines of id, readme and tags")
+    made.add_argument("--readmes", type=count, default=readmes, help="how many of them")
+    made.add_argument("--model", default=DEFAULT_MODEL, help="a model's name or folder")
+    return made
+
+
+def words_of(labels: Path) -> list[str]:
+    """Return the cleaned text of every labelled README."""
+    rows = load_labels(labels, SAMPLE)
+    return [words for row in rows if (words := Readme(row.id, row.readme).words)]
+
+
+def timed(work: Callable[[], object]) -> float:
+    """Return the seconds that something takes."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def reported(main: Callable[[], None]) -> None:
+    """Run a benchmark, and say its errors in a line."""
+    try:
+        main()
+    except TaggerError as error:
+        sys.exit(f"{Path(sys.argv[0]).name}: {error}")
