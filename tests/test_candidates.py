@@ -17,7 +17,7 @@ from tagger.models.language import LanguageModel, Memory, join
 from tagger.vocabulary import Vocabulary, fold
 
 OPENING = '{"tags": ["'
-MODELS = {kind: tiny.model(kind) for kind in ("qwen2", "qwen3")}
+MODELS = {kind: tiny.model(kind) for kind in tiny.KINDS}
 EVERYTHING = torch.ones(0, dtype=torch.bool)
 CONTEXT = MODELS["qwen2"].tokenizer.encode("A README of a project.")
 

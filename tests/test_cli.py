@@ -98,10 +98,10 @@ def files(workplace: Path) -> None:
     (workplace / "bad.toml").write_text('system = ""\nuser = ""')
     (workplace / "nothing").mkdir()
     (workplace / "no-weights").mkdir()
-    (workplace / "no-weights" / "config.json").write_text("{}")
+    (workplace / "no-weights" / "config.json").write_text('{"model_type": "qwen2"}')
     (workplace / "no-weights" / "tokenizer.json").write_text("{}")
     (workplace / "no-tokenizer").mkdir()
-    (workplace / "no-tokenizer" / "config.json").write_text("{}")
+    (workplace / "no-tokenizer" / "config.json").write_text('{"model_type": "qwen2"}')
     (workplace / "no-tokenizer" / "model.safetensors").write_text("")
     (workplace / "pickle").mkdir()
     (workplace / "pickle" / "config.json").write_text('{"model_type": "qwen2"}')
@@ -140,7 +140,7 @@ def files(workplace: Path) -> None:
         (("README.md", "--model", "./nowhere"), 3, "no such model folder"),
         (("README.md", "--model", "nothing"), 3, "no config.json"),
         (("README.md", "--model", "no-weights"), 3, "no safetensors"),
-        (("README.md", "--model", "pickle"), 3, "no safetensors"),
+        (("README.md", "--model", "pickle"), 3, "save_pretrained"),
         (("README.md", "--model", "no-tokenizer"), 3, "no tokenizer.json"),
         (("README.md", "--model", ""), 3, "qwen2.5-coder-0.5b"),
         (("",), 2, "an empty file name"),
@@ -185,7 +185,7 @@ def test_weights_that_cannot_be_read(run: Run, workplace: Path, tiny_folder: Pat
         (torn / path.name).write_bytes(path.read_bytes()[:1000])
     outcome = run("run", "README.md", "--tags", "tags.json", model="torn")
     assert outcome.code == 3
-    assert "cannot be loaded" in one_line(outcome.err)
+    assert "is cut short or damaged" in one_line(outcome.err)
 
 
 def test_names_of_files_cannot_steer_the_terminal(run: Run) -> None:

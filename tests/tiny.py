@@ -18,8 +18,12 @@ from transformers import (
     PreTrainedTokenizerFast,
     Qwen2Config,
     Qwen2ForCausalLM,
+    Qwen2MoeConfig,
+    Qwen2MoeForCausalLM,
     Qwen3Config,
     Qwen3ForCausalLM,
+    Qwen3MoeConfig,
+    Qwen3MoeForCausalLM,
 )
 
 from tagger.models.language import LanguageModel
@@ -34,6 +38,20 @@ CORPUS = [
     "A README of a repository, the words of a project. Choose at most 3 tags from the list.",
     "web server database terminal testing game engine http client json yaml parser",
 ]
+
+
+EXPERTS = {"moe_intermediate_size": 24, "num_experts": 4, "num_experts_per_tok": 2}
+KINDS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
+    "qwen2": (Qwen2Config, Qwen2ForCausalLM, {}),
+    "qwen2_moe": (
+        Qwen2MoeConfig,
+        Qwen2MoeForCausalLM,
+        {**EXPERTS, "shared_expert_intermediate_size": 32},
+    ),
+    "qwen3": (Qwen3Config, Qwen3ForCausalLM, {"head_dim": 8}),
+    "qwen3_moe": (Qwen3MoeConfig, Qwen3MoeForCausalLM, {**EXPERTS, "head_dim": 8}),
+}
+"""Every architecture: its classes, and what its shape has beside the common settings."""
 
 
 @cache
@@ -73,9 +91,8 @@ def network(kind: str = "qwen2", seed: int = 0, **overrides: object) -> Any:
         "initializer_range": 0.4,
         "tie_word_embeddings": False,
     } | overrides
-    if kind == "qwen3":
-        return Qwen3ForCausalLM(Qwen3Config(head_dim=8, **settings)).eval()
-    return Qwen2ForCausalLM(Qwen2Config(**settings)).eval()
+    config, network, more = KINDS[kind]
+    return network(config(**more, **settings)).eval()
 
 
 def model(kind: str = "qwen2", seed: int = 0, **overrides: object) -> LanguageModel:

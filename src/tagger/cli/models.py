@@ -1,19 +1,21 @@
-"""`tagger models`: fetch, list, find and check the models of the catalogue."""
+"""`tagger models`: fetch, list, find, check, convert and plan models."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tagger.cli import options
+from tagger.defaults import README_TOKENS
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
     from tagger.models.language import LanguageModel
 
-app = typer.Typer(help="Fetch, list, find and check models.")
+app = typer.Typer(help="Fetch, list, find, check, convert and plan models.")
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A name of `tagger models list`.")]
 
@@ -123,3 +125,67 @@ def verify(name: Name) -> None:
 
     store.verify(catalogue.entry(name))
     typer.echo(f"{name}: ok")
+
+
+@app.command()
+def convert(
+    source: Annotated[
+        Path, typer.Argument(metavar="PATH", help="Folder of a first-generation Qwen-Chat model.")
+    ],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="FOLDER", help="The folder to write.")
+    ],
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,  # noqa: ARG001 (its callback acts)
+) -> None:
+    """Write a first-generation Qwen-Chat model (2023) as a Qwen2 model, once.
+
+    Plain Transformers loads the folder too: the weights in safetensors under their new names, a
+    fast tokenizer and the chat template. tagger itself also reads the old folder as it is.
+    """
+    from tagger.cli.progress import working
+    from tagger.models import load as loading
+
+    with working("converting", quiet=quiet):
+        loading.convert(source, output)
+    options.log.info("%s is in %s", source, output)
+
+
+@app.command("plan")
+def plan_(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", help="A name of `tagger models list`, a folder, or a Hub id."
+        ),
+    ],
+    readme_tokens: options.ReadmeTokens = README_TOKENS,
+    dtype: options.Dtype = "auto",
+    device: options.Device = "auto",
+) -> None:
+    """Say how much memory a model takes, and whether this machine has it.
+
+    Nothing of the model is loaded: its shape is enough, which is known for Qwen's chat models from
+    1.8B to 72B of 2023 up to Qwen3.
+    """
+    from tagger.models import load as loading
+    from tagger.models import plan as planning
+
+    target, number_format = loading.processor(device, dtype)
+    config = planning.config_of(name)
+    needed = planning.plan(config, number_format, readme_tokens)
+    room = planning.free(target, spread=device == "auto")
+    tokens = min(readme_tokens, needed.context)
+    rows = [
+        ("model", f"{name}, {needed.parameters / 1e9:.2f} B parameters, {config.model_type}"),
+        ("trained length", f"{needed.context:,} tokens"),
+        ("weights", f"{needed.weights / 1e9:.2f} GB in {str(number_format)[6:]}"),
+        ("prefix", f"{needed.prefix / 1e9:.3f} GB for a list of 90 tags"),
+        ("a README", f"{needed.readme / 1e9:.3f} GB for {tokens:,} tokens of it"),
+        ("in all", f"{needed.total / 1e9:.2f} GB, the program included"),
+        ("free", f"{room / 1e9:.2f} GB on {target}"),
+    ]
+    for label, text in rows:
+        typer.echo(f"{label:<16}{text}")
+    fits = needed.total <= room
+    typer.echo("This machine can." if fits else f"It does not fit. {planning.what_fits(room)}")

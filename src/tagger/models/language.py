@@ -15,6 +15,7 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from tagger.errors import OutOfMemoryError
+from tagger.models.plan import free, per_token
 from tagger.models.tokenizer import ChatTokenizer
 
 _ROWS = 32
@@ -228,16 +229,12 @@ class LanguageModel:
         """
         if self.device.type != "cuda":
             return None
-        config = self._network.config
-        heads = config.num_attention_heads
-        size = getattr(config, "head_dim", None) or config.hidden_size // heads
-        kept = 2 * config.num_hidden_layers * config.num_key_value_heads * size
-        # What one layer holds at once, by its largest step: gate, up and their product, and the
-        # few copies of hidden states and attention heads that live beside them.
-        working = 4 * config.intermediate_size + 6 * config.hidden_size + 4 * heads * size
-        per_token = (2 * kept + working) * self.dtype.itemsize
-        free, _ = torch.cuda.mem_get_info(self.device)
-        return max(1, min(_MOST_TOKENS, int(_SHARE * free / per_token)))
+        kept, working = per_token(self._network.config)
+        bytes_each = (2 * kept + working) * self.dtype.itemsize
+        # Of a model that is spread over several GPUs, the fullest one decides.
+        spread = getattr(self._network, "hf_device_map", None) or {"": self.device}
+        room = min(free(torch.device(device)) for device in set(spread.values()))
+        return max(1, min(_MOST_TOKENS, int(_SHARE * room / bytes_each)))
 
     @torch.inference_mode()
     def logits(self, hidden: Tensor, exact: Tensor) -> Tensor:

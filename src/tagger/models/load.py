@@ -8,8 +8,8 @@ model never runs.
 import hashlib
 import json
 import logging
-import os
 import re
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -27,16 +27,22 @@ from tagger.errors import (
     ModelMissingError,
     TaggerError,
     UnknownModelError,
+    UsageError,
 )
-from tagger.models import store
+from tagger.models import checkpoint, store
 from tagger.models.catalogue import CatalogueEntry, catalogue, entry
 from tagger.models.fetch import pull
 from tagger.models.language import LanguageModel
+from tagger.models.plan import check_room, free, native, plan
 from tagger.models.tokenizer import ChatTokenizer
+from tagger.output import reporting
 
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 _HUB_FILES = ["*.json", "*.safetensors", "*.jinja", "merges.txt"]
 _DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
+
+_TURN_END = "<|im_end|>"
+"""What ends a turn in ChatML, which all Qwen chat models speak."""
 
 _PIECE = 64 * 1024
 _PIECES = 256
@@ -57,7 +63,8 @@ def load(
 
     Args:
         name: a name of the catalogue, a folder, or a Hub id such as `Qwen/Qwen2.5-7B-Instruct`.
-        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`; auto takes a GPU if there is one.
+        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`; auto takes a GPU if there is one, and
+            several where one is too small.
         dtype: `bfloat16`, `float16`, `float32`, or `auto`: bfloat16 where the processor has
             instructions for it, else float32.
         threads: processor threads, for the whole process; by default PyTorch's own choice.
@@ -69,20 +76,62 @@ def load(
         ModelMissingError: it is not here, and `offline` forbids fetching it.
         FetchError: it could not be fetched.
         LoadError: its files cannot be used.
+        OutOfMemoryError: it would not fit.
         DeviceError: the processor asked for is not there.
 
     """
-    target = _device(device)
-    number_format = _dtype(dtype, target)
+    target, number_format = processor(device, dtype)
     if threads is not None:
         torch.set_num_threads(threads)
     folder = locate(name, offline=offline, progress=progress)
-    _check(folder)
-    _read_ahead(folder)
-    network, tokenizer = _read(folder, target, number_format)
+    stated = checkpoint.check(folder)
+    if "auto_map" in stated:
+        log.info("%s brings code of its own, which is not run", folder)
+    config = native(stated)
+    needed = plan(config, number_format)
+    spread = device == "auto" and target.type == "cuda" and needed.total > free(target)
+    check_room(name, needed, number_format, target, free(target, spread=spread))
+    checkpoint.read_ahead(folder)
+    network, tokenizer = _read(folder, config, "auto" if spread else target, number_format)
+    _warn_of_base_models(name, network, tokenizer)
     return LanguageModel(
         network, ChatTokenizer(tokenizer), name, _weights(folder), _machine(target, number_format)
     )
+
+
+def convert(folder: Path, target: Path) -> None:
+    """Write a first-generation model as a folder that Transformers loads as Qwen2.
+
+    Args:
+        folder: the model.
+        target: where to; it appears in one step, whole.
+
+    Raises:
+        UsageError: the folder holds no first-generation model, or the target is taken.
+        LoadError: the model's files cannot be used.
+        OutOfMemoryError: it would not fit into memory.
+        OutputError: the target cannot be written.
+
+    """
+    config = checkpoint.check(folder)
+    if config["model_type"] != checkpoint.FIRST_GENERATION:
+        raise UsageError(f"{folder}: is no first-generation model: it can be used as it is")
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise UsageError(f"{target}: is there already: name a new folder")
+    from tagger.models import first_generation
+
+    shape = native(config)
+    dtype = getattr(torch, str(shape.dtype).removeprefix("torch."))
+    cpu = torch.device("cpu")
+    check_room(str(folder), plan(shape, dtype), dtype, cpu, free(cpu))
+    network, tokenizer = _read(folder, shape, cpu, dtype)
+    with reporting(str(target)):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as staging:
+            part = Path(staging, target.name)
+            part.mkdir()
+            first_generation.convert(network, tokenizer, part)
+            part.replace(target)
 
 
 def locate(name: str, *, offline: bool = False, progress: Progress | None = None) -> Path:
@@ -132,42 +181,78 @@ def _snapshot(repository: str, *, offline: bool) -> Path:
         ) from error
 
 
-def _check(folder: Path) -> None:
-    """Refuse a folder that cannot hold a model, in words that say why."""
-    if not (folder / "config.json").is_file():
-        raise LoadError(f"{folder}: has no config.json, so it is not a model folder")
-    if not (folder / "tokenizer.json").is_file():
-        raise LoadError(f"{folder}: has no tokenizer.json")
-    if not any(folder.glob("*.safetensors")):
-        raise LoadError(
-            f"{folder}: has no safetensors weights; other formats can run code and are not read"
-        )
-
-
-def _read_ahead(folder: Path) -> None:
-    """Have the system read the weights from disk while Python still imports what loads them."""
-    if hasattr(os, "posix_fadvise"):
-        for path in folder.glob("*.safetensors"):
-            with path.open("rb") as file:
-                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_WILLNEED)
-
-
-def _read(folder: Path, device: torch.device, dtype: torch.dtype) -> tuple[Any, Any]:
+def _read(
+    folder: Path, config: Any, device: torch.device | str, dtype: torch.dtype
+) -> tuple[Any, Any]:
     """Load weights and tokenizer by Transformers' own classes."""
     transformers.utils.logging.disable_progress_bar()
     transformers.utils.logging.set_verbosity_error()
-    options = {"local_files_only": True, "trust_remote_code": False}
+    local = {"local_files_only": True, "trust_remote_code": False}
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, **options)
-        network = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=dtype, device_map=device, use_safetensors=True, **options
+        tokenizer, kind = _tokenizer_and_class(folder, local)
+        network, about = kind.from_pretrained(
+            folder,
+            config=config,
+            dtype=dtype,
+            device_map=device,
+            use_safetensors=True,
+            output_loading_info=True,
+            **local,
         )
     except TaggerError:
         raise
     except Exception as error:  # Transformers raises anything from KeyError to RuntimeError
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise LoadError(f"{folder}: cannot be loaded: {reason[:300]}") from error
+    for problem in ("missing_keys", "mismatched_keys"):
+        if found := sorted(map(str, about[problem])):
+            raise LoadError(
+                f"{folder}: its weights do not fit its config.json: {problem.replace('_', ' ')} "
+                f"{', '.join(found[:3])}"
+            )
+    _check_tokenizer(folder, network, tokenizer)
     return network, tokenizer
+
+
+def _tokenizer_and_class(folder: Path, local: dict[str, bool]) -> tuple[Any, Any]:
+    """Return a folder's tokenizer, and the class that reads its weights."""
+    if checkpoint.read_config(folder)["model_type"] != checkpoint.FIRST_GENERATION:
+        return AutoTokenizer.from_pretrained(folder, **local), AutoModelForCausalLM
+    # Here, not above: it prepares tables that other models have no use for.
+    from tagger.models.first_generation import FirstGeneration, load_tokenizer
+
+    return load_tokenizer(folder), FirstGeneration
+
+
+def _check_tokenizer(folder: Path, network: Any, tokenizer: Any) -> None:
+    """Refuse a tokenizer that cannot be the one of the weights, which have some rows to spare."""
+    rows, tokens = network.get_input_embeddings().weight.shape[0], len(tokenizer)
+    if not rows // 2 <= tokens <= rows:
+        raise LoadError(
+            f"{folder}: its tokenizer has {tokens:,} tokens and its weights are for {rows:,}: they "
+            "are not of the same model"
+        )
+
+
+def _warn_of_base_models(name: str, network: Any, tokenizer: Any) -> None:
+    """Say if a model was not trained to end its turn as its chat template ends turns."""
+    ends = network.generation_config.eos_token_id if network.generation_config else None
+    known = {*(ends if isinstance(ends, list) else [ends]), tokenizer.eos_token_id}
+    turn = tokenizer.convert_tokens_to_ids(_TURN_END)
+    # How first-generation models say the same.
+    raw = getattr(network.generation_config, "chat_format", "chatml") != "chatml"
+    if raw or turn not in known:
+        log.warning(
+            "%s looks like a base model without chat training, whose tags are poor: use the "
+            "Chat or Instruct model",
+            name,
+        )
+
+
+def processor(device: str, dtype: str) -> tuple[torch.device, torch.dtype]:
+    """Return where a model runs and in which number format; raises `DeviceError` as `load`."""
+    target = _device(device)
+    return target, _dtype(dtype, target)
 
 
 def _device(name: str) -> torch.device:

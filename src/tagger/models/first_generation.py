@@ -1,0 +1,158 @@
+"""The Qwen-Chat models of 2023 (Qwen-1.8B-Chat to Qwen-72B-Chat), read as what they are: Qwen2.
+
+Their own code, which no longer runs, computes what Transformers' Qwen2 does under other names:
+queries, keys and values lie stacked in `c_attn`, `w1` is the up projection and `w2` the gate, and
+`intermediate_size` counts both. Up to the trained length, `seq_length`, the logits are the same.
+
+Beyond it the original stretches its rotary positions by the length of the whole text (dynamic NTK)
+and scales its queries (log-n). Neither goes with what is remembered of a prompt's fixed parts,
+whose keys are turned before the length is known: `seq_length` is taken for the context, and what
+is read of a README is lowered to fit.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tiktoken.load import load_tiktoken_bpe
+from tokenizers import normalizers
+from transformers import GenerationConfig, PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+from transformers.conversion_mapping import register_checkpoint_conversion_mapping
+from transformers.convert_slow_tokenizer import TikTokenConverter
+from transformers.core_model_loading import Chunk, WeightConverter, WeightRenaming
+
+from tagger.errors import LoadError
+
+TOKENS = "qwen.tiktoken"
+
+_PATTERN = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+_END_OF_TEXT, _START, _END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
+_CONTROL = (_END_OF_TEXT, _START, _END, *(f"<|extra_{number}|>" for number in range(205)))
+"""Control tokens, whose ids follow those of the text's."""
+
+_CHAT = (
+    "{% for message in messages %}"
+    "{% if loop.first and message.role != 'system' %}"
+    "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n"
+    "{% endif %}"
+    "<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+_RENAMED = {
+    r"^transformer\.wte\.": "model.embed_tokens.",
+    r"^transformer\.ln_f\.": "model.norm.",
+    r"^transformer\.h\.(\d+)\.ln_1\.": r"model.layers.\1.input_layernorm.",
+    r"^transformer\.h\.(\d+)\.ln_2\.": r"model.layers.\1.post_attention_layernorm.",
+    r"^transformer\.h\.(\d+)\.attn\.c_proj\.": r"model.layers.\1.self_attn.o_proj.",
+    r"^transformer\.h\.(\d+)\.mlp\.w1\.": r"model.layers.\1.mlp.up_proj.",
+    r"^transformer\.h\.(\d+)\.mlp\.w2\.": r"model.layers.\1.mlp.gate_proj.",
+    r"^transformer\.h\.(\d+)\.mlp\.c_proj\.": r"model.layers.\1.mlp.down_proj.",
+    r"^transformer\.h\.(\d+)\.attn\.c_attn\.": r"model.layers.\1.self_attn.c_attn.",
+}
+
+
+class FirstGeneration(Qwen2ForCausalLM):  # type: ignore[misc]
+    """Qwen2, loaded from a first-generation checkpoint's names."""
+
+
+register_checkpoint_conversion_mapping(
+    FirstGeneration.__name__,
+    [
+        *(WeightRenaming(old, new) for old, new in _RENAMED.items()),
+        *(
+            WeightConverter(
+                f"self_attn.c_attn.{kind}",
+                [f"self_attn.{part}_proj.{kind}" for part in "qkv"],
+                [Chunk(dim=0)],
+            )
+            for kind in ("weight", "bias")
+        ),
+    ],
+)
+
+
+def native_config(config: Mapping[str, Any]) -> Qwen2Config:
+    """Return the Qwen2 configuration of a first-generation one.
+
+    Raises:
+        LoadError: it is incomplete, or of a variant that Qwen2 has no name for.
+
+    """
+    for key, usual in (("no_bias", True), ("rotary_pct", 1.0), ("scale_attn_weights", True)):
+        if config.get(key, usual) != usual:
+            raise LoadError(f"config.json: a first-generation model with {key} is not supported")
+    if config.get("quantization_config"):
+        raise LoadError(
+            "config.json: quantised first-generation models are not supported: use the "
+            "unquantised one"
+        )
+    try:
+        return Qwen2Config(
+            architectures=[Qwen2ForCausalLM.__name__],
+            dtype=config.get("torch_dtype") or "bfloat16",
+            tie_word_embeddings=config.get("tie_word_embeddings", False),
+            vocab_size=config["vocab_size"],
+            hidden_size=config["hidden_size"],
+            intermediate_size=config["intermediate_size"] // 2,
+            num_hidden_layers=config["num_hidden_layers"],
+            num_attention_heads=config["num_attention_heads"],
+            num_key_value_heads=config["num_attention_heads"],
+            max_position_embeddings=config["seq_length"],
+            rms_norm_eps=config["layer_norm_epsilon"],
+            rope_parameters={"rope_type": "default", "rope_theta": config["rotary_emb_base"]},
+        )
+    except KeyError as error:
+        raise LoadError(f"config.json: does not say its {error.args[0]}") from error
+
+
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
+    """Return the tokenizer of `qwen.tiktoken` in a folder, with ChatML.
+
+    Raises:
+        LoadError: the file is missing or damaged.
+
+    """
+    path = folder / TOKENS
+    try:
+        size = len(load_tiktoken_bpe(str(path)))
+        converter = TikTokenConverter(str(path), _PATTERN, extra_special_tokens=list(_CONTROL))
+        backend = converter.converted()
+    except Exception as error:  # tiktoken raises what its parsing meets
+        reason = "is missing" if not path.is_file() else "is damaged"
+        raise LoadError(f"{path}: {reason}") from error
+    backend.normalizer = normalizers.NFC()
+    if size < 256 or backend.token_to_id(_END_OF_TEXT) != size:
+        raise LoadError(f"{path}: is damaged: it does not hold every byte and what follows")
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        chat_template=_CHAT,
+        eos_token=_END,
+        pad_token=_END_OF_TEXT,
+    )
+
+
+def generation_config(tokenizer: PreTrainedTokenizerFast) -> GenerationConfig:
+    """Return when a chat model's turn ends."""
+    ends = tokenizer.convert_tokens_to_ids([_END, _END_OF_TEXT])
+    return GenerationConfig(eos_token_id=ends, pad_token_id=ends[1], do_sample=False)
+
+
+def convert(network: Any, tokenizer: PreTrainedTokenizerFast, target: Path) -> None:
+    """Write a loaded first-generation model as a Qwen2 model that Transformers loads.
+
+    Args:
+        network: as loaded.
+        tokenizer: its tokenizer.
+        target: an existing, empty folder.
+
+    """
+    # From here on it is a Qwen2 model like any other, and its files shall say so.
+    network.__class__ = Qwen2ForCausalLM
+    network.generation_config = generation_config(tokenizer)
+    network.save_pretrained(target, save_original_format=False, max_shard_size="2GB")
+    tokenizer.save_pretrained(target)

@@ -1,0 +1,218 @@
+"""How much memory a model takes, known from its shape before anything of it is loaded.
+
+The weights are counted on PyTorch's meta device. The rest is what a README adds: keys and values
+of the prompt's fixed parts and of the README, the widest layer's intermediate results, and the
+logits of the questions' answers.
+"""
+
+import difflib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import psutil
+import torch
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from tagger.defaults import README_TOKENS
+from tagger.errors import LoadError, ModelMissingError, OutOfMemoryError, UnknownModelError
+from tagger.models import store
+from tagger.models.catalogue import catalogue
+from tagger.models.checkpoint import FIRST_GENERATION, read_config
+
+PREFIX_TOKENS = 500
+"""Tokens of the prompt's fixed parts: the list of 90 tags in two orders, and what is around it."""
+
+_ASKED_TOKENS = 160
+"""Tokens of both questions and the trees of their answers."""
+
+_PROGRAM = 450_000_000
+"""Bytes that Python, PyTorch and Transformers take by themselves."""
+
+_SUGGESTED = tuple(
+    f"Qwen/Qwen2.5-{size}-Instruct" for size in ("72B", "32B", "14B", "7B", "3B", "1.5B", "0.5B")
+)
+
+
+@dataclass(frozen=True)
+class Known:
+    """A published model.
+
+    Attributes:
+        repository: its name on the Hub.
+        licence: the licence's name.
+        config: its shape, as its `config.json` has it.
+
+    """
+
+    repository: str
+    licence: str
+    config: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The memory that tagging with a model takes, in bytes.
+
+    Attributes:
+        parameters: the number of its weights.
+        context: tokens that it was trained to see at once.
+        weights: all of them in the number format asked for.
+        prefix: what is remembered of the prompt's fixed parts.
+        readme: what one README of a batch adds while it is read.
+
+    """
+
+    parameters: int
+    context: int
+    weights: int
+    prefix: int
+    readme: int
+
+    @property
+    def total(self) -> int:
+        """Bytes for one README at a time, the program included."""
+        return self.weights + self.prefix + self.readme + _PROGRAM
+
+
+def plan(config: Any, dtype: torch.dtype, readme_tokens: int = README_TOKENS) -> Plan:
+    """Return what a model needs.
+
+    Args:
+        config: its Transformers configuration.
+        dtype: the number format it is to run in.
+        readme_tokens: the most that is read of a README.
+
+    """
+    with torch.device("meta"):
+        network = AutoModelForCausalLM.from_config(config, dtype=dtype)
+    parameters = sum(weight.numel() for weight in network.parameters())
+    kept, working = per_token(config)
+    tokens = readme_tokens + _ASKED_TOKENS
+    logits = 3 * _ASKED_TOKENS * config.vocab_size * torch.float32.itemsize
+    return Plan(
+        parameters=parameters,
+        context=config.max_position_embeddings,
+        weights=parameters * dtype.itemsize,
+        prefix=PREFIX_TOKENS * kept * dtype.itemsize,
+        # Keys and values of all that was read are copied once to stand side by side.
+        readme=(tokens * (2 * kept + working) + PREFIX_TOKENS * kept) * dtype.itemsize + logits,
+    )
+
+
+def per_token(config: Any) -> tuple[int, int]:
+    """Return how many numbers a model keeps of a token, and how many one layer works with."""
+    heads = config.num_attention_heads
+    size = getattr(config, "head_dim", None) or config.hidden_size // heads
+    kept = 2 * config.num_hidden_layers * config.num_key_value_heads * size
+    # What one layer holds at once, by its largest step: gate, up and their product, and the few
+    # copies of hidden states and attention heads that live beside them.
+    working = 4 * config.intermediate_size + 6 * config.hidden_size + 4 * heads * size
+    return kept, working
+
+
+def free(device: torch.device, *, spread: bool = False) -> int:
+    """Return the bytes that are free on a device, or on all GPUs together."""
+    if device.type != "cuda":
+        return int(psutil.virtual_memory().available)
+    devices = range(torch.cuda.device_count()) if spread else [device]
+    return sum(int(torch.cuda.mem_get_info(one)[0]) for one in devices)
+
+
+def check_room(
+    name: str, needed: Plan, dtype: torch.dtype, device: torch.device, room: int
+) -> None:
+    """Make sure that a model fits.
+
+    Raises:
+        OutOfMemoryError: it does not; the message says what would.
+
+    """
+    if needed.total <= room:
+        return
+    narrower = (
+        " --dtype bfloat16 halves that."
+        if dtype == torch.float32 and needed.total - needed.weights // 2 <= room
+        else ""
+    )
+    raise OutOfMemoryError(
+        f"{name} needs {needed.total / 1e9:.1f} GB in {str(dtype).removeprefix('torch.')}, and "
+        f"{max(0, room) / 1e9:.1f} GB are free on {device}.{narrower} {what_fits(room)}"
+    )
+
+
+def what_fits(room: int) -> str:
+    """Say which model of a current family would fit into so many bytes."""
+    for name in _SUGGESTED:
+        needed = plan(native(family()[name].config), torch.bfloat16).total
+        if needed <= room:
+            return f"{name} ({needed / 1e9:.1f} GB) would fit."
+    return "No Qwen model would fit: free some memory."
+
+
+@cache
+def family() -> Mapping[str, Known]:
+    """Return the published chat models whose shape is known, by repository."""
+    text = resources.files(__package__).joinpath("family.json").read_text("utf-8")
+    return MappingProxyType({row["repository"]: Known(**row) for row in json.loads(text)})
+
+
+def native(config: Mapping[str, Any]) -> Any:
+    """Return the Transformers configuration of what a `config.json` says; raises `LoadError`."""
+    if config["model_type"] == FIRST_GENERATION:
+        from tagger.models.first_generation import native_config
+
+        return native_config(config)
+    shape = {key: value for key, value in config.items() if key != "model_type"}
+    try:
+        made = AutoConfig.for_model(config["model_type"], **shape)
+    except Exception as error:  # whatever Transformers makes of odd values
+        reason = " ".join(str(error).split())
+        raise LoadError(f"config.json: cannot be used: {reason[:200]}") from error
+    if made.use_sliding_window:
+        # Within its window a layer sees all, and farther than that nothing is read.
+        made.max_position_embeddings = min(made.max_position_embeddings, made.sliding_window)
+        made.use_sliding_window, made.sliding_window = False, None
+        made.layer_types = ["full_attention"] * made.num_hidden_layers
+    return made
+
+
+def config_of(name: str) -> Any:
+    """Return the configuration of a model by its catalogue name, folder or Hub id.
+
+    Raises:
+        UnknownModelError: no model goes by this name.
+        ModelMissingError: its configuration is neither known nor here, and the Hub is out of reach.
+        LoadError: it is not supported.
+
+    """
+    if name in catalogue():
+        entry = catalogue()[name]
+        if not store.is_complete(entry):
+            return native(family()[entry.repository.removesuffix("-GGUF")].config)
+        return native(read_config(store.folder(entry)))
+    if name and Path(name).is_dir():
+        return native(read_config(Path(name)))
+    known = {key.lower(): key for key in family()}
+    known |= {key.partition("/")[2]: full for key, full in known.items()}
+    if name.lower() in known:
+        return native(family()[known[name.lower()]].config)
+    if name.count("/") == 1 and not name.startswith("."):
+        try:
+            folder = snapshot_download(name, allow_patterns=["config.json"], etag_timeout=5)
+            return native(read_config(Path(folder)))
+        except (LocalEntryNotFoundError, HfHubHTTPError, OSError, ValueError) as error:
+            raise ModelMissingError(
+                f"{name}: its shape is not known here and the Hub could not be asked: check the "
+                "name and the network, or pass its folder"
+            ) from error
+    near = difflib.get_close_matches(name.lower(), known, n=1)
+    hint = f": did you mean {known[near[0]]}?" if near else ""
+    raise UnknownModelError(f"no model is called {name!r}{hint}")
