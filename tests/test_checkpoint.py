@@ -92,7 +92,10 @@ def test_an_index_of_another_model_is_refused(sharded: Path) -> None:
         load(str(sharded), device="cpu")
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"weight_map": {"a": 1}}'])
+@pytest.mark.parametrize(
+    "content",
+    ["", "[]", "{}", '{"metadata": {}, "weight_map": {"a": 1}}', '{"weight_map": {"a": "b"}}'],
+)
 def test_a_damaged_index_is_refused(sharded: Path, content: str) -> None:
     (sharded / INDEX).write_text(content)
     with pytest.raises(LoadError, match=INDEX):

@@ -65,7 +65,7 @@ def check(folder: Path) -> dict[str, Any]:
         raise LoadError(f"{folder}: has no {tokenizer}")
     index = folder / _INDEX
     if index.is_file():
-        _check_shards(folder, _json(index).get("weight_map"))
+        _check_shards(folder, _json(index))
     elif (folder / _WHOLE).is_file():
         _names(folder / _WHOLE)
     else:
@@ -86,12 +86,15 @@ def read_ahead(folder: Path) -> None:
                 os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_WILLNEED)
 
 
-def _check_shards(folder: Path, placed: Any) -> None:
+def _check_shards(folder: Path, index: dict[str, Any]) -> None:
     """Compare an index with the shards that it names."""
-    if not isinstance(placed, Mapping) or not all(
-        isinstance(name, str) for name in placed.values()
+    placed = index.get("weight_map")
+    if (
+        not isinstance(placed, Mapping)
+        or not isinstance(index.get("metadata"), Mapping)
+        or not all(isinstance(name, str) for name in placed.values())
     ):
-        raise LoadError(f"{folder / _INDEX}: has no weight_map, so it is not an index of weights")
+        raise LoadError(f"{folder / _INDEX}: is no index of weights: fetch it anew")
     for shard in sorted(set(placed.values())):
         path = folder / shard
         if Path(shard).name != shard or not path.is_file():
