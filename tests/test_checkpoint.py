@@ -54,6 +54,26 @@ def test_every_architecture_reads_its_weights(folder: Path) -> None:
         assert ours(ids).logits.equal(plain(ids).logits)
 
 
+def test_a_model_whose_layers_are_spread_ranks_as_in_one_place(tmp_path: Path) -> None:
+    """Accelerate's hooks, which move inputs from layer to layer, with a disk for a second GPU."""
+    tiny.save(tmp_path)
+    places = {"model.layers.1": "disk", "model.norm": "disk"}
+    places |= dict.fromkeys(
+        ("model.embed_tokens", "model.rotary_emb", "model.layers.0", "lm_head"), "cpu"
+    )
+    spread = AutoModelForCausalLM.from_pretrained(
+        tmp_path, dtype=torch.float32, device_map=places, offload_folder=tmp_path / "offloaded"
+    )
+    vocabulary = Vocabulary.from_names(["http", "game", "cli"])
+    template = PromptTemplate("You tag.", "{tags}\n{readme}")
+    calibration = Calibration.of("tiny", vocabulary)
+    models = tiny.model_of(spread, "spread"), tiny.model()
+    ranks = [Rank(model, vocabulary, template, calibration, 99) for model in models]
+    there, here = (rank.rank([rank.encode("A web server.")])[0] for rank in ranks)
+    assert [scored.tag for scored in there] == [scored.tag for scored in here]
+    assert there[0].evidence == pytest.approx(here[0].evidence, abs=1e-4)
+
+
 def test_layers_with_a_window_see_all_within_it(tmp_path: Path) -> None:
     """Qwen1.5's and Qwen2's configs may limit what upper layers see."""
     network = tiny.network(use_sliding_window=True, sliding_window=600, max_window_layers=1)

@@ -44,6 +44,9 @@ _DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torc
 _TURN_END = "<|im_end|>"
 """What ends a turn in ChatML, which all Qwen chat models speak."""
 
+_WEIGHTS_SHARE = 0.9
+"""Of a GPU's free memory, where a model is spread over several; the rest is for READMEs."""
+
 _PIECE = 64 * 1024
 _PIECES = 256
 
@@ -92,7 +95,7 @@ def load(
     spread = device == "auto" and target.type == "cuda" and needed.total > free(target)
     check_room(name, needed, number_format, target, free(target, spread=spread))
     checkpoint.read_ahead(folder)
-    network, tokenizer = _read(folder, config, "auto" if spread else target, number_format)
+    network, tokenizer = _read(folder, config, _placement(target, spread=spread), number_format)
     _warn_of_base_models(name, network, tokenizer)
     return LanguageModel(
         network, ChatTokenizer(tokenizer), name, _weights(folder), _machine(target, number_format)
@@ -124,7 +127,7 @@ def convert(folder: Path, target: Path) -> None:
     dtype = getattr(torch, str(shape.dtype).removeprefix("torch."))
     cpu = torch.device("cpu")
     check_room(str(folder), plan(shape, dtype), dtype, cpu, free(cpu))
-    network, tokenizer = _read(folder, shape, cpu, dtype)
+    network, tokenizer = _read(folder, shape, _placement(cpu, spread=False), dtype)
     with reporting(str(target)):
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as staging:
@@ -181,8 +184,17 @@ def _snapshot(repository: str, *, offline: bool) -> Path:
         ) from error
 
 
+def _placement(device: torch.device, *, spread: bool) -> dict[str, Any]:
+    """Return where the layers go: onto one device, or by Accelerate over all GPUs and only those."""
+    if not spread:
+        return {"device_map": device}
+    gpus = range(torch.cuda.device_count())
+    room = {gpu: int(_WEIGHTS_SHARE * free(torch.device("cuda", gpu))) for gpu in gpus}
+    return {"device_map": "auto", "max_memory": room}
+
+
 def _read(
-    folder: Path, config: Any, device: torch.device | str, dtype: torch.dtype
+    folder: Path, config: Any, placement: dict[str, Any], dtype: torch.dtype
 ) -> tuple[Any, Any]:
     """Load weights and tokenizer by Transformers' own classes."""
     transformers.utils.logging.disable_progress_bar()
@@ -194,9 +206,9 @@ def _read(
             folder,
             config=config,
             dtype=dtype,
-            device_map=device,
             use_safetensors=True,
             output_loading_info=True,
+            **placement,
             **local,
         )
     except TaggerError:
