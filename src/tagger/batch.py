@@ -7,16 +7,13 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
-from tagger.errors import InputError, OutOfMemoryError, ReadmeError, TaggerError
+from tagger.errors import EndpointError, InputError, OutOfMemoryError, ReadmeError, TaggerError
 from tagger.ledger import Ledger
+from tagger.readme import Readme
 from tagger.sources import Item
 from tagger.tagging import Failure, Ranking, Tagging
-
-if TYPE_CHECKING:
-    from tagger.methods.rank import Encoded
-    from tagger.tagger import Tagger  # PyTorch takes seconds, and comparing ids needs none
 
 OnDuplicate = Literal["error", "keep-first", "suffix"]
 """What to do with an id that was met before: stop, leave the README out, or number the id."""
@@ -33,6 +30,31 @@ _TICK = 0.1
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
+
+
+class Encoded(Protocol):
+    """What a method makes of a README before the model sees it."""
+
+    @property
+    def length(self) -> int:
+        """How many tokens there are to read."""
+
+
+class TagSource(Protocol):
+    """What tags READMEs: a `Tagger`, or a `Writer`."""
+
+    @property
+    def extra_tokens(self) -> int:
+        """How many tokens a pass holds for one README beside the README's own."""
+
+    def encode(self, readme: Readme) -> Any:
+        """Return an `Encoded`."""
+
+    def rank(self, readmes: Sequence[Any]) -> Sequence[Ranking | TaggerError]:
+        """Return the ranking of each, or why it has none."""
+
+    def reply(self, id: str, ranking: Ranking) -> Tagging:  # noqa: A002
+        """Return the reply for a README."""
 
 
 @dataclass(frozen=True)
@@ -55,14 +77,14 @@ class _Job:
 
     id: str
     text: bytes = b""
-    encoded: "Encoded | None" = None
+    encoded: Encoded | None = None
     outcome: Ranking | Exception | None = None
     read: int = 0
 
     @property
     def length(self) -> int:
         """How many tokens the model has to read of it."""
-        return len(self.encoded.tokens) if self.encoded else 0
+        return self.encoded.length if self.encoded else 0
 
 
 def distinct(items: Iterable[Item], ledger: Ledger, policy: OnDuplicate) -> Iterator[Item]:
@@ -96,21 +118,24 @@ class Batch:
         ledger: what remembers them.
         on_duplicate: what to do with an id that was met before.
         batch_tokens: how many tokens go through the model at once; None takes one README a pass.
+        at_once: how many READMEs go at once where tokens are not what limits them.
 
     """
 
     def __init__(
         self,
-        tagger: "Tagger",
+        tagger: TagSource,
         ledger: Ledger,
         *,
         on_duplicate: OnDuplicate = "error",
         batch_tokens: int | None = None,
+        at_once: int = 1,
     ) -> None:
         self._tagger = tagger
         self._ledger = ledger
         self._on_duplicate = on_duplicate
         self._batch_tokens = batch_tokens
+        self._at_once = at_once
         self._stopped = threading.Event()
 
     @property
@@ -130,7 +155,7 @@ class Batch:
             OutputError: the ledger cannot be written.
 
         """
-        window = _WINDOW if self._batch_tokens else 1
+        window = _WINDOW if self._batch_tokens else self._at_once
         jobs = _ahead(self._jobs(items), _AHEAD + window, self._stopped)
         while group := list(islice(jobs, window)):
             self._rank(group)
@@ -179,7 +204,7 @@ class Batch:
     def _fitting(self, jobs: list[_Job]) -> int:
         """Return how many of the jobs, which are sorted by length, go through at once."""
         if self._batch_tokens is None:
-            return 1
+            return min(len(jobs), self._at_once)
         extra = self._tagger.extra_tokens
         for count, job in enumerate(jobs, start=1):
             if count * (job.length + extra) > self._batch_tokens:
@@ -190,6 +215,8 @@ class Batch:
         """Rank jobs in one pass; when it fails, in smaller ones, to tell which of them failed."""
         try:
             rankings = self._tagger.rank([job.encoded for job in jobs if job.encoded])
+        except EndpointError:  # the next ones would not fare better
+            raise
         except TaggerError as error:
             if len(jobs) == 1:
                 jobs[0].outcome = error
@@ -198,7 +225,8 @@ class Batch:
                 self._batch_tokens = max(1, self._batch_tokens // 2)
         else:
             for job, ranking in zip(jobs, rankings, strict=True):
-                self._ledger.keep(job.text, ranking)
+                if not isinstance(ranking, TaggerError):
+                    self._ledger.keep(job.text, ranking)
                 job.outcome, job.read = ranking, job.length
             return
         # Outside the handler, where the error no longer holds on to the memory of the pass.

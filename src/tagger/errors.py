@@ -10,6 +10,7 @@
     │   ├── PromptError       a prompt template
     │   └── LabelsError       labelled READMEs, or scores of them
     ├── ReplyError            a reply breaks its contract                exit code 1
+    ├── ServerError           a server fails at one README               exit code 1
     ├── OutputError           results cannot be written                  exit code 74
     └── ModelError            no model to work with                      exit code 3
         ├── UnknownModelError     no such name
@@ -18,7 +19,8 @@
         │   └── DigestError       what was fetched is not what was promised
         ├── LoadError             files are here and cannot be used
         ├── OutOfMemoryError      a README needs more memory than there is
-        └── DeviceError           the processor asked for is not there
+        ├── DeviceError           the processor asked for is not there
+        └── EndpointError         a server that answers no README at all
 
 A message is one line for a person: what is wrong, then what to do about it.
 """
@@ -60,6 +62,10 @@ class ReplyError(TaggerError):
     """A reply breaks its contract: a tag outside the vocabulary, repeated, or one too many."""
 
 
+class ServerError(TaggerError):
+    """A server has failed at one README, however often it was asked."""
+
+
 class OutputError(TaggerError):
     """Results cannot be written: a full disk, a folder in the way, no permission."""
 
@@ -99,3 +105,7 @@ class OutOfMemoryError(ModelError):
 
 class DeviceError(ModelError):
     """The processor asked for is not there."""
+
+
+class EndpointError(ModelError):
+    """A server can answer no README: nobody is there, or the key or the model is refused."""

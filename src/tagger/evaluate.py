@@ -6,7 +6,7 @@ curator would accept).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -118,6 +118,8 @@ class Judged:
         given: which tags the reply holds.
         gold: which tags the label holds.
         accepted: which tags the label holds or accepts.
+        sure: whether the confidences are probabilities; of a written reply they only give the
+            order of its tags, and are 0 for all others.
 
     """
 
@@ -125,11 +127,16 @@ class Judged:
     given: Bools
     gold: Bools
     accepted: Bools
+    sure: bool = True
 
     def take(self, rows: NDArray[np.int64]) -> Self:
         """Return some of the READMEs, one as often as it is named."""
-        return type(self)(
-            self.confidences[rows], self.given[rows], self.gold[rows], self.accepted[rows]
+        return replace(
+            self,
+            confidences=self.confidences[rows],
+            given=self.given[rows],
+            gold=self.gold[rows],
+            accepted=self.accepted[rows],
         )
 
 
@@ -144,6 +151,18 @@ def judge(
         gold[row, [place[fold(tag)] for tag in label.tags]] = True
         accepted[row, [place[fold(tag)] for tag in (*label.tags, *label.acceptable)]] = True
     return Judged(confidences, given, gold, accepted)
+
+
+def judge_written(
+    labels: Sequence[Label], vocabulary: Vocabulary, replies: Sequence[Sequence[str]]
+) -> Judged:
+    """Put labels beside replies: the names of tags in their order, none for a failure."""
+    place = {fold(tag.name): index for index, tag in enumerate(vocabulary)}
+    order = np.zeros((len(replies), len(vocabulary)))
+    for row, names in enumerate(replies):
+        for rank, name in enumerate(names, start=1):
+            order[row, place[fold(name)]] = 1 / rank
+    return replace(judge(labels, vocabulary, order, order > 0), sure=False)
 
 
 def chosen(confidences: Floats, choice: Choice, threshold: float) -> Bools:
@@ -182,7 +201,7 @@ def measure(judged: Judged) -> dict[str, float]:
         found["recall (given)"] = recall
         found["F1 (given)"] = 2 * precision * recall / max(precision + recall, 1e-12)
     found["tags a README"] = float(judged.given.sum(axis=1).mean())
-    if len(right):
+    if len(right) and judged.sure:
         found["ECE"] = calibration_error(confidences, right, BINS)
         found["Brier"] = float(((confidences - right) ** 2).mean())
     return found
@@ -190,8 +209,10 @@ def measure(judged: Judged) -> dict[str, float]:
 
 def _of_the_ranking(judged: Judged) -> dict[str, float]:
     order = np.argsort(-judged.confidences, axis=1, kind="stable")
-    gold = np.take_along_axis(judged.gold, order, axis=1)
-    accepted = np.take_along_axis(judged.accepted, order, axis=1)
+    # A reply that names two tags has no third one, whatever the order says.
+    named = np.take_along_axis(judged.confidences, order, axis=1) > 0
+    gold = np.take_along_axis(judged.gold, order, axis=1) & named
+    accepted = np.take_along_axis(judged.accepted, order, axis=1) & named
     wanted = judged.gold.sum(axis=1)
     return {
         "first strict": float(gold[:, 0].mean()),

@@ -11,6 +11,7 @@ They stand beside one another: each is read as if it were the only one (Ratner e
 
 import re
 import tomllib
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Self
@@ -23,6 +24,7 @@ from tagger.models.tokenizer import ChatTokenizer
 from tagger.vocabulary import Tag, Vocabulary
 
 DEFAULT_TEMPLATE = "rank.toml"
+WRITTEN_TEMPLATE = "generate.toml"
 
 _CHARS_PER_TOKEN = 16
 """More than prose in any language needs: a bound on what is tokenised, not an estimate."""
@@ -73,15 +75,15 @@ class PromptTemplate:
             raise PromptError("{tags} must stand before {readme}: the README comes last")
 
     @classmethod
-    def load(cls, path: Path | None = None) -> Self:
-        """Read a template from a TOML file; by default the one that ships with the package.
+    def load(cls, path: Path | None = None, default: str = DEFAULT_TEMPLATE) -> Self:
+        """Read a template from a TOML file; by default one that ships with the package.
 
         Raises:
             PromptError: unreadable, not TOML, or without its two texts and slots.
 
         """
         try:
-            text = (path or _shipped(DEFAULT_TEMPLATE)).read_text(encoding="utf-8")
+            text = (path or _shipped(default)).read_text(encoding="utf-8")
             data = tomllib.loads(text)
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
@@ -110,7 +112,7 @@ def _orders(vocabulary: Vocabulary) -> list[list[Tag]]:
     return [list(vocabulary), list(reversed(vocabulary.tags))]
 
 
-def _listed(tags: list[Tag]) -> str:
+def listed(tags: Sequence[Tag]) -> str:
     """Return tags as the model reads them: names in a row, or a line each with more."""
     # Whatever a name holds, no line break: it would look like the list's end.
     if not any(tag.description or tag.aliases for tag in tags):
@@ -158,9 +160,14 @@ class Prompt:
         self.bridge = tuple(chats[0][1])
         self.endings = tuple(tuple(ending) for _, _, ending in chats)
         self.lists = tuple(
-            tuple(tokenizer.encode(blank + _listed(tags))) for tags in _orders(vocabulary)
+            tuple(tokenizer.encode(blank + listed(tags))) for tags in _orders(vocabulary)
         )
+        self._after = after
         self._tokenizer = tokenizer
+
+    def ending(self, ask: str) -> list[int]:
+        """Return the ids of everything between the README and the model's turn, for a question."""
+        return self._tokenizer.encode_chat("", "", f"{self._after}\n\n{ask}")[-1]
 
     def fit(self, text: str, budget: int) -> list[int]:
         """Return the ids of as much of `text` as `budget` tokens hold.

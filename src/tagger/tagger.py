@@ -103,6 +103,6 @@ class Tagger:
 
     def reply(self, id: str, ranking: Ranking) -> Tagging:  # noqa: A002
         """Return the reply for a README: those of its ranked tags that are to be given."""
-        confidences = [tag.confidence for tag in ranking]
+        confidences = [tag.confidence or 0.0 for tag in ranking]
         count = self._choice.count(confidences, self._calibration.threshold)
         return Tagging.checked(id, ranking[:count], self.vocabulary, self._choice.max_tags)

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Iterable
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -34,13 +34,13 @@ _KEYS: dict[TagsAs, tuple[str, ...]] = {
 
 
 class GivenTag(BaseModel):
-    """A tag of a reply, with the probability that a curator would accept it."""
+    """A tag of a reply, with the probability that a curator would accept it, where it is known."""
 
     model_config = ConfigDict(frozen=True)
 
     id: StrictInt | StrictStr
     name: StrictStr
-    confidence: float = Field(ge=0, le=1)
+    confidence: Annotated[float, Field(ge=0, le=1)] | None = None
 
 
 Ranking = tuple[GivenTag, ...]
@@ -131,5 +131,6 @@ def _line(reply: dict[str, Any]) -> str:
 def _written(tag: GivenTag, keys: tuple[str, ...], *, scores: bool) -> Any:
     values = {key: getattr(tag, key) for key in keys}
     if scores:
-        return values | {"confidence": round(tag.confidence, 4)}
+        known = None if tag.confidence is None else round(tag.confidence, 4)
+        return values | {"confidence": known}
     return values if len(keys) > 1 else values[keys[0]]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from tagger.cli import INTERRUPTED, models, options
+from tagger.cli import INTERRUPTED, options
 from tagger.defaults import DEFAULT_MODEL, README_TOKENS
 
 if TYPE_CHECKING:
@@ -120,6 +120,10 @@ def batch(
     ] = None,
     readme_tokens: options.ReadmeTokens = README_TOKENS,
     prompt: options.PromptFile = None,
+    method: options.Method = "rank",
+    grammar: options.Grammar = None,
+    endpoint: options.Endpoint = None,
+    concurrency: options.Concurrency = None,
     offline: options.Offline = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,  # noqa: ARG001 (its callback acts)
@@ -133,15 +137,29 @@ def batch(
     # Here, not above: `--help` and wrong usage are answered without them.
     from tagger import parquet
     from tagger.choice import Choice
+    from tagger.cli.methods import Request
     from tagger.ledger import Ledger
     from tagger.output import LinesFile, Place, StandardOutput
-    from tagger.prompt import PromptTemplate
     from tagger.sources import Sources
     from tagger.vocabulary import Vocabulary
 
     choice = Choice(max_tags=max_tags, min_tags=min_tags, threshold=threshold)
+    request = Request(
+        method=method,
+        grammar=grammar,
+        endpoint=endpoint,
+        concurrency=concurrency,
+        model=model,
+        device=device,
+        dtype=dtype,
+        threads=threads,
+        offline=offline,
+        readme_tokens=readme_tokens,
+        quiet=quiet,
+    )
+    request.check(choice, scores=scores)
     vocabulary = Vocabulary.load(options.vocabulary_file(tags))
-    template = PromptTemplate.load(prompt)
+    template = request.template(prompt)
     place = Place.of(output) if output and str(output) != STDOUT else None
     if place and place.is_table:
         parquet.arrow()
@@ -169,30 +187,22 @@ def batch(
 
         from tagger.batch import Batch
         from tagger.cli.progress import Display
-        from tagger.tagger import Tagger
         from tagger.tagging import Failure
 
-        language_model = models.load(
-            model, device=device, dtype=dtype, threads=threads, offline=offline, quiet=quiet
-        )
-        ledger.claim("model", language_model.weights, model)
-        tagger = Tagger(
-            language_model,
-            vocabulary,
-            choice=choice,
-            readme_tokens=readme_tokens,
-            template=template,
-        )
-        if changed := ledger.use(tagger.settings):
+        opened = request.open(vocabulary, choice, template)
+        ledger.claim("model", opened.identity, model)
+        if changed := ledger.use(opened.tagger.settings):
             options.log.warning("done again, because of another %s", " and ".join(changed))
-        room = language_model.batch_tokens()
-        if batch_tokens and room is None:
+        if batch_tokens and opened.room is None:
             options.log.warning("--batch-tokens is for GPUs; here READMEs are read one by one")
+        if endpoint:
+            opened.tagger.prepare()
         work = Batch(
-            tagger,
+            opened.tagger,
             ledger,
             on_duplicate=on_duplicate,
-            batch_tokens=room and (batch_tokens or room),
+            batch_tokens=opened.room and (batch_tokens or opened.room),
+            at_once=opened.at_once,
         )
         display = stack.enter_context(Display(total, quiet=quiet))
         with _finishing_what_is_in_hand(work):

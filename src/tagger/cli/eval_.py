@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tagger.cli import models, options
+from tagger.cli.methods import Request
 from tagger.defaults import DEFAULT_MODEL, README_TOKENS
 from tagger.errors import UsageError
 
@@ -15,9 +16,12 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from tagger.choice import Choice
     from tagger.evaluate import Judged, Label
     from tagger.methods.rank import Rank
+    from tagger.prompt import PromptTemplate
     from tagger.scores import Scores
+    from tagger.vocabulary import Vocabulary
 
 
 def evaluate(
@@ -60,6 +64,10 @@ def evaluate(
     threads: options.Threads = None,
     readme_tokens: options.ReadmeTokens = README_TOKENS,
     prompt: options.PromptFile = None,
+    method: options.Method = "rank",
+    grammar: options.Grammar = None,
+    endpoint: options.Endpoint = None,
+    concurrency: options.Concurrency = None,
     offline: options.Offline = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,  # noqa: ARG001 (its callback acts)
@@ -71,20 +79,42 @@ def evaluate(
     """
     if dump and kept:
         raise UsageError("--dump keeps the scores of a model, and --from runs none")
+    request = Request(
+        method=method,
+        grammar=grammar,
+        endpoint=endpoint,
+        concurrency=concurrency,
+        model=model,
+        device=device,
+        dtype=dtype,
+        threads=threads,
+        offline=offline,
+        readme_tokens=readme_tokens,
+        quiet=quiet,
+    )
+    if request.writes and (dump or kept):
+        raise UsageError("a written reply has no scores: leave out --dump and --from")
 
     # Here, not above: `--help` and wrong usage are answered without them.
     from tagger import evaluate as evaluation
     from tagger import parquet
     from tagger.choice import Choice
-    from tagger.prompt import PromptTemplate
     from tagger.vocabulary import Vocabulary
 
     choice = Choice(max_tags=max_tags, min_tags=min_tags, threshold=threshold)
+    request.check(choice)
     vocabulary = Vocabulary.load(options.vocabulary_file(tags))
-    template = PromptTemplate.load(prompt)
+    template = request.template(prompt)
     rows = evaluation.load_labels(labels, vocabulary)
     if dump or kept:
         parquet.arrow()
+
+    if request.writes:
+        judged = evaluation.judge_written(
+            rows, vocabulary, _replies(request, vocabulary, choice, template, rows)
+        )
+        typer.echo(json.dumps(_described(judged)) if json_ else _tables(judged))
+        return
 
     from tagger.methods.calibration import Calibration
     from tagger.methods.rank import Rank
@@ -112,32 +142,52 @@ def evaluate(
         typer.echo(json.dumps(_described(judged)) if json_ else _tables(judged))
 
 
+def _replies(
+    request: Request,
+    vocabulary: "Vocabulary",
+    choice: "Choice",
+    template: "PromptTemplate",
+    labels: "Sequence[Label]",
+) -> list[list[str]]:
+    """Return the tags of every README's reply, none where it failed."""
+    from tagger.cli.progress import tracked, working
+    from tagger.errors import TaggerError
+
+    opened = request.open(vocabulary, choice, template)
+    with working("reading the list of tags", quiet=request.quiet):
+        opened.tagger.prepare()
+    size = opened.at_once
+    groups = [labels[start : start + size] for start in range(0, len(labels), size)]
+    replies: list[list[str]] = []
+    failed = 0
+    for group in tracked(groups, "writing", quiet=request.quiet):
+        found = opened.tagger.rank([opened.tagger.encode(label.source()) for label in group])
+        for reply in found:
+            if isinstance(reply, TaggerError):
+                failed += 1
+                replies.append([])
+            else:
+                replies.append([tag.name for tag in reply])
+    if failed:
+        options.log.warning("%d of %d replies could not be used", failed, len(labels))
+    return replies
+
+
 def _score(rank: "Rank", model: str, labels: "Sequence[Label]", *, quiet: bool) -> "Scores":
     """Score every README, showing how far it is."""
     import torch
-    from rich.console import Console
-    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
-    from tagger.cli.progress import working
+    from tagger.cli.progress import tracked, working
     from tagger.methods.answers import Answers
     from tagger.scores import Scores
 
     with working("reading the list of tags", quiet=quiet):
         rank.prepare()
-    console = Console(stderr=True)
     answers, mentions = [], []
-    with Progress(
-        *Progress.get_default_columns()[:2],
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        redirect_stdout=False,
-        disable=quiet or not console.is_terminal,
-    ) as progress:
-        for label in progress.track(labels, description="scoring"):
-            encoded = rank.encode(label.source().words)
-            answers.append(rank.answers([encoded.tokens]))
-            mentions.append(encoded.mentions)
+    for label in tracked(labels, "scoring", quiet=quiet):
+        encoded = rank.encode(label.source().words)
+        answers.append(rank.answers([encoded.tokens]))
+        mentions.append(encoded.mentions)
     return Scores(model, tuple(labels), Answers.cat(answers), rank.prior, torch.stack(mentions))
 
 
@@ -146,7 +196,7 @@ def _described(judged: "Judged") -> dict[str, Any]:
     from tagger import evaluate as evaluation
 
     limits = evaluation.intervals(judged)
-    return {
+    described: dict[str, Any] = {
         "readmes": len(judged.gold),
         "measures": {
             name: {
@@ -156,14 +206,16 @@ def _described(judged: "Judged") -> dict[str, Any]:
             }
             for name, value in evaluation.measure(judged).items()
         },
-        "calibration": {
+    }
+    if judged.sure:
+        described["calibration"] = {
             key: round(value, 4) for key, value in evaluation.errors_by_chance(judged).items()
-        },
-        "reliability": [
+        }
+        described["reliability"] = [
             {"confidence": round(stated, 4), "right": round(right, 4), "tags": count}
             for stated, right, count in evaluation.reliability(judged)
-        ],
-    }
+        ]
+    return described
 
 
 def _tables(judged: "Judged") -> str:
@@ -186,6 +238,8 @@ def _draw(described: dict[str, Any], console: "Console") -> None:
     for name, row in described["measures"].items():
         table.add_row(name, f"{row['value']:.3f}", f"{row['low']:.3f} to {row['high']:.3f}")
     console.print(table)
+    if "reliability" not in described:
+        return
     table = Table(title="reliability of given tags")
     for heading in ("mean confidence", "share right", "tags"):
         table.add_column(heading, justify="right")

@@ -73,6 +73,40 @@ Model = Annotated[
         envvar="TAGGER_MODEL",
     ),
 ]
+Method = Annotated[
+    Literal["rank", "generate"],
+    typer.Option(
+        help="rank scores every tag of the vocabulary; generate has the model write its reply.",
+        envvar="TAGGER_METHOD",
+    ),
+]
+Grammar = Annotated[
+    Literal["on", "off"] | None,
+    typer.Option(
+        help="With generate: whether the reply is held to a grammar, so that it is always valid. "
+        "Default: on.",
+        envvar="TAGGER_GRAMMAR",
+    ),
+]
+Endpoint = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL",
+        help="Ask the model of a server that speaks OpenAI's chat completions, such as "
+        "http://localhost:8000/v1; its key is taken from TAGGER_API_KEY.",
+        envvar="TAGGER_ENDPOINT",
+    ),
+]
+Concurrency = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        max=256,
+        metavar="N",
+        help="With --endpoint: requests at a time. Default: 8.",
+        envvar="TAGGER_CONCURRENCY",
+    ),
+]
 Device = Annotated[
     str,
     typer.Option(help="auto, cpu, cuda, cuda:N or mps.", envvar="TAGGER_DEVICE", callback=_device),

@@ -2,15 +2,23 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from rich.bar import Bar
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
@@ -26,6 +34,8 @@ _BARS = 12
 """Tags that the summary draws."""
 
 _BAR_WIDTH = 32
+
+T = TypeVar("T")
 
 
 @contextmanager
@@ -43,6 +53,20 @@ def working(what: str, *, quiet: bool) -> Iterator[None]:
     ) as live:
         live.add_task(what, total=None)
         yield
+
+
+def tracked(items: Sequence[T], what: str, *, quiet: bool) -> Iterator[T]:
+    """Yield the items, showing how many are done and how long the rest will take."""
+    console = Console(stderr=True)
+    with Progress(
+        *Progress.get_default_columns()[:2],
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        redirect_stdout=False,
+        disable=quiet or not console.is_terminal,
+    ) as live:
+        yield from live.track(items, description=what)
 
 
 class Display:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from tagger.cli import models, options
+from tagger.cli import options
 from tagger.defaults import DEFAULT_MODEL, README_TOKENS
 from tagger.errors import UsageError
 
@@ -32,6 +32,10 @@ def run(
     threads: options.Threads = None,
     readme_tokens: options.ReadmeTokens = README_TOKENS,
     prompt: options.PromptFile = None,
+    method: options.Method = "rank",
+    grammar: options.Grammar = None,
+    endpoint: options.Endpoint = None,
+    concurrency: options.Concurrency = None,
     offline: options.Offline = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,  # noqa: ARG001 (its callback acts)
@@ -47,25 +51,33 @@ def run(
 
     # Here, not above: `--help` and wrong usage are answered without them.
     from tagger.choice import Choice
-    from tagger.prompt import PromptTemplate
+    from tagger.cli.methods import Request
     from tagger.readme import Readme
     from tagger.vocabulary import Vocabulary
 
     choice = Choice(max_tags=max_tags, min_tags=min_tags, threshold=threshold)
+    request = Request(
+        method=method,
+        grammar=grammar,
+        endpoint=endpoint,
+        concurrency=concurrency,
+        model=model,
+        device=device,
+        dtype=dtype,
+        threads=threads,
+        offline=offline,
+        readme_tokens=readme_tokens,
+        quiet=quiet,
+    )
+    request.check(choice, scores=scores)
     vocabulary = Vocabulary.load(options.vocabulary_file(tags))
-    template = PromptTemplate.load(prompt)
+    template = request.template(prompt)
     found = [Readme.read(path, id_) for path in readmes]
 
     from tagger.cli.progress import working
     from tagger.output import StandardOutput
-    from tagger.tagger import Tagger
 
-    language_model = models.load(
-        model, device=device, dtype=dtype, threads=threads, offline=offline, quiet=quiet
-    )
-    tagger = Tagger(
-        language_model, vocabulary, choice=choice, readme_tokens=readme_tokens, template=template
-    )
+    tagger = request.open(vocabulary, choice, template).tagger
     with working("reading the list of tags", quiet=quiet):
         tagger.prepare()
     output = StandardOutput()

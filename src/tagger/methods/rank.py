@@ -58,6 +58,11 @@ class Encoded:
     tokens: list[int]
     mentions: Tensor
 
+    @property
+    def length(self) -> int:
+        """How much there is to read."""
+        return len(self.tokens)
+
 
 @dataclass(frozen=True)
 class ScoredTag:

@@ -64,6 +64,12 @@ class Memory:
         )
         return Memory(layers, self.present.expand(rows, -1), self.ends.expand(rows))
 
+    def select(self, rows: Sequence[int]) -> "Memory":
+        """Return the memory of some rows."""
+        at = list(rows)
+        layers = tuple((keys[at], values[at]) for keys, values in self.layers)
+        return Memory(layers, self.present[at], self.ends[at])
+
 
 def join(*memories: Memory) -> Memory:
     """Put memories side by side, in this order; what goes on stands behind the furthest end.
@@ -107,6 +113,11 @@ class LanguageModel:
         return int(self._network.config.max_position_embeddings)
 
     @property
+    def words(self) -> int:
+        """The number of logits."""
+        return int(self._network.get_output_embeddings().weight.shape[0])
+
+    @property
     def dtype(self) -> torch.dtype:
         """The number format of the weights."""
         dtype: torch.dtype = self._network.dtype
@@ -131,7 +142,33 @@ class LanguageModel:
 
         """
         width = max(map(len, rows))
-        filled = width + -width % _ROWS
+        return self._advance(rows, after, filled=width + -width % _ROWS)[1]
+
+    @torch.inference_mode()
+    def go_on(self, rows: Sequence[Sequence[int]], after: Memory) -> tuple[Tensor, Memory]:
+        """Read a few more tokens of each row, as they are being written.
+
+        Args:
+            rows: each at least one token.
+            after: what stands before each row.
+
+        Returns:
+            [rows, hidden] the hidden states of the rows' last tokens, and what is remembered of
+            what was read.
+
+        Raises:
+            OutOfMemoryError: the pass needs more memory than there is.
+
+        """
+        hidden, memory = self._advance(rows, after, filled=max(map(len, rows)))
+        last = torch.tensor([len(tokens) - 1 for tokens in rows], device=hidden.device)
+        return hidden[torch.arange(len(rows), device=hidden.device), last], memory
+
+    def _advance(
+        self, rows: Sequence[Sequence[int]], after: Memory | None, filled: int
+    ) -> tuple[Tensor, Memory]:
+        """Read rows that are filled up to a width; return hidden states and the rows' memory."""
+        width = max(map(len, rows))
         start = after.ends.expand(len(rows)) if after else torch.zeros(len(rows), dtype=torch.long)
         ids = torch.zeros(len(rows), filled, dtype=torch.long)
         for row, tokens in enumerate(rows):
@@ -139,9 +176,9 @@ class LanguageModel:
         past = len(after) if after else 0
         visible = torch.ones(filled, past + filled, dtype=torch.bool).tril(past)
         positions = start[:, None] + torch.arange(filled)
-        _, layers = self._pass(ids, positions, visible, after)
+        hidden, layers = self._pass(ids, positions, visible, after)
         lengths = torch.tensor([len(tokens) for tokens in rows])
-        return Memory(
+        return hidden, Memory(
             tuple((k[:, :, past : past + width], v[:, :, past : past + width]) for k, v in layers),
             torch.arange(width) < lengths[:, None],
             start + lengths,

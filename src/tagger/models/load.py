@@ -185,7 +185,7 @@ def _snapshot(repository: str, *, offline: bool) -> Path:
 
 
 def _placement(device: torch.device, *, spread: bool) -> dict[str, Any]:
-    """Return where the layers go: onto one device, or by Accelerate over all GPUs and only those."""
+    """Return where the layers go: to one device, or by Accelerate to all GPUs and only them."""
     if not spread:
         return {"device_map": device}
     gpus = range(torch.cuda.device_count())

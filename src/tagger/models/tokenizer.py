@@ -36,6 +36,8 @@ class ChatTokenizer:
             self._text.normalizer = backend.normalizer
         if backend.pre_tokenizer:
             self._text.pre_tokenizer = backend.pre_tokenizer
+        if backend.decoder:
+            self._text.decoder = backend.decoder
         self._template = self._render(tokenizer)
 
     @staticmethod
@@ -83,6 +85,31 @@ class ChatTokenizer:
         parts[0] = [*opening, *self.encode(system), *between, *parts[0]]
         parts[-1] += closing
         return parts
+
+    def text_tokenizer(self) -> str:
+        """Return the text tokenizer as JSON."""
+        described: str = self._text.to_str()
+        return described
+
+    @property
+    def turn_end(self) -> int:
+        """The control token that ends a turn; its first where it ends in several."""
+        opened = self._control.encode(self._template[2], add_special_tokens=False).ids
+        control = set(self.control_ids())
+        return next((id_ for id_ in opened if id_ in control), opened[0])
+
+    def encode_reply(self, reply: str, answer: str) -> list[int]:
+        """Return the ids of the model's turn, of what the user says to it, up to its next turn.
+
+        Args:
+            reply: what the model has said.
+            answer: what the user says to it.
+
+        """
+        _, between, closing = (
+            self._control.encode(part, add_special_tokens=False).ids for part in self._template
+        )
+        return [*self.encode(reply), *between, *self.encode(answer), *closing]
 
     def control_ids(self) -> list[int]:
         """Return the ids of all added tokens, special or not."""

@@ -1,0 +1,160 @@
+"""Which way tags are found, as the command line asks for it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from tagger.cli import models
+from tagger.errors import UsageError
+
+if TYPE_CHECKING:
+    from tagger.choice import Choice
+    from tagger.methods.endpoint import Endpoint
+    from tagger.prompt import PromptTemplate
+    from tagger.tagger import Tagger
+    from tagger.vocabulary import Vocabulary
+    from tagger.writer import Writer
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the options of `run`, `batch` and `eval` say of model and method.
+
+    Attributes:
+        method: `rank` or `generate`; an endpoint always writes.
+        grammar: `on`, `off`, or None where it was not asked for.
+        endpoint: a server's address, if one is to be asked.
+        concurrency: requests to it at a time.
+        model: the model's name, here or there.
+        device: as `tagger.models.load.load` has it, and so are the following.
+        dtype: see there.
+        threads: see there.
+        offline: see there.
+        readme_tokens: the most that is read of a README.
+        quiet: show no progress.
+
+    Raises:
+        UsageError: options that do not go together.
+
+    """
+
+    method: Literal["rank", "generate"]
+    grammar: Literal["on", "off"] | None
+    endpoint: str | None
+    concurrency: int | None
+    model: str
+    device: str
+    dtype: str
+    threads: int | None
+    offline: bool
+    readme_tokens: int
+    quiet: bool
+
+    def __post_init__(self) -> None:
+        if self.grammar and (self.endpoint or self.method == "rank"):
+            raise UsageError("--grammar goes with --method generate and a model that runs here")
+        if self.concurrency and not self.endpoint:
+            raise UsageError("--concurrency goes with --endpoint")
+        if self.endpoint and self.offline:
+            raise UsageError("--endpoint needs the network, which --offline forbids")
+
+    @property
+    def writes(self) -> bool:
+        """Whether the model writes its reply."""
+        return self.method == "generate" or self.endpoint is not None
+
+    def check(self, choice: "Choice", *, scores: bool = False) -> None:
+        """Refuse what a written reply has not.
+
+        Raises:
+            UsageError: options that a written reply has no answer to.
+
+        """
+        if self.writes and (scores or choice.threshold is not None):
+            raise UsageError(
+                "a written reply has no confidences: leave out --scores and --threshold, or use "
+                "--method rank with a model that runs here"
+            )
+
+    def template(self, path: Path | None) -> "PromptTemplate":
+        """Load the prompt template; raises `PromptError`."""
+        from tagger.prompt import DEFAULT_TEMPLATE, WRITTEN_TEMPLATE, PromptTemplate
+
+        return PromptTemplate.load(path, WRITTEN_TEMPLATE if self.writes else DEFAULT_TEMPLATE)
+
+    def open(
+        self, vocabulary: "Vocabulary", choice: "Choice", template: "PromptTemplate"
+    ) -> "Opened":
+        """Load the model, or make ready for the server; raises as they do."""
+        from tagger.tagger import Tagger
+        from tagger.writer import Writer
+
+        if self.endpoint:
+            method = self._endpoint(self.endpoint, vocabulary, choice, template)
+            return Opened(
+                Writer(method, vocabulary, choice.max_tags),
+                identity=[self.model, method.settings["endpoint"]],
+                at_once=4 * method.concurrency,
+            )
+        model = models.load(
+            self.model,
+            device=self.device,
+            dtype=self.dtype,
+            threads=self.threads,
+            offline=self.offline,
+            quiet=self.quiet,
+        )
+        room = model.batch_tokens()
+        if self.writes:
+            from tagger.methods.generate import Generate
+
+            generate = Generate(
+                model,
+                vocabulary,
+                template,
+                self.readme_tokens,
+                max_tags=choice.max_tags,
+                min_tags=choice.min_tags,
+                grammar=self.grammar != "off",
+            )
+            writer = Writer(generate, vocabulary, choice.max_tags)
+            return Opened(writer, identity=model.weights, room=room)
+        tagger = Tagger(
+            model, vocabulary, choice=choice, readme_tokens=self.readme_tokens, template=template
+        )
+        return Opened(tagger, identity=model.weights, room=room)
+
+    def _endpoint(
+        self, url: str, vocabulary: "Vocabulary", choice: "Choice", template: "PromptTemplate"
+    ) -> "Endpoint":
+        from tagger.methods.endpoint import CONCURRENCY, Endpoint
+
+        return Endpoint(
+            url,
+            self.model,
+            vocabulary,
+            template,
+            self.readme_tokens,
+            max_tags=choice.max_tags,
+            min_tags=choice.min_tags,
+            concurrency=self.concurrency or CONCURRENCY,
+        )
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What tags READMEs, ready to.
+
+    Attributes:
+        tagger: the thing itself.
+        identity: tells its model from others.
+        room: how many tokens a pass may hold, where that is what limits it.
+        at_once: how many READMEs go at once where tokens are not.
+
+    """
+
+    tagger: "Tagger | Writer"
+    identity: str | Sequence[str | int]
+    room: int | None = None
+    at_once: int = 1

@@ -1,0 +1,328 @@
+"""Replies from a server that speaks OpenAI's chat completions: vLLM, SGLang, llama.cpp and others.
+
+The schema of the reply goes along, and whatever comes back is checked all the same: some servers
+pass the schema over. Waiting, retrying and back-off are the official client's.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import httpx2
+import openai
+from openai.types.chat import ChatCompletion
+
+from tagger.errors import EndpointError, ReplyError, ServerError, UsageError
+from tagger.methods import written
+from tagger.methods.written import RepeatedTagError
+from tagger.prompt import PromptTemplate, listed
+from tagger.readme import Readme
+from tagger.vocabulary import Tag, Vocabulary
+
+KEY_VARIABLE = "TAGGER_API_KEY"
+CONCURRENCY = 8
+RETRIES = 4
+TIMEOUT = 120.0
+"""Seconds that a server may stay silent."""
+
+_REPLY_TOKENS = 512
+_CHARS_PER_TOKEN = 4
+"""About what English Markdown has; the server's tokenizer is not known here."""
+
+_TRIES = 2
+"""How often a reply that cannot be used is asked for, the second time with what was wrong."""
+
+log = logging.getLogger(__name__)
+
+
+class _Nonsense(Exception):  # noqa: N818 (it never leaves this module)
+    """An answer that is no chat completion."""
+
+
+@dataclass(frozen=True)
+class Message:
+    """A README as a server is asked about it.
+
+    Attributes:
+        id: what the reply calls it.
+        text: what is sent of it.
+
+    """
+
+    id: str
+    text: str
+
+    @property
+    def length(self) -> int:
+        """About how many tokens there are to read."""
+        return max(1, len(self.text) // _CHARS_PER_TOKEN)
+
+
+class Endpoint:
+    """Has replies written by a server, several at a time.
+
+    Args:
+        url: where its API begins, usually up to `/v1`.
+        model: what the server calls the model.
+        vocabulary: the tags.
+        template: what is said to the model.
+        readme_tokens: about the most that is sent of a README.
+        max_tags: the most tags of a reply.
+        min_tags: the least.
+        concurrency: requests at a time.
+
+    Raises:
+        UsageError: the address is none.
+
+    """
+
+    extra_tokens = 0
+
+    def __init__(
+        self,
+        url: str,
+        model: str,
+        vocabulary: Vocabulary,
+        template: PromptTemplate,
+        readme_tokens: int,
+        *,
+        max_tags: int,
+        min_tags: int,
+        concurrency: int = CONCURRENCY,
+    ) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise UsageError(f"--endpoint {_shown(url)}: is no address such as http://host:8000/v1")
+        self._model, self._vocabulary, self._template = model, vocabulary, template
+        self._url = _shown(url)
+        self.readme_tokens = readme_tokens
+        self.concurrency = concurrency
+        self._names = written.names(vocabulary)
+        self._max_tags, self._min_tags = max_tags, min_tags
+        self._key = os.environ.get(KEY_VARIABLE, "")
+        self._client = openai.OpenAI(
+            base_url=url, api_key=self._key or "none", max_retries=RETRIES, timeout=TIMEOUT
+        )
+        self._lock = threading.Lock()
+        self._with_schema = True
+        self._said = False
+        self._understood = False
+
+    @property
+    def settings(self) -> dict[str, str | int]:
+        """Everything known here that a reply depends on beside the README, by a name for people."""
+        said = [self._template.system, self._template.user, self._template.questions[0].ask]
+        return {
+            "endpoint": self._url,
+            "model": self._model,
+            "prompt and tags": _digest([said, listed(self._vocabulary.tags), self._names]),
+            "number of tags": f"{self._min_tags} to {self._max_tags}",
+            "readme tokens": self.readme_tokens,
+        }
+
+    def prepare(self) -> None:
+        """Make sure that somebody answers.
+
+        Raises:
+            EndpointError: nobody does, or the key is refused.
+
+        """
+        try:
+            self._client.models.list()
+        except (openai.APITimeoutError, openai.APIStatusError) as error:
+            # Not every server lists its models, and one that is busy may answer later.
+            if isinstance(error, openai.AuthenticationError | openai.PermissionDeniedError):
+                raise self._told(error) from error
+        except openai.APIConnectionError as error:
+            raise self._told(error) from error
+        except (openai.APIError, ValueError, TypeError):  # told apart by the first README
+            log.debug("the list of models cannot be read", exc_info=True)
+
+    def encode(self, readme: Readme) -> Message:
+        """Return what is sent of a README, with what looks like a control token broken up."""
+        words = readme.words.replace("<|", "< |").replace("|>", "| >")
+        return Message(written.plain(readme.id), words[: self.readme_tokens * _CHARS_PER_TOKEN])
+
+    def write(self, readmes: Sequence[Message]) -> list[list[Tag] | ReplyError | ServerError]:
+        """Return the tags of each README's reply, or why there are none.
+
+        Raises:
+            EndpointError: no README can be answered: nobody is there, the key is refused, the
+                model is not known, or the server speaks another language.
+
+        """
+        with ThreadPoolExecutor(self.concurrency) as pool:
+            return list(pool.map(self._reply, readmes))
+
+    def _reply(self, readme: Message) -> list[Tag] | ReplyError | ServerError:
+        messages = self._messages(readme)
+        most, failure = self._max_tags, ReplyError("")
+        for _ in range(_TRIES):
+            try:
+                text = self._understandable(messages, readme.id, most)
+                self._watch(text, readme.id, most)
+                return written.read(text, readme.id, self._vocabulary, most)
+            except ServerError as error:
+                return error
+            except RepeatedTagError as error:
+                failure, most = error, error.different
+            except ReplyError as error:
+                failure = error
+            messages = [
+                *self._messages(readme),
+                {"role": "assistant", "content": text},
+                {
+                    "role": "user",
+                    "content": f"This cannot be used: {failure}. Reply with the JSON alone, and "
+                    f"name at most {most} different tags.",
+                },
+            ]
+        return failure
+
+    def _understandable(self, messages: list[dict[str, str]], id_: str, most: int) -> str:
+        """Return the text of a reply, asked for again where the answer was cut or mixed up."""
+        for _ in range(_TRIES):
+            try:
+                return self._ask(messages, id_, most)
+            except _Nonsense:
+                log.debug("an answer cannot be read", exc_info=True)
+        try:
+            return self._ask(messages, id_, most)
+        except _Nonsense as nonsense:
+            raise self._meaning(nonsense) from nonsense
+
+    def _ask(self, messages: list[dict[str, str]], id_: str, most: int) -> str:
+        """Return the text of a reply."""
+        options: dict[str, Any] = {}
+        with_schema = self._with_schema
+        if with_schema:
+            schema = written.schema(id_, self._names, most, min(self._min_tags, most))
+            options["response_format"] = {
+                "type": "json_schema",
+                "json_schema": {"name": "tags", "strict": True, "schema": schema},
+            }
+        try:
+            answer = self._client.chat.completions.create(
+                model=self._model,
+                messages=messages,  # type: ignore[arg-type]
+                temperature=0.0,
+                max_tokens=_REPLY_TOKENS,
+                **options,
+            )
+        except openai.BadRequestError as error:
+            if with_schema and _is_about_the_schema(error):
+                self._say("takes no JSON schema")
+                self._with_schema = False
+                return self._ask(messages, id_, most)
+            raise self._told(error) from error
+        except openai.APIResponseValidationError as error:
+            raise _Nonsense(str(error)) from error
+        except openai.APIError as error:
+            raise self._told(error) from error
+        except (ValueError, TypeError, httpx2.HTTPError) as error:  # no JSON, or not to the end
+            raise _Nonsense(str(error)) from error
+        if not isinstance(answer, ChatCompletion) or not answer.choices:
+            raise _Nonsense("no chat completion")
+        choice = answer.choices[0]
+        text = choice.message.content or "" if choice.message else ""
+        self._understood = True
+        if choice.finish_reason == "length":
+            raise ServerError(str(written.refused(f"was cut off at {_REPLY_TOKENS} tokens", text)))
+        return text
+
+    def _messages(self, readme: Message) -> list[dict[str, str]]:
+        """Return the conversation; the README's text is put in last and holds no slots."""
+        before, _, after = self._template.user.partition("{readme}")
+        ask = self._template.questions[0].ask.replace("{max_tags}", str(self._max_tags))
+        ask = ask.replace("{id}", json.dumps(readme.id, ensure_ascii=False))
+        said = before.replace("{tags}", listed(self._vocabulary.tags))
+        return [
+            {"role": "system", "content": self._template.system},
+            {"role": "user", "content": f"{said}{readme.text}{after}\n\n{ask}"},
+        ]
+
+    def _watch(self, text: str, id_: str, most: int) -> None:
+        """Say once if a reply shows that the server has not heeded the schema."""
+        if not self._with_schema:
+            return
+        try:
+            reply = json.loads(text)
+            heeded = (
+                set(reply) == {"id", "tags"}
+                and reply["id"] == id_
+                and set(reply["tags"]) <= set(self._names)
+                and len(reply["tags"]) <= most
+            )
+        except (ValueError, TypeError):
+            heeded = False
+        if not heeded:
+            self._say("passes over the JSON schema")
+
+    def _say(self, what: str) -> None:
+        with self._lock:
+            if not self._said:
+                log.warning(
+                    "the server at %s %s: its replies are read leniently and checked all the same",
+                    self._url,
+                    what,
+                )
+            self._said = True
+
+    def _told(self, error: openai.APIError) -> EndpointError | ServerError:
+        """Return what an error of the client's means: for all READMEs, or for this one."""
+        if isinstance(error, openai.AuthenticationError | openai.PermissionDeniedError):
+            return EndpointError(
+                f"the server at {self._url} refuses the key: set {KEY_VARIABLE} to one of its own"
+            )
+        if isinstance(error, openai.NotFoundError):
+            return EndpointError(
+                f"the server at {self._url} knows no model {self._model!r}, or no chat "
+                "completions there: check --model, and that --endpoint ends as its API does, "
+                "often in /v1"
+            )
+        if isinstance(error, openai.APITimeoutError):
+            return ServerError(f"the server was silent for {TIMEOUT:.0f} s, {RETRIES + 1} times")
+        if isinstance(error, openai.APIConnectionError):
+            if isinstance(error.__cause__, httpx2.ConnectError):
+                return EndpointError(
+                    f"nobody answers at {self._url}: {error.__cause__}; is the server running?"
+                )
+            return ServerError(f"the connection broke off, {RETRIES + 1} times")
+        status = getattr(error, "status_code", "an error")
+        reason = " ".join(str(error).split())[:200]
+        return ServerError(f"the server answers {status}: {self._without_key(reason)}")
+
+    def _meaning(self, nonsense: _Nonsense) -> EndpointError | ServerError:
+        """Return what such an answer means: a slip, or that no other will ever come."""
+        reason = self._without_key(" ".join(str(nonsense).split()))[:120]
+        said = f"the answer is no chat completion ({reason})"
+        if self._understood:
+            return ServerError(said)
+        return EndpointError(
+            f"{self._url} does not speak as a chat completions server does: {said}; check that "
+            "--endpoint ends as its API does, often in /v1"
+        )
+
+    def _without_key(self, text: str) -> str:
+        return text.replace(self._key, "***") if self._key else text
+
+
+def _is_about_the_schema(error: openai.BadRequestError) -> bool:
+    return any(word in str(error) for word in ("response_format", "json_schema", "schema"))
+
+
+def _shown(url: str) -> str:
+    """Return an address without a user and password."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query=""))
+
+
+def _digest(described: object) -> str:
+    return hashlib.sha256(json.dumps(described).encode()).hexdigest()
