@@ -142,8 +142,12 @@ def smooth(values: Floats, width: int) -> Floats:
 
 def join(parts: list[Judged]) -> Judged:
     """Put READMEs behind one another."""
-    fields = ("confidences", "given", "gold", "accepted")
-    return Judged(*(np.concatenate([getattr(part, name) for part in parts]) for name in fields))
+    return Judged(
+        confidences=np.concatenate([part.confidences for part in parts]),
+        given=np.concatenate([part.given for part in parts]),
+        gold=np.concatenate([part.gold for part in parts]),
+        accepted=np.concatenate([part.accepted for part in parts]),
+    )
 
 
 def cross_validated(data: Data, evidence: Evidence) -> Judged:

@@ -138,6 +138,10 @@ def changed(folder: Path, **values: object) -> None:
         ({"no_bias": False}, "with no_bias is not supported"),
         ({"rotary_pct": 0.5}, "rotary_pct"),
         ({"quantization_config": {"bits": 4}}, "quantised"),
+        ({"kv_channels": 8}, "do not fit together"),
+        ({"num_hidden_layers": 10**9}, "no number from 1 to"),
+        ({"num_attention_heads": 0}, "no number from 1 to"),
+        ({"rotary_emb_base": "x"}, "config.json"),
     ],
 )
 def test_variants_without_a_qwen2_name_are_refused(
@@ -153,7 +157,10 @@ def test_a_config_without_a_shape_says_what_it_lacks() -> None:
         native({"model_type": "qwen"})
 
 
-@pytest.mark.parametrize("content", [None, b"", b"not base64 at all\n"])
+DOUBLED = (FIXTURE / "qwen.tiktoken").read_bytes().replace(b"IQ== 0\n", b"IQ== 0\nIQ== 1\n", 1)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"not base64 at all\n", DOUBLED])
 def test_a_damaged_tokenizer_is_refused(copy: Path, content: bytes | None) -> None:
     path = copy / "qwen.tiktoken"
     path.unlink() if content is None else path.write_bytes(content)
@@ -167,7 +174,25 @@ def test_a_tensor_that_no_shard_holds_is_refused(copy: Path) -> None:
     save_file(weights, copy / "model.safetensors")
     for shard in copy.glob("model-0*"):
         shard.unlink()
-    with pytest.raises(LoadError, match="missing keys"):
+    with pytest.raises(LoadError, match="its weights lack lm_head.weight"):
+        load(str(copy), device="cpu")
+
+
+def test_what_is_no_number_is_not_converted(copy: Path) -> None:
+    path = copy / "model-00002-of-00002.safetensors"
+    weights = load_file(path)
+    next(iter(weights.values())).fill_(torch.nan)
+    save_file(weights, path, metadata={"format": "pt"})
+    with pytest.raises(LoadError, match="holds what is no number"):
+        convert(copy, copy / "out")
+    assert not (copy / "out").exists()
+
+
+def test_weights_kept_in_eight_bits_are_refused(copy: Path) -> None:
+    path = copy / "model-00002-of-00002.safetensors"
+    weights = {name: value.to(torch.int8) for name, value in load_file(path).items()}
+    save_file(weights, path, metadata={"format": "pt"})
+    with pytest.raises(LoadError, match="is kept as I8: quantised"):
         load(str(copy), device="cpu")
 
 

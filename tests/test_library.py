@@ -58,7 +58,7 @@ def test_readmes_are_tagged_in_order_as_they_come(tiny_model: LanguageModel) -> 
 def test_how_many_tags_are_given(tiny_model: LanguageModel, choice: Choice, count: int) -> None:
     (tagging,) = Tagger(tiny_model, VOCABULARY, choice=choice).tag([Readme(id="a", text="text")])
     assert len(tagging.tags) == count
-    confidences = [tag.confidence for tag in tagging.tags]
+    confidences = [tag.confidence or 0.0 for tag in tagging.tags]
     assert confidences == sorted(confidences, reverse=True)
 
 

@@ -187,5 +187,7 @@ def plan_(
     ]
     for label, text in rows:
         typer.echo(f"{label:<16}{text}")
-    fits = needed.total <= room
-    typer.echo("This machine can." if fits else f"It does not fit. {planning.what_fits(room)}")
+    if needed.total <= room:
+        typer.echo("This machine can.")
+    else:
+        typer.echo(f"It does not fit. {planning.what_fits(needed, number_format, room)}")

@@ -9,7 +9,7 @@ import json
 import logging
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -32,12 +32,24 @@ RETRIES = 4
 TIMEOUT = 120.0
 """Seconds that a server may stay silent."""
 
-_REPLY_TOKENS = 512
+_REPLY_TOKENS = 256
 _CHARS_PER_TOKEN = 4
 """About what English Markdown has; the server's tokenizer is not known here."""
 
 _TRIES = 2
 """How often a reply that cannot be used is asked for, the second time with what was wrong."""
+
+_FORMS: tuple[Callable[[dict[str, Any]], dict[str, Any]], ...] = (
+    lambda schema: {
+        "response_format": {
+            "type": "json_schema",
+            "json_schema": {"name": "tags", "strict": True, "schema": schema},
+        }
+    },
+    lambda schema: {"response_format": {"type": "json_object", "schema": schema}},
+    lambda _: {},
+)
+"""Ways to send a schema: OpenAI's, that of llama-cpp-python's server, and none."""
 
 log = logging.getLogger(__name__)
 
@@ -111,7 +123,8 @@ class Endpoint:
             base_url=url, api_key=self._key or "none", max_retries=RETRIES, timeout=TIMEOUT
         )
         self._lock = threading.Lock()
-        self._with_schema = True
+        self._form = 0
+        self._forms_left = True
         self._said = False
         self._understood = False
 
@@ -200,34 +213,33 @@ class Endpoint:
 
     def _ask(self, messages: list[dict[str, str]], id_: str, most: int) -> str:
         """Return the text of a reply."""
-        options: dict[str, Any] = {}
-        with_schema = self._with_schema
-        if with_schema:
-            schema = written.schema(id_, self._names, most, min(self._min_tags, most))
-            options["response_format"] = {
-                "type": "json_schema",
-                "json_schema": {"name": "tags", "strict": True, "schema": schema},
-            }
-        try:
-            answer = self._client.chat.completions.create(
-                model=self._model,
-                messages=messages,  # type: ignore[arg-type]
-                temperature=0.0,
-                max_tokens=_REPLY_TOKENS,
-                **options,
-            )
-        except openai.BadRequestError as error:
-            if with_schema and _is_about_the_schema(error):
-                self._say("takes no JSON schema")
-                self._with_schema = False
-                return self._ask(messages, id_, most)
-            raise self._told(error) from error
-        except openai.APIResponseValidationError as error:
-            raise _Nonsense(str(error)) from error
-        except openai.APIError as error:
-            raise self._told(error) from error
-        except (ValueError, TypeError, httpx2.HTTPError) as error:  # no JSON, or not to the end
-            raise _Nonsense(str(error)) from error
+        schema = written.schema(id_, self._names, most, min(self._min_tags, most))
+        while True:
+            form = self._form
+            try:
+                # Until a way to send the schema is known to work, errors may be about it, and
+                # servers that cannot take it answer 500 as well as 400.
+                answer = self._client.with_options(
+                    max_retries=RETRIES if self._understood or not self._forms_left else 0
+                ).chat.completions.create(
+                    model=self._model,
+                    messages=messages,  # type: ignore[arg-type]
+                    temperature=0.0,
+                    max_tokens=_REPLY_TOKENS,
+                    **_FORMS[form](schema),
+                )
+                break
+            except openai.APIResponseValidationError as error:
+                raise _Nonsense(str(error)) from error
+            except openai.APIError as error:
+                if _is_about_the_schema(error) and form + 1 < len(_FORMS):
+                    self._take_next_form(form)
+                elif self._understood or not self._forms_left:
+                    raise self._told(error) from error
+                else:
+                    self._forms_left = False
+            except (ValueError, TypeError, httpx2.HTTPError) as error:  # cut, or no JSON
+                raise _Nonsense(str(error)) from error
         if not isinstance(answer, ChatCompletion) or not answer.choices:
             raise _Nonsense("no chat completion")
         choice = answer.choices[0]
@@ -250,7 +262,7 @@ class Endpoint:
 
     def _watch(self, text: str, id_: str, most: int) -> None:
         """Say once if a reply shows that the server has not heeded the schema."""
-        if not self._with_schema:
+        if self._form == len(_FORMS) - 1:
             return
         try:
             reply = json.loads(text)
@@ -264,6 +276,13 @@ class Endpoint:
             heeded = False
         if not heeded:
             self._say("passes over the JSON schema")
+
+    def _take_next_form(self, form: int) -> None:
+        """Send the schema in another way from now on, unless another thread has seen to it."""
+        with self._lock:
+            self._form = max(self._form, form + 1)
+        if self._form == len(_FORMS) - 1:
+            self._say("takes no JSON schema")
 
     def _say(self, what: str) -> None:
         with self._lock:
@@ -314,8 +333,10 @@ class Endpoint:
         return text.replace(self._key, "***") if self._key else text
 
 
-def _is_about_the_schema(error: openai.BadRequestError) -> bool:
-    return any(word in str(error) for word in ("response_format", "json_schema", "schema"))
+def _is_about_the_schema(error: openai.APIError) -> bool:
+    return isinstance(error, openai.APIStatusError) and any(
+        word in str(error) for word in ("response_format", "json_schema", "schema")
+    )
 
 
 def _shown(url: str) -> str:

@@ -24,6 +24,7 @@ _LINEAR = ("qwen3_next", "qwen3_5", "qwen3_5_text", "qwen3_5_moe", "qwen3_5_moe_
 
 _INDEX = "model.safetensors.index.json"
 _WHOLE = "model.safetensors"
+_FORMATS = {"BF16", "F16", "F32", "F64"}
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -35,6 +36,8 @@ def read_config(folder: Path) -> dict[str, Any]:
 
     """
     path = folder / "config.json"
+    if not folder.is_dir():
+        raise LoadError(f"{folder}: there is no such model folder")
     if not path.is_file():
         raise LoadError(f"{folder}: has no config.json, so it is not a model folder")
     config = _json(path)
@@ -42,11 +45,11 @@ def read_config(folder: Path) -> dict[str, Any]:
     if kind in _LINEAR:
         raise LoadError(
             f"{folder}: {kind} has layers of linear attention, in which tags cannot be scored "
-            "side by side: use --method generate with it"
+            "side by side: run it behind a server, and use --method generate --endpoint URL"
         )
     if kind not in SUPPORTED:
         raise LoadError(
-            f"{folder}: its architecture {kind!r} is not supported; these are: "
+            f"{folder}: the model_type {kind!r} of its config.json is not supported; these are: "
             f"{', '.join(SUPPORTED)}"
         )
     return config
@@ -62,7 +65,7 @@ def check(folder: Path) -> dict[str, Any]:
     config = read_config(folder)
     tokenizer = "qwen.tiktoken" if config["model_type"] == FIRST_GENERATION else "tokenizer.json"
     if not (folder / tokenizer).is_file():
-        raise LoadError(f"{folder}: has no {tokenizer}")
+        raise LoadError(f"{folder}: has no {tokenizer}: fetch that file too")
     index = folder / _INDEX
     if index.is_file():
         _check_shards(folder, _json(index))
@@ -97,7 +100,9 @@ def _check_shards(folder: Path, index: dict[str, Any]) -> None:
         raise LoadError(f"{folder / _INDEX}: is no index of weights: fetch it anew")
     for shard in sorted(set(placed.values())):
         path = folder / shard
-        if Path(shard).name != shard or not path.is_file():
+        if Path(shard).name != shard or (path.exists() and not path.is_file()):
+            raise LoadError(f"{folder / _INDEX}: names {shard!r}, which is no file of this folder")
+        if not path.is_file():
             raise LoadError(
                 f"{folder}: the weights in {shard} are missing: fetch that file, which "
                 f"{_INDEX} names"
@@ -111,29 +116,38 @@ def _check_shards(folder: Path, index: dict[str, Any]) -> None:
 
 
 def _names(path: Path) -> set[str]:
-    """Return the names of a file's tensors, which is of the length that its header says."""
+    """Return the names of a file's tensors, whose length is what the header says."""
     try:
         with safe_open(path, framework="pt") as file:
-            return set(file.keys())
+            formats = {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
         reason = " ".join(str(error).split())
         raise LoadError(f"{path}: is cut short or damaged: {reason[:200]}") from error
+    for name, number_format in formats.items():
+        if number_format not in _FORMATS:
+            raise LoadError(
+                f"{path}: {name} is kept as {number_format}: quantised models are not supported, "
+                "use the unquantised one"
+            )
+    return set(formats)
 
 
 def _no_weights(folder: Path) -> LoadError:
     if any(folder.glob("*.bin")):
         return LoadError(
-            f"{folder}: has only .bin weights, which can run code when they are read: where you "
-            "trust them, load and save the model with Transformers once (save_pretrained), which "
-            "writes safetensors"
+            f"{folder}: has only .bin weights, which are not read, because they can hold code: "
+            "convert them with torch.load(FILE, weights_only=True) and safetensors' save_file, as "
+            "docs/models.md shows"
         )
-    return LoadError(f"{folder}: has no safetensors weights")
+    if files(folder):
+        return LoadError(f"{folder}: has safetensors weights but no {_INDEX}: fetch that file too")
+    return LoadError(f"{folder}: has no safetensors weights: fetch them too")
 
 
 def _json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise LoadError(
             f"{path}: cannot be read as JSON: {' '.join(str(error).split())}"
         ) from error

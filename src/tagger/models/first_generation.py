@@ -10,6 +10,7 @@ whose keys are turned before the length is known: `seq_length` is taken for the 
 is read of a README is lowered to fit.
 """
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,11 @@ def native_config(config: Mapping[str, Any]) -> Qwen2Config:
             "config.json: quantised first-generation models are not supported: use the "
             "unquantised one"
         )
+    heads, width = config.get("num_attention_heads", 1), config.get("hidden_size", 0)
+    if config.get("kv_channels", width // heads) * heads != width:
+        raise LoadError(
+            "config.json: kv_channels, num_attention_heads and hidden_size do not fit together"
+        )
     try:
         return Qwen2Config(
             architectures=[Qwen2ForCausalLM.__name__],
@@ -108,6 +114,9 @@ def native_config(config: Mapping[str, Any]) -> Qwen2Config:
         )
     except KeyError as error:
         raise LoadError(f"config.json: does not say its {error.args[0]}") from error
+    except Exception as error:  # whatever Transformers makes of odd values
+        reason = " ".join(str(error).split())
+        raise LoadError(f"config.json: cannot be used: {reason[:200]}") from error
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
@@ -119,15 +128,16 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     """
     path = folder / TOKENS
     try:
-        size = len(load_tiktoken_bpe(str(path)))
+        ranks = load_tiktoken_bpe(str(path))
         converter = TikTokenConverter(str(path), _PATTERN, extra_special_tokens=list(_CONTROL))
         backend = converter.converted()
     except Exception as error:  # tiktoken raises what its parsing meets
         reason = "is missing" if not path.is_file() else "is damaged"
         raise LoadError(f"{path}: {reason}") from error
     backend.normalizer = normalizers.NFC()
-    if size < 256 or backend.token_to_id(_END_OF_TEXT) != size:
-        raise LoadError(f"{path}: is damaged: it does not hold every byte and what follows")
+    size = len(ranks)
+    if size < 256 or set(ranks.values()) != set(range(size)):
+        raise LoadError(f"{path}: is damaged: its tokens are not numbered without a gap")
     return PreTrainedTokenizerFast(
         tokenizer_object=backend,
         chat_template=_CHAT,
@@ -150,9 +160,18 @@ def convert(network: Any, tokenizer: PreTrainedTokenizerFast, target: Path) -> N
         tokenizer: its tokenizer.
         target: an existing, empty folder.
 
+    Raises:
+        LoadError: a weight is no number.
+
     """
+    for name, weight in network.named_parameters():
+        if not weight.isfinite().all():
+            raise LoadError(f"{name} holds what is no number: the weights are damaged")
     # From here on it is a Qwen2 model like any other, and its files shall say so.
     network.__class__ = Qwen2ForCausalLM
     network.generation_config = generation_config(tokenizer)
     network.save_pretrained(target, save_original_format=False, max_shard_size="2GB")
     tokenizer.save_pretrained(target)
+    for path in target.glob("*.safetensors"):
+        # safetensors writes for the owner alone.
+        shutil.copymode(target / "config.json", path)

@@ -25,6 +25,7 @@ from tagger.errors import (
     DeviceError,
     LoadError,
     ModelMissingError,
+    OutputError,
     TaggerError,
     UnknownModelError,
     UsageError,
@@ -133,7 +134,12 @@ def convert(folder: Path, target: Path) -> None:
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as staging:
             part = Path(staging, target.name)
             part.mkdir()
-            first_generation.convert(network, tokenizer, part)
+            try:
+                first_generation.convert(network, tokenizer, part)
+            except TaggerError:
+                raise
+            except Exception as error:  # how Rust's libraries tell of a full disk
+                raise OutputError(f"cannot write {target}: {error}") from error
             part.replace(target)
 
 
@@ -202,12 +208,19 @@ def _read(
     local = {"local_files_only": True, "trust_remote_code": False}
     try:
         tokenizer, kind = _tokenizer_and_class(folder, local)
+    except TaggerError:
+        raise
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise LoadError(f"{folder}: its tokenizer cannot be loaded: {reason[:200]}") from error
+    try:
         network, about = kind.from_pretrained(
             folder,
             config=config,
             dtype=dtype,
             use_safetensors=True,
             output_loading_info=True,
+            ignore_mismatched_sizes=True,  # told below, in words
             **placement,
             **local,
         )
@@ -216,12 +229,14 @@ def _read(
     except Exception as error:  # Transformers raises anything from KeyError to RuntimeError
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise LoadError(f"{folder}: cannot be loaded: {reason[:300]}") from error
-    for problem in ("missing_keys", "mismatched_keys"):
-        if found := sorted(map(str, about[problem])):
-            raise LoadError(
-                f"{folder}: its weights do not fit its config.json: {problem.replace('_', ' ')} "
-                f"{', '.join(found[:3])}"
-            )
+    if missing := sorted(about["missing_keys"]):
+        raise LoadError(f"{folder}: its weights lack {missing[0]}, which its config.json asks for")
+    if mismatched := sorted(about["mismatched_keys"]):
+        name, there, wanted = mismatched[0]
+        raise LoadError(
+            f"{folder}: its weights do not fit its config.json: {name} is of the shape "
+            f"{tuple(there)}, and {tuple(wanted)} is wanted"
+        )
     _check_tokenizer(folder, network, tokenizer)
     return network, tokenizer
 

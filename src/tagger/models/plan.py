@@ -25,7 +25,8 @@ from tagger.defaults import README_TOKENS
 from tagger.errors import LoadError, ModelMissingError, OutOfMemoryError, UnknownModelError
 from tagger.models import store
 from tagger.models.catalogue import catalogue
-from tagger.models.checkpoint import FIRST_GENERATION, read_config
+from tagger.models.checkpoint import FIRST_GENERATION, check, read_config
+from tagger.models.checkpoint import files as checkpoint_files
 
 PREFIX_TOKENS = 500
 """Tokens of the prompt's fixed parts: the list of 90 tags in two orders, and what is around it."""
@@ -35,6 +36,18 @@ _ASKED_TOKENS = 160
 
 _PROGRAM = 450_000_000
 """Bytes that Python, PyTorch and Transformers take by themselves."""
+
+_MOST = {
+    "num_hidden_layers": 1_000,
+    "hidden_size": 10**6,
+    "intermediate_size": 10**6,
+    "num_attention_heads": 10_000,
+    "num_key_value_heads": 10_000,
+    "vocab_size": 10**7,
+    "max_position_embeddings": 10**9,
+    "seq_length": 10**9,
+}
+"""What no model comes near, so that damaged files do not take the machine's memory and time."""
 
 _SUGGESTED = tuple(
     f"Qwen/Qwen2.5-{size}-Instruct" for size in ("72B", "32B", "14B", "7B", "3B", "1.5B", "0.5B")
@@ -90,12 +103,19 @@ def plan(config: Any, dtype: torch.dtype, readme_tokens: int = README_TOKENS) ->
         dtype: the number format it is to run in.
         readme_tokens: the most that is read of a README.
 
+    Raises:
+        LoadError: no model has such a shape.
+
     """
-    with torch.device("meta"):
-        network = AutoModelForCausalLM.from_config(config, dtype=dtype)
+    try:
+        with torch.device("meta"):
+            network = AutoModelForCausalLM.from_config(config, dtype=dtype)
+        kept, working = per_token(config)
+    except Exception as error:  # whatever Transformers makes of odd values
+        reason = " ".join(str(error).split())
+        raise LoadError(f"no model can be made of its config.json: {reason[:200]}") from error
     parameters = sum(weight.numel() for weight in network.parameters())
-    kept, working = per_token(config)
-    tokens = readme_tokens + _ASKED_TOKENS
+    tokens = min(readme_tokens, config.max_position_embeddings) + _ASKED_TOKENS
     logits = 3 * _ASKED_TOKENS * config.vocab_size * torch.float32.itemsize
     return Plan(
         parameters=parameters,
@@ -137,24 +157,21 @@ def check_room(
     """
     if needed.total <= room:
         return
-    narrower = (
-        " --dtype bfloat16 halves that."
-        if dtype == torch.float32 and needed.total - needed.weights // 2 <= room
-        else ""
-    )
     raise OutOfMemoryError(
         f"{name} needs {needed.total / 1e9:.1f} GB in {str(dtype).removeprefix('torch.')}, and "
-        f"{max(0, room) / 1e9:.1f} GB are free on {device}.{narrower} {what_fits(room)}"
+        f"{max(0, room) / 1e9:.1f} GB are free on {device}. {what_fits(needed, dtype, room)}"
     )
 
 
-def what_fits(room: int) -> str:
-    """Say which model of a current family would fit into so many bytes."""
+def what_fits(needed: Plan, dtype: torch.dtype, room: int) -> str:
+    """Say what would fit into so many bytes where a model does not."""
+    if dtype == torch.float32 and needed.total - needed.weights // 2 <= room:
+        return "With --dtype bfloat16 it would fit."
     for name in _SUGGESTED:
-        needed = plan(native(family()[name].config), torch.bfloat16).total
-        if needed <= room:
-            return f"{name} ({needed / 1e9:.1f} GB) would fit."
-    return "No Qwen model would fit: free some memory."
+        smaller = plan(native(family()[name].config), torch.bfloat16)
+        if smaller.total <= room and smaller.parameters < needed.parameters:
+            return f"{name} ({smaller.total / 1e9:.1f} GB in bfloat16) would fit."
+    return "Free some memory, or read fewer tokens of a README (--readme-tokens)."
 
 
 @cache
@@ -166,6 +183,7 @@ def family() -> Mapping[str, Known]:
 
 def native(config: Mapping[str, Any]) -> Any:
     """Return the Transformers configuration of what a `config.json` says; raises `LoadError`."""
+    _check_numbers(config)
     if config["model_type"] == FIRST_GENERATION:
         from tagger.models.first_generation import native_config
 
@@ -184,6 +202,13 @@ def native(config: Mapping[str, Any]) -> Any:
     return made
 
 
+def _check_numbers(config: Mapping[str, Any]) -> None:
+    for key, most in _MOST.items():
+        value = config.get(key, 1)
+        if not isinstance(value, int) or not 1 <= value <= most:
+            raise LoadError(f"config.json: {key} is {value!r}, and no number from 1 to {most:,}")
+
+
 def config_of(name: str) -> Any:
     """Return the configuration of a model by its catalogue name, folder or Hub id.
 
@@ -199,20 +224,23 @@ def config_of(name: str) -> Any:
             return native(family()[entry.repository.removesuffix("-GGUF")].config)
         return native(read_config(store.folder(entry)))
     if name and Path(name).is_dir():
-        return native(read_config(Path(name)))
+        folder = Path(name)
+        # A folder of a config alone can be planned; half a checkpoint is said to be one.
+        return native(check(folder) if checkpoint_files(folder) else read_config(folder))
     known = {key.lower(): key for key in family()}
     known |= {key.partition("/")[2]: full for key, full in known.items()}
     if name.lower() in known:
         return native(family()[known[name.lower()]].config)
     if name.count("/") == 1 and not name.startswith("."):
         try:
-            folder = snapshot_download(name, allow_patterns=["config.json"], etag_timeout=5)
-            return native(read_config(Path(folder)))
+            fetched = snapshot_download(name, allow_patterns=["config.json"], etag_timeout=5)
+            return native(read_config(Path(fetched)))
         except (LocalEntryNotFoundError, HfHubHTTPError, OSError, ValueError) as error:
             raise ModelMissingError(
                 f"{name}: its shape is not known here and the Hub could not be asked: check the "
                 "name and the network, or pass its folder"
             ) from error
-    near = difflib.get_close_matches(name.lower(), known, n=1)
+    near = [key for key in known if key.startswith(name.lower())] if name else []
+    near = near or difflib.get_close_matches(name.lower(), known, n=1)
     hint = f": did you mean {known[near[0]]}?" if near else ""
     raise UnknownModelError(f"no model is called {name!r}{hint}")
