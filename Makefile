@@ -1,18 +1,28 @@
 # make demo    tag an example README with the default model
 # make test    run the tests
+# make test-servers   the tests against real servers, llama.cpp's among them: minutes, weekly
 # make check   what CI runs before the tests: style, types, drift of the generated docs
 
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test check docs clean
+.PHONY: demo test test-servers check docs clean
 
 demo: .venv/installed
 	@$(BIN)/tagger run examples/readmes/tumblewick.md --tags tags.json --id 1375
 
 test: .venv/installed-dev
 	$(BIN)/python -m pytest
+
+test-servers: .venv/installed-dev .llama/installed
+	TAGGER_TEST_LLAMA=.llama/bin/python $(BIN)/python -m pytest -m servers
+
+# In an environment of its own, because it is built for this processor.
+.llama/installed: constraints.txt
+	$(PYTHON) -m venv .llama
+	.llama/bin/python -m pip install --quiet 'llama-cpp-python[server]' huggingface-hub
+	@touch $@
 
 check: .venv/installed-dev
 	$(BIN)/pre-commit run --all-files
@@ -32,4 +42,4 @@ docs: .venv/installed-dev
 	@touch $@
 
 clean:
-	rm -rf .venv build dist
+	rm -rf .venv .llama build dist

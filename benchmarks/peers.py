@@ -5,6 +5,7 @@
 
 The peers are
 
+- `tagger --method generate`: the same model, its reply written under a grammar;
 - `llama.cpp`: the model's own GGUF file, greedy, held to a JSON schema whose tags are an enum of
   the vocabulary, everything before the README kept from one README to the next. It runs in an
   environment of its own (`pip install llama-cpp-python`, which builds it for this processor);
@@ -37,9 +38,12 @@ from common import ROOT, file, folder, labelled, reported
 from tagger import Readme, Tagger, Vocabulary
 from tagger.defaults import README_TOKENS
 from tagger.evaluate import Label, judge, load_labels, measure
+from tagger.methods.generate import Generate
+from tagger.models.language import LanguageModel
 from tagger.models.load import load, locate
-from tagger.prompt import Prompt, PromptTemplate
+from tagger.prompt import WRITTEN_TEMPLATE, Prompt, PromptTemplate
 from tagger.vocabulary import fold
+from tagger.writer import Writer
 
 LLAMA = Path(__file__).with_name("llama_peer.py")
 
@@ -85,7 +89,18 @@ class Peer:
         self.seconds.append(time.perf_counter() - start)
 
 
-def tagged_by(product: Tagger) -> Callable[[Readme, str], Reply]:
+def writer_of(model: LanguageModel, vocabulary: Vocabulary) -> Writer:
+    """Return the product with replies that the same model writes under a grammar."""
+    template = PromptTemplate.load(default=WRITTEN_TEMPLATE)
+    method = Generate(
+        model, vocabulary, template, README_TOKENS, max_tags=GIVEN, min_tags=1, grammar=True
+    )
+    writer = Writer(method, vocabulary, GIVEN)
+    writer.prepare()
+    return writer
+
+
+def tagged_by(product: Tagger | Writer) -> Callable[[Readme, str], Reply]:
     """Return the product, one README at a time."""
 
     def reply(readme: Readme, _: str) -> Reply:
@@ -211,7 +226,10 @@ def main() -> None:
     product.prepare()
     prompt = Prompt(PromptTemplate.load(), vocabulary, model.tokenizer)
 
-    peers = [Peer("`tagger`", tagged_by(product))]
+    peers = [
+        Peer("`tagger`", tagged_by(product)),
+        Peer("`tagger --method generate`", tagged_by(writer_of(model, vocabulary))),
+    ]
     if options.gguf:
         peers.append(
             Peer("llama.cpp, grammar", llama(options.llama_python, options.gguf, vocabulary))

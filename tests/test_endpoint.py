@@ -93,7 +93,7 @@ def test_a_server_that_takes_no_schema_is_asked_without(run: Run, server: Server
     outcome = ask(run, server)
     assert outcome.code == 0
     assert outcome.err.count("takes no JSON schema") == 1
-    assert len(server.requests) == 2
+    assert len(server.requests) == 3
 
 
 @pytest.mark.parametrize(

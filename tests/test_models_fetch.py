@@ -277,7 +277,7 @@ def test_what_a_killed_pull_left_goes_away(entry: CatalogueEntry, converted: lis
 def test_a_full_disk_is_told_before_anything_is_fetched(
     entry: CatalogueEntry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fetch, "_fetch", lambda *_: pytest.fail("something was fetched"))
+    monkeypatch.setattr(fetch, "fetch", lambda *_: pytest.fail("something was fetched"))
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=97_999))
     with pytest.raises(FetchError, match=r"needs 0\.0 GB of free disk space in .*TAGGER_HOME"):
         fetch.pull(entry)

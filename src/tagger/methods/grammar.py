@@ -25,8 +25,8 @@ _LAYOUT: Any = {
 }
 """As Python's json writes; models differ, and one way is enough."""
 
-_END = "\ufdd0"
-"""A code point that is no character, and so in no name."""
+_END = "\ufdd0 the end of a reply \ufdd0"
+"""What no name or id is likely to hold."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,8 @@ class Reply:
     def allowed(self) -> NDArray[np.bool_]:
         """Return which [words] may come next."""
         bits = np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint8)
-        allowed = np.unpackbits(bits, bitorder="little").view(np.bool_)
+        words = self._tokenizer.vocab_size
+        allowed = np.unpackbits(bits, count=words, bitorder="little").view(np.bool_)
         allowed[self._control] = False
         return allowed
 

@@ -1,6 +1,7 @@
 """The reply as a model writes it: its schema, and reading it back without believing it."""
 
 import json
+import re
 import unicodedata
 from collections.abc import Sequence
 from typing import Any
@@ -11,6 +12,8 @@ from pydantic import BaseModel, ConfigDict, StrictInt, StrictStr, ValidationErro
 from tagger.errors import ReplyError
 from tagger.text import printable, storable
 from tagger.vocabulary import Tag, Vocabulary, fold
+
+_REPLIES = re.compile(r"""["']tags["']\s*:""")
 
 _SHOWN = 80
 """Characters of a reply that an error shows."""
@@ -115,10 +118,9 @@ def read(text: str, id_: str, vocabulary: Vocabulary, max_tags: int) -> list[Tag
         ReplyError: it does not.
 
     """
+    if len(_REPLIES.findall(text)) > 1:
+        raise refused("holds more than one list of tags", text)
     found: Any = json_repair.loads(text)
-    if isinstance(found, list):
-        replies = [part for part in found if isinstance(part, dict) and "tags" in part]
-        found = replies[0] if len(replies) == 1 else None
     if not isinstance(found, dict):
         raise refused("holds no JSON object with an id and tags", text)
     try:

@@ -76,7 +76,7 @@ def _make(entry: CatalogueEntry, staging: Path, progress: Progress) -> None:
     if shutil.disk_usage(staging).free < _need(entry):
         raise _no_space()
     source = staging / entry.file
-    _fetch(entry, source, progress)
+    fetch(entry, source, progress)
     converted = staging / "converted"
     converted.mkdir()
     command = ("tagger.models.convert", source, converted)
@@ -88,8 +88,9 @@ def _make(entry: CatalogueEntry, staging: Path, progress: Progress) -> None:
     store.seal(entry, converted)
 
 
-def _fetch(entry: CatalogueEntry, target: Path, progress: Progress) -> None:
-    """Put the published file at `target`, from the first source that has it."""
+def fetch(entry: CatalogueEntry, target: Path, progress: Progress | None = None) -> None:
+    """Put the published file at `target`, from the first source that has it; raises as `pull`."""
+    progress = progress or Progress(disable=True)
     failures: dict[str, Exception] = {}
     for name, source in {"the Hub": _from_hub, "the mirror": _from_mirror}.items():
         try:
