@@ -57,6 +57,22 @@ class Question:
             raise PromptError(f"an opening ends with the quote before a tag: {self.opening!r}")
 
 
+@dataclass(frozen=True)
+class Conversation:
+    """The ids of one conversation up to where the model goes on.
+
+    Attributes:
+        before: the system turn and the user's up to the README.
+        readme: the README.
+        after: the question, and how the model's turn begins.
+
+    """
+
+    before: tuple[int, ...]
+    readme: tuple[int, ...]
+    after: tuple[int, ...]
+
+
 @dataclass(frozen=True, config=_STRICT)
 class PromptTemplate:
     """What is said to the model; `user` holds `{tags}` and, behind it, `{readme}`, once each."""
@@ -138,6 +154,7 @@ class Prompt:
         bridge: ids of everything between the list and the README.
         endings: for each question, ids of everything between the README and the model's turn.
         openings: for each question, how the model's turn begins.
+        tokenizer: whose tokens these are.
 
     """
 
@@ -163,11 +180,11 @@ class Prompt:
             tuple(tokenizer.encode(blank + listed(tags))) for tags in _orders(vocabulary)
         )
         self._after = after
-        self._tokenizer = tokenizer
+        self.tokenizer = tokenizer
 
     def ending(self, ask: str) -> list[int]:
         """Return the ids of everything between the README and the model's turn, for a question."""
-        return self._tokenizer.encode_chat("", "", f"{self._after}\n\n{ask}")[-1]
+        return self.tokenizer.encode_chat("", "", f"{self._after}\n\n{ask}")[-1]
 
     def fit(self, text: str, budget: int) -> list[int]:
         """Return the ids of as much of `text` as `budget` tokens hold.
@@ -176,12 +193,12 @@ class Prompt:
         ends within the last part of the budget.
         """
         text = text[: budget * _CHARS_PER_TOKEN]
-        ids, ends = self._tokenizer.encode_with_ends(text)
+        ids, ends = self.tokenizer.encode_with_ends(text)
         if len(ids) <= budget:
             return ids
         limit = ends[budget - 1]
         for boundary in _BOUNDARIES:
             cut = text.rfind(boundary, 0, limit)
             if cut >= _KEEP * limit:
-                return self._tokenizer.encode(text[:cut].rstrip())[:budget]
+                return self.tokenizer.encode(text[:cut].rstrip())[:budget]
         return ids[:budget]

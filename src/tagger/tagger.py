@@ -47,7 +47,7 @@ class Tagger:
         if isinstance(model, str):
             model = load(model)
         self.vocabulary = vocabulary
-        self._choice = choice or Choice()
+        self.choice = choice or Choice()
         template = template or PromptTemplate.load()
         self._calibration = Calibration.of(model.name, vocabulary)
         self._rank = Rank(model, vocabulary, template, self._calibration, readme_tokens)
@@ -57,6 +57,17 @@ class Tagger:
                 self._rank.readme_tokens,
                 readme_tokens,
             )
+
+    @property
+    def method(self) -> Rank:
+        """What ranks the tags."""
+        return self._rank
+
+    @property
+    def threshold(self) -> float:
+        """The confidence from which a tag is given."""
+        known = self.choice.threshold
+        return self._calibration.threshold if known is None else known
 
     def prepare(self) -> None:
         """Read the list of tags, and what the model says without a README, unless that is kept.
@@ -104,5 +115,5 @@ class Tagger:
     def reply(self, id: str, ranking: Ranking) -> Tagging:  # noqa: A002
         """Return the reply for a README: those of its ranked tags that are to be given."""
         confidences = [tag.confidence or 0.0 for tag in ranking]
-        count = self._choice.count(confidences, self._calibration.threshold)
-        return Tagging.checked(id, ranking[:count], self.vocabulary, self._choice.max_tags)
+        count = self.choice.count(confidences, self._calibration.threshold)
+        return Tagging.checked(id, ranking[:count], self.vocabulary, self.choice.max_tags)

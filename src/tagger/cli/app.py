@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from tagger import __version__
-from tagger.cli import batch, eval_, models, run
+from tagger.cli import batch, config, eval_, explain, models, prompt, run, tags
 from tagger.text import printable
 
 
@@ -36,7 +36,11 @@ app = typer.Typer(
 app.command("run")(run.run)
 app.command("batch")(batch.batch)
 app.command("eval")(eval_.evaluate)
+app.command("explain")(explain.explain)
+app.command("prompt")(prompt.prompt)
+app.command("config")(config.config)
 app.add_typer(models.app, name="models")
+app.add_typer(tags.app, name="tags")
 
 
 class _Lines(logging.Handler):
@@ -56,12 +60,14 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def options(
+    context: typer.Context,
     version: Annotated[  # noqa: ARG001 (its callback answers)
         bool,
         typer.Option("--version", callback=_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
-    """Send messages of the package to stderr."""
+    """Send messages of the package to stderr, and take defaults from the folder's file."""
+    context.default_map = config.defaults(app)
     logger = logging.getLogger("tagger")
     logger.handlers = [_Lines()]
     logger.setLevel(logging.INFO)

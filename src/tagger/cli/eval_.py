@@ -34,9 +34,7 @@ def evaluate(
         ),
     ],
     tags: options.Tags = None,
-    json_: Annotated[
-        bool, typer.Option("--json", help="Print JSON.", envvar="TAGGER_JSON")
-    ] = False,
+    json_: options.Json = False,
     dump: Annotated[
         Path | None,
         typer.Option(

@@ -64,6 +64,7 @@ Scores = Annotated[
     bool,
     typer.Option("--scores", help="Add a confidence to each tag.", envvar="TAGGER_SCORES"),
 ]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.", envvar="TAGGER_JSON")]
 Model = Annotated[
     str,
     typer.Option(

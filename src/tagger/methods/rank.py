@@ -32,7 +32,7 @@ from tagger.methods.mentions import Mentions
 from tagger.methods.prior import prior
 from tagger.methods.search import LIMIT, search
 from tagger.models.language import LanguageModel, Memory, join
-from tagger.prompt import Prompt, PromptTemplate
+from tagger.prompt import Conversation, Prompt, PromptTemplate
 from tagger.vocabulary import Tag, Vocabulary
 
 SCORING_VERSION = 7
@@ -149,6 +149,36 @@ class Rank:
             "calibration": _digest(asdict(self._calibration)),
             "readme tokens": self.readme_tokens,
             "way of scoring": SCORING_VERSION,
+        }
+
+    @property
+    def model(self) -> LanguageModel:
+        """What reads."""
+        return self._model
+
+    def conversations(self, words: str) -> list[Conversation]:
+        """Return what is said to the model about a README, once for each branch."""
+        prompt, tokens = self._prompt, self.encode(words).tokens
+        return [
+            Conversation(
+                before=(*prompt.head, *prompt.lists[order], *prompt.bridge),
+                readme=tuple(tokens),
+                after=(*prompt.endings[question], *self._trees[question].root),
+            )
+            for question, order in self._branches
+        ]
+
+    @property
+    def prompt_tokens(self) -> dict[str, int]:
+        """How many tokens the prompt's parts have beside the README, by a name for people."""
+        prompt = self._prompt
+        return {
+            "opening": len(prompt.head) + len(prompt.bridge),
+            "lists of tags": sum(map(len, self._orders)),
+            "questions": sum(
+                len(prompt.endings[question]) + len(self._trees[question].root)
+                for question, _ in self._branches
+            ),
         }
 
     @property

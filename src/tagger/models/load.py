@@ -103,6 +103,14 @@ def load(
     )
 
 
+def tokenizer_of(name: str, *, offline: bool = False, progress: Progress | None = None) -> Any:
+    """Return a model's tokenizer alone; raises as `load`."""
+    folder = locate(name, offline=offline, progress=progress)
+    checkpoint.read_config(folder)
+    transformers.utils.logging.set_verbosity_error()
+    return _tokenizer_and_class(folder, {"local_files_only": True, "trust_remote_code": False})[0]
+
+
 def convert(folder: Path, target: Path) -> None:
     """Write a first-generation model as a folder that Transformers loads as Qwen2.
 

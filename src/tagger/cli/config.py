@@ -1,0 +1,109 @@
+"""Defaults of options from a file of the folder, and `tagger config`, which says what is in force.
+
+`tagger.toml`, or else the table `[tool.tagger]` of `pyproject.toml`, holds options by their long
+names: `max-tags = 5`. The command line wins over the environment, which wins over the file.
+"""
+
+import difflib
+import os
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import typer
+from typer.main import get_command
+
+from tagger.errors import UsageError
+from tagger.text import printable
+
+FILE, TABLE = "tagger.toml", "pyproject.toml"
+
+
+def read() -> tuple[dict[str, Any], str]:
+    """Return what the current folder's file sets, by option, and the file's name if there is one.
+
+    Raises:
+        UsageError: the file cannot be read.
+
+    """
+    if Path(FILE).is_file():
+        return _toml(FILE), FILE
+    if Path(TABLE).is_file():
+        table = _toml(TABLE).get("tool", {}).get("tagger")
+        if isinstance(table, dict):
+            return table, f"{TABLE}, [tool.tagger]"
+    return {}, ""
+
+
+def defaults(app: typer.Typer) -> dict[str, Any]:
+    """Return what the file sets, as Click's `default_map`: by command and parameter.
+
+    Raises:
+        UsageError: the file cannot be read, or sets something that no command knows.
+
+    """
+    found, name = read()
+    if not found:
+        return {}
+    values = {key.replace("_", "-"): value for key, value in found.items()}
+    known = {key for _, _, key, _ in _options(app)}
+    for key in values:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else "`tagger config` lists what there is"
+            raise UsageError(f"{name}: knows no option {printable(key)!r}; {hint}")
+    mapped: dict[str, Any] = {}
+    for path, parameter, key, _ in _options(app):
+        if key in values:
+            here = mapped
+            for part in path:
+                here = here.setdefault(part, {})
+            here[parameter] = values[key]
+    return mapped
+
+
+def config(context: typer.Context) -> None:
+    """Show which options the environment and this folder's file set, and all there are.
+
+    A file is tagger.toml, or the table [tool.tagger] of pyproject.toml.
+    """
+    values, name = read()
+    values = {key.replace("_", "-"): value for key, value in values.items()}
+    typer.echo(f"file: {name or f'none ({FILE}, or [tool.tagger] in {TABLE})'}")
+    root = context.find_root().command
+    seen: dict[str, tuple[str, str]] = {}
+    for _, _, key, option in _walk(root, ()):
+        variable = option.envvar
+        if os.environ.get(variable):
+            shown, where = os.environ[variable], variable
+        elif key in values:
+            shown, where = str(values[key]), name
+        else:
+            default = option.default
+            shown, where = "" if default is None else str(default), "default"
+        seen.setdefault(key, (printable(shown), where))
+    width = max(map(len, seen))
+    for key, (shown, where) in sorted(seen.items()):
+        typer.echo(f"{key:<{width}}  {shown or '-':<24}  {where}")
+
+
+def _options(app: typer.Typer) -> Iterator[tuple[tuple[str, ...], str, str, Any]]:
+    yield from _walk(get_command(app), ())
+
+
+def _walk(command: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str, str, Any]]:
+    """Yield every option that has a variable: its command, parameter, long name and itself."""
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from _walk(inner, (*path, name))
+    for parameter in command.params:
+        if parameter.param_type_name == "option" and parameter.envvar:
+            long = max(parameter.opts, key=len).removeprefix("--")
+            yield path, parameter.name, long, parameter
+
+
+def _toml(name: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(Path(name).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{name}: cannot be read: {' '.join(str(error).split())}") from error

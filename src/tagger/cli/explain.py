@@ -1,0 +1,135 @@
+"""`tagger explain`: why a README has the tags that it has."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tagger.cli import models, options
+from tagger.defaults import DEFAULT_MODEL, README_TOKENS
+
+if TYPE_CHECKING:
+    from tagger.explain import Explanation
+
+_BAR = 12
+
+
+def explain(
+    readme: Annotated[
+        str, typer.Argument(metavar="README", help="A README file; - reads standard input.")
+    ],
+    tags: options.Tags = None,
+    id_: Annotated[
+        str | None,
+        typer.Option(
+            "--id", metavar="ID", help="What the reply calls the README. Default: its path."
+        ),
+    ] = None,
+    json_: options.Json = False,
+    top: Annotated[
+        int, typer.Option(min=1, help="Show the N best tags.", envvar="TAGGER_TOP")
+    ] = 10,
+    max_tags: options.MaxTags = 3,
+    min_tags: options.MinTags = 1,
+    threshold: options.Threshold = None,
+    model: options.Model = DEFAULT_MODEL,
+    device: options.Device = "auto",
+    dtype: options.Dtype = "auto",
+    threads: options.Threads = None,
+    readme_tokens: options.ReadmeTokens = README_TOKENS,
+    prompt: options.PromptFile = None,
+    offline: options.Offline = False,
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,  # noqa: ARG001 (its callback acts)
+) -> None:
+    """Show why a README has the tags that it has: every number on the way.
+
+    The reply would hold the tags that are marked. --json prints the whole ranking.
+    """
+    # Here, not above: `--help` and wrong usage are answered without them.
+    from tagger.choice import Choice
+    from tagger.prompt import PromptTemplate
+    from tagger.readme import Readme
+    from tagger.vocabulary import Vocabulary
+
+    choice = Choice(max_tags=max_tags, min_tags=min_tags, threshold=threshold)
+    vocabulary = Vocabulary.load(options.vocabulary_file(tags))
+    template = PromptTemplate.load(prompt)
+    found = Readme.read(readme, id_)
+
+    from tagger.cli.progress import working
+    from tagger.explain import explain as explanation_of
+    from tagger.explain import timed
+    from tagger.tagger import Tagger
+
+    seconds: dict[str, float] = {}
+    with timed(seconds, "load the model"):
+        language_model = models.load(
+            model, device=device, dtype=dtype, threads=threads, offline=offline, quiet=quiet
+        )
+    tagger = Tagger(
+        language_model, vocabulary, choice=choice, readme_tokens=readme_tokens, template=template
+    )
+    with timed(seconds, "read the list of tags"), working("reading the list of tags", quiet=quiet):
+        tagger.prepare()
+    explained = explanation_of(tagger, found, seconds)
+    typer.echo(explained.model_dump_json() if json_ else _drawn(explained, top))
+
+
+def _drawn(explained: "Explanation", top: int) -> str:
+    """Return tables for people, as wide as the terminal is."""
+    from rich.bar import Bar
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from tagger.text import printable
+
+    console = Console()
+    table = Table(title=Text(printable(explained.id)), title_justify="left")
+    table.add_column("tag", overflow="fold")
+    for heading in ("log p", "prior", "score"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("confidence", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    table.add_column("given", overflow="fold")
+    for tag in explained.tags[:top]:
+        table.add_row(
+            Text(printable(tag.name.strip()), style="bold" if tag.given else ""),
+            f"{tag.log_prob:.2f}",
+            f"{tag.prior:.2f}",
+            f"{tag.score:+.2f}",
+            f"{tag.confidence:.2f}",
+            Bar(1.0, 0.0, tag.confidence, width=_BAR),
+            Text(f"{'yes' if tag.given else 'no'}: {tag.why}"),
+        )
+    about = Table.grid(padding=(0, 2))
+    for label, text in _about(explained, top):
+        about.add_row(Text(label, style="bold"), Text(printable(text)))
+    with console.capture() as captured:
+        console.print(table)
+        console.print(about)
+    return captured.get().rstrip("\n")
+
+
+def _about(explained: "Explanation", top: int) -> list[tuple[str, str]]:
+    """Return what stands below the table, by label."""
+    read, tokens = explained.readme, explained.prompt_tokens
+    rest = f"; left out from: {read.left_out!r}" if read.left_out else ", all of it"
+    rows = [
+        (
+            "given",
+            f"from {explained.threshold:.2f} on, {explained.min_tags} to {explained.max_tags} tags",
+        ),
+        (
+            "README",
+            f"{read.characters:,} characters, {read.words:,} without markup, {read.tokens:,} "
+            f"tokens; {read.read:,} read{rest}",
+        ),
+        ("read up to", repr(read.last)),
+        ("prompt", ", ".join(f"{part} {count:,} tokens" for part, count in tokens.items())),
+        ("time", ", ".join(f"{stage} {took:.1f} s" for stage, took in explained.seconds.items())),
+        ("model", f"{explained.model}, {explained.dtype} on {explained.device}"),
+    ]
+    if len(explained.tags) > top:
+        rows.insert(0, ("", f"and {len(explained.tags) - top:,} tags more (--top, --json)"))
+    return rows

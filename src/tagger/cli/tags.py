@@ -1,0 +1,105 @@
+"""`tagger tags`: look a vocabulary through."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tagger.cli import models, options
+from tagger.defaults import DEFAULT_MODEL
+
+if TYPE_CHECKING:
+    from tagger.prompt import Prompt
+    from tagger.vocabulary import Vocabulary
+
+SOME_PROBLEMS = 1
+
+app = typer.Typer(help="Check and list a vocabulary.")
+
+File = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="FILE", help="The vocabulary. Default: tags.json in the current folder."
+    ),
+]
+
+
+@app.command()
+def check(
+    file: File = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Count tokens as this model does, which is fetched if it is not here. Default: "
+            f"{DEFAULT_MODEL} where it is here, and else no tokens.",
+            envvar="TAGGER_MODEL",
+        ),
+    ] = None,
+    offline: options.Offline = False,
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,  # noqa: ARG001 (its callback acts)
+) -> int:
+    """Say all that is wrong or doubtful with a vocabulary, and what it costs.
+
+    Exit code 1 if there is anything to say.
+    """
+    from tagger import vocabulary_check as checking
+    from tagger.models import catalogue, store
+    from tagger.vocabulary import Vocabulary
+
+    path = options.vocabulary_file(file)
+    entries = checking.read_entries(path)
+    found = list(checking.problems(entries))
+    here = store.is_complete(catalogue.entry(DEFAULT_MODEL))
+    name = model or (DEFAULT_MODEL if here else None)
+    counted: list[str] = []
+    if name and all(not isinstance(entry, dict | str) for entry in entries):
+        from tagger.models import load
+        from tagger.models.tokenizer import ChatTokenizer
+        from tagger.prompt import Prompt, PromptTemplate
+
+        with models.fetching(quiet=quiet) as progress:
+            tokenizer = ChatTokenizer(load.tokenizer_of(name, offline=offline, progress=progress))
+        vocabulary = Vocabulary.load(path)
+        found += checking.same_tokens(vocabulary, tokenizer.encode)
+        counted = _costs(name, Prompt(PromptTemplate.load(), vocabulary, tokenizer), vocabulary)
+    for problem in found:
+        typer.echo(problem)
+    typer.echo(f"{path}: {len(entries)} tags, {len(found) or 'no'} problems")
+    for line in counted:
+        typer.echo(line)
+    return SOME_PROBLEMS if found else 0
+
+
+@app.command()
+def show(file: File = None) -> None:
+    """List the tags of a vocabulary: id, name, aliases and description, a line each."""
+    from tagger.text import printable
+    from tagger.vocabulary import Vocabulary
+
+    for tag in Vocabulary.load(options.vocabulary_file(file)):
+        columns = [str(tag.id), tag.name, ", ".join(tag.aliases), tag.description]
+        typer.echo("\t".join(map(printable, columns)).rstrip("\t"))
+
+
+def _costs(name: str, prompt: "Prompt", vocabulary: "Vocabulary") -> list[str]:
+    """Return what the vocabulary costs, in tokens of a model."""
+    from tagger.methods.candidates import CandidateTree
+    from tagger.methods.rank import AT_ONCE
+
+    trees = [
+        CandidateTree.build(vocabulary, prompt.tokenizer, opening) for opening in prompt.openings
+    ]
+    once = sum(map(len, prompt.lists))
+    nodes = sum(min(len(tree.tokens), AT_ONCE) for tree in trees)
+    asked = sum(map(len, prompt.endings)) + sum(len(tree.root) for tree in trees)
+    longest = max(vocabulary, key=lambda tag: len(prompt.tokenizer.encode(tag.label)))
+    count = len(prompt.tokenizer.encode(longest.label))
+    searched = max(len(tree.tokens) for tree in trees) > AT_ONCE
+    how = "some of its tags are looked for" if searched else "all of its tags are scored"
+    return [
+        f"tokens of {name}: {once:,} for the list, in two orders, read once and kept",
+        f"for each README: about {asked + nodes:,} tokens beside its own; {how}",
+        f"the longest name: {longest.name!r} with {count} tokens",
+    ]

@@ -1,0 +1,166 @@
+"""Why a README has the tags that it has: every number on the way, for people and for machines."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pydantic import BaseModel, ConfigDict, StrictInt, StrictStr
+
+from tagger.readme import Readme
+from tagger.tagger import Tagger
+
+_SHOWN = 60
+"""Characters that are shown on both sides of where reading ended."""
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Read(_Record):
+    """What was read of a README.
+
+    Attributes:
+        characters: of the file, at most its first 128 KiB.
+        words: characters that are left of those without markup.
+        tokens: how many there are of these.
+        read: how many of them the model has read.
+        last: the last words that it has read.
+        left_out: the first words that it has not; empty if it has read all.
+
+    """
+
+    characters: int
+    words: int
+    tokens: int
+    read: int
+    last: str
+    left_out: str
+
+
+class Explained(_Record):
+    """One tag.
+
+    Attributes:
+        id: its id.
+        name: its name.
+        log_prob: mean over branches of log p(tag | README), in nats.
+        prior: the same of texts without content.
+        score: what tags are ranked by: the logit of the confidence.
+        confidence: probability that a curator would accept the tag.
+        given: whether the reply holds it.
+        why: the reason for that.
+
+    """
+
+    id: StrictInt | StrictStr
+    name: StrictStr
+    log_prob: float
+    prior: float
+    score: float
+    confidence: float
+    given: bool
+    why: str
+
+
+class Explanation(_Record):
+    """All that is known of one README's tags.
+
+    Attributes:
+        id: what the reply calls it.
+        model: the model's name.
+        dtype: its number format.
+        device: where it runs.
+        threshold: the confidence from which a tag is given.
+        max_tags: the most that are given.
+        min_tags: the least.
+        readme: what was read of it.
+        prompt_tokens: tokens beside the README's, by part of the prompt.
+        seconds: what each stage took.
+        tags: the ranking, the best first; of a large vocabulary only what was scored.
+
+    """
+
+    id: str
+    model: str
+    dtype: str
+    device: str
+    threshold: float
+    max_tags: int
+    min_tags: int
+    readme: Read
+    prompt_tokens: dict[str, int]
+    seconds: dict[str, float]
+    tags: tuple[Explained, ...]
+
+
+def explain(tagger: Tagger, readme: Readme, seconds: dict[str, float]) -> Explanation:
+    """Tag a README and say why; raises as `Tagger.rank`.
+
+    Args:
+        tagger: what tags it.
+        readme: the README.
+        seconds: what earlier stages took; this one's are added.
+
+    """
+    rank, model, choice = tagger.method, tagger.method.model, tagger.choice
+    with timed(seconds, "clean and tokenise"):
+        words = readme.words
+        encoded = rank.encode(words)
+    with timed(seconds, "score"):
+        (ranking,) = rank.rank([encoded])
+    threshold = tagger.threshold
+    confidences = [scored.confidence for scored in ranking]
+    count = choice.count(confidences, threshold)
+    tags = tuple(
+        Explained(
+            id=scored.tag.id,
+            name=scored.tag.name,
+            log_prob=scored.log_prob,
+            prior=scored.prior,
+            score=scored.evidence,
+            confidence=scored.confidence,
+            given=place < count,
+            why=_why(place < count, scored.confidence >= threshold),
+        )
+        for place, scored in enumerate(ranking)
+    )
+    seen = model.tokenizer.decode(encoded.tokens)
+    return Explanation(
+        id=readme.id,
+        model=model.name,
+        dtype=str(model.dtype).removeprefix("torch."),
+        device=str(model.device),
+        threshold=threshold,
+        max_tags=choice.max_tags,
+        min_tags=choice.min_tags,
+        readme=Read(
+            characters=len(readme.text),
+            words=len(words),
+            tokens=len(model.tokenizer.encode(words)),
+            read=len(encoded.tokens),
+            last=_end(seen),
+            left_out=words[len(seen) :].strip()[:_SHOWN],
+        ),
+        prompt_tokens=rank.prompt_tokens,
+        seconds=seconds,
+        tags=tags,
+    )
+
+
+@contextmanager
+def timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    """Note what a stage takes."""
+    start = time.perf_counter()
+    yield
+    seconds[stage] = round(time.perf_counter() - start, 3)
+
+
+def _end(text: str) -> str:
+    return text.rstrip()[-_SHOWN:]
+
+
+def _why(given: bool, sure: bool) -> str:
+    if given:
+        return "over the threshold" if sure else "the least that is given"
+    return "more than are given" if sure else "below the threshold"

@@ -1,0 +1,81 @@
+"""Defaults from a file of the folder: what wins, and what is refused."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from console import Run
+
+
+def tags_of(run: Run, *options: str) -> list[str]:
+    outcome = run("run", "README.md", "--threshold", "0", *options)
+    assert outcome.code == 0, outcome.err
+    return list(json.loads(outcome.out)["tags"])
+
+
+@pytest.fixture(params=["tagger.toml", "pyproject.toml"])
+def file(request: pytest.FixtureRequest, workplace: Path) -> Path:
+    return workplace / str(request.param)
+
+
+def write(file: Path, text: str) -> None:
+    head = "[tool.tagger]\n" if file.name == "pyproject.toml" else ""
+    file.write_text(head + text)
+
+
+def test_the_command_line_wins_over_the_environment_and_that_over_the_file(
+    run: Run, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(file, 'max-tags = 1\ntags_as = "names"\n')
+    assert len(tags_of(run)) == 1
+    assert isinstance(tags_of(run)[0], str)
+    monkeypatch.setenv("TAGGER_MAX_TAGS", "2")
+    assert len(tags_of(run)) == 2
+    assert len(tags_of(run, "--max-tags", "3")) == 3
+
+
+def test_an_unknown_key_is_named_with_the_nearest_known_one(run: Run, file: Path) -> None:
+    write(file, "max-tag = 1\n")
+    outcome = run("run", "README.md")
+    assert outcome.code == 2
+    assert "knows no option 'max-tag'; did you mean max-tags?" in outcome.err
+
+
+def test_a_key_is_no_place_for_secrets(run: Run, file: Path) -> None:
+    write(file, 'api-key = "sk-1"\n')
+    outcome = run("run", "README.md")
+    assert outcome.code == 2
+    assert "sk-1" not in outcome.err
+
+
+@pytest.mark.parametrize("text", ["max-tags = ", "\xff"])
+def test_a_file_that_is_no_toml_is_refused(run: Run, workplace: Path, text: str) -> None:
+    (workplace / "tagger.toml").write_bytes(text.encode("latin-1"))
+    outcome = run("run", "README.md")
+    assert outcome.code == 2
+    assert "tagger.toml: cannot be read" in outcome.err
+
+
+def test_a_value_that_no_option_takes_is_refused(run: Run, file: Path) -> None:
+    write(file, 'max-tags = "many"\n')
+    outcome = run("run", "README.md")
+    assert outcome.code == 2
+    assert "--max-tags" in outcome.err
+
+
+def test_config_says_what_is_in_force_and_from_where(
+    run: Run, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(file, "max-tags = 5\nmin-tags = 2\n")
+    monkeypatch.setenv("TAGGER_MIN_TAGS", "0")
+    lines = {line.split()[0]: line.split() for line in run("config").out.splitlines()[1:]}
+    assert lines["max-tags"][1] == "5"
+    assert lines["max-tags"][2].startswith(file.name)
+    assert lines["min-tags"] == ["min-tags", "0", "TAGGER_MIN_TAGS"]
+    assert lines["readme-tokens"] == ["readme-tokens", "768", "default"]
+
+
+def test_other_tables_of_a_pyproject_are_nobodys_business(run: Run, workplace: Path) -> None:
+    (workplace / "pyproject.toml").write_text("[tool.ruff]\nline-length = 100\n")
+    assert run("run", "README.md").code == 0

@@ -1,0 +1,88 @@
+"""`tagger tags`: all that is wrong with a vocabulary, at once."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+import tiny
+from console import Run
+from tagger.vocabulary import Vocabulary
+from tagger.vocabulary_check import problems, same_tokens
+
+
+def said(*entries: object) -> list[str]:
+    return list(problems(entries))
+
+
+@pytest.mark.parametrize(
+    ("names", "complaint"),
+    [
+        (("front-end", "frontend"), "nearly the same"),
+        (("parser", "parsers"), "nearly the same"),
+        (("containerization", "containerisation"), "nearly the same"),
+        (("HTTP", "http "), "share the name"),
+        (("web  server",), "odd spacing"),
+        (("a\u200bb",), r"nobody sees: a\u200bb"),
+    ],
+)
+def test_what_is_doubtful_is_said(names: tuple[str, ...], complaint: str) -> None:
+    assert any(complaint in problem for problem in said(*names))
+
+
+@pytest.mark.parametrize("names", [("c", "c++"), ("http", "http-client"), ("cli", "cms")])
+def test_what_differs_is_left_alone(names: tuple[str, ...]) -> None:
+    assert said(*names) == []
+
+
+def test_all_problems_come_at_once(run: Run, workplace: Path) -> None:
+    entries = [
+        {"id": 1, "name": "cli"},
+        {"id": 1, "name": "web"},
+        {"id": 2},
+        {"id": 3, "name": ""},
+        {"id": 4, "name": "webs "},
+        {"id": 5, "name": "CLI"},
+        7,
+    ]
+    (workplace / "bad.json").write_text(json.dumps(entries))
+    outcome = run("tags", "check", "bad.json")
+    assert outcome.code == 1
+    for complaint in (
+        "tags 1 and 2 share the id 1",
+        "tag 3 lacks 'name'",
+        "tag 4 (id 3) has an empty name",
+        "tag 5 has odd spacing",
+        "tags 1 and 6 share the name 'CLI'",
+        "tag 7 is 7, not an object",
+        "bad.json: 7 tags, 7 problems",
+    ):
+        assert complaint in outcome.out
+
+
+def test_a_sound_vocabulary_has_its_costs_told(
+    run: Run, tiny_folder: Path, workplace: Path
+) -> None:
+    (workplace / "good.json").write_text('["cli", "game", "web server"]')
+    outcome = run("tags", "check", "good.json", "--model", str(tiny_folder))
+    assert outcome.code == 0
+    assert "good.json: 3 tags, no problems" in outcome.out
+    assert "for each README: about" in outcome.out
+    assert "the longest name: 'game' with 2 tokens" in outcome.out
+
+
+def test_tags_that_a_model_cannot_tell_apart_are_said() -> None:
+    vocabulary = Vocabulary.from_names(["x", "y"])
+    assert list(same_tokens(vocabulary, lambda _: [1]))
+    assert not list(same_tokens(vocabulary, tiny.model().tokenizer.encode))
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]", "nonsense"])
+def test_what_is_no_list_is_refused(run: Run, workplace: Path, content: str) -> None:
+    (workplace / "bad.json").write_text(content)
+    assert run("tags", "check", "bad.json").code == 2
+
+
+def test_show_lists_the_tags(run: Run) -> None:
+    outcome = run("tags", "show")
+    assert outcome.out == "77\t3d\n81\tgame-engine \n4\tcli\n"
