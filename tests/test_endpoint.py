@@ -53,15 +53,16 @@ def test_the_key_goes_to_the_server_and_nowhere_else(
     server.answer = lambda _: told(500, f"cannot serve {KEY}")
     outcome = ask(run, server, "--debug")
     assert outcome.code == 1
-    assert "the server answers 500" in outcome.err
+    assert "answers 500" in outcome.err
     server.answer = lambda _: told(401, f"bad key {KEY}")
     refused = ask(run, server)
     assert refused.code == 3
     assert "refuses the key: set TAGGER_API_KEY" in refused.err
     assert KEY not in refused.err + refused.out + outcome.out
-    assert KEY not in "".join(
-        line for line in outcome.err.splitlines() if line.startswith("tagger:")
-    )
+    assert KEY not in outcome.err
+    server.answer = lambda _: completion("x" * 60 + f" Bearer {KEY}")
+    echoed = ask(run, server)
+    assert "sk-a" not in echoed.err
 
 
 @pytest.mark.parametrize(
@@ -102,7 +103,7 @@ def test_a_server_that_takes_no_schema_is_asked_without(run: Run, server: Server
         ('{"id": "README.md", "tags": ["quantum"]}', "names 'quantum', which is not in the list"),
         ('{"id": "other", "tags": ["cli"]}', "is about the id 'other', and not 'README.md'"),
         ("I cannot say.", "holds no JSON object"),
-        ("", "holds no JSON object"),
+        ("", "gives no reply: no text at all"),
         ('{"id": "README.md", "tags": "cli"}', "tags: input should be a valid list"),
         ('{"id": "README.md", "tags": ["cli", "game", "web", "http"]}', "4 tags"),
         ("\x1b]0;evil\x07 no", r"\x1b]0;evil\x07 no"),
@@ -122,6 +123,103 @@ def test_a_reply_that_cannot_be_used_is_asked_for_again_and_then_said(
     assert len(server.requests) == 2
     shown = server.requests[1]["messages"][-1]["content"]
     assert "This cannot be used" in shown
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ('{"id": "README.md", "tags": ["cli", "3', "is cut off"),
+        ('{"id": "README.md", "tags": ["cli"', "is cut off"),
+        ('<think>maybe {"id": "README.md", "tags": ["cli"]}', "holds no JSON object"),
+        ('{"id": "README.md", "tags": []}', "names 0 tags where 1 at least"),
+        ("[" * 5000, "is no reply of a few tags"),
+        ("x" * 30_000, "is no reply of a few tags"),
+    ],
+    ids=["in a name", "behind one", "thoughts", "none", "nested", "long"],
+)
+def test_what_is_no_whole_reply_is_refused(
+    run: Run, server: Server, text: str, complaint: str
+) -> None:
+    server.answer = lambda _: completion(text)
+    outcome = ask(run, server)
+    assert outcome.code == 1
+    assert complaint in outcome.err
+
+
+def test_thoughts_before_the_reply_are_passed_over(run: Run, server: Server) -> None:
+    draft, reply = (f'{{"id": "README.md", "tags": ["{tag}"]}}' for tag in ("3d", "cli"))
+    server.answer = lambda _: completion(f"<think>maybe {draft}</think>\n{reply}")
+    outcome = ask(run, server)
+    assert [tag["name"] for tag in json.loads(outcome.out)["tags"]] == ["cli"]
+
+
+def body(**message: Any) -> Answer:
+    choice = {"index": 0, "finish_reason": message.pop("finish", "stop"), "message": message}
+    return 200, JSON, json.dumps({"id": "1", "object": "chat.completion", "choices": [choice]})
+
+
+REPLY = '{"id": "README.md", "tags": ["cli"]}'
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "complaint"),
+    [
+        (body(content=[{"type": "text", "text": REPLY}]), 0, ""),
+        (body(content=5), 3, "a reply that is no text"),
+        (body(content=None, refusal="I cannot."), 1, "gives no reply: I cannot."),
+        (body(content=None, tool_calls=[]), 1, "gives no reply: no text at all"),
+        (body(content=REPLY, finish="content_filter"), 1, "was stopped by a filter"),
+        ((200, JSON, '{"choices": [null]}'), 3, "does not speak as"),
+        ((200, JSON, '{"choices": {"0": 1}}'), 3, "does not speak as"),
+        ((200, JSON, "[" * 200_000), 3, "does not speak as"),
+        (told(400, "model `m` not found"), 3, "knows no model"),
+        (told(402, "Insufficient balance"), 3, "answers 402"),
+        ((405, "text/html", "no"), 3, "answers 405"),
+    ],
+)
+def test_answers_of_any_shape(
+    run: Run, server: Server, answer: Answer, code: int, complaint: str
+) -> None:
+    server.answer = lambda _: answer
+    outcome = ask(run, server)
+    assert outcome.code == code, outcome.err
+    assert complaint in outcome.err
+    assert "internal error" not in outcome.err
+
+
+def test_newer_models_take_other_options(run: Run, server: Server) -> None:
+    def answer(request: dict[str, Any]) -> Answer:
+        if "max_tokens" in request:
+            return told(400, "Unsupported parameter: use 'max_completion_tokens' instead")
+        if "temperature" in request:
+            return told(400, "'temperature' does not support 0")
+        return completion(REPLY)
+
+    server.answer = answer
+    outcome = ask(run, server)
+    assert outcome.code == 0
+    assert outcome.err.count("takes no temperature") == 1
+
+
+def test_an_answer_without_end_is_not_read_to_it(
+    run: Run, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_ANSWER_BYTES", 10_000)
+    monkeypatch.setattr(module, "RETRIES", 0)
+    server.answer = lambda _: (200, JSON, " " * 50_000)
+    outcome = ask(run, server)
+    assert outcome.code == 1
+    assert "the connection broke off" in outcome.err
+
+
+@pytest.mark.parametrize("key", [" ", "kéy", "two words"])
+def test_a_key_that_is_none_is_refused(
+    run: Run, server: Server, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    monkeypatch.setenv("TAGGER_API_KEY", key)
+    outcome = ask(run, server)
+    assert outcome.code == 2
+    assert "TAGGER_API_KEY holds characters" in outcome.err
 
 
 def test_a_tag_named_twice_is_asked_for_with_fewer(run: Run, server: Server) -> None:
@@ -176,12 +274,17 @@ def test_nobody_there_is_said(run: Run) -> None:
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        (("--endpoint", "localhost"), "is no address"),
-        (("--endpoint", "ftp://host/v1"), "is no address"),
-        (("--endpoint", "http://u:p@h/v1", "--scores"), "has no confidences"),
-        (("--endpoint", "http://h/v1", "--threshold", "0.5"), "has no confidences"),
+        (("--endpoint", "localhost", *OPTIONS), "is no address"),
+        (("--endpoint", "ftp://host/v1", *OPTIONS), "is no address"),
+        (("--endpoint", "http://[::1/v1", *OPTIONS), "is no address"),
+        (("--endpoint", "http://h:99999/v1", *OPTIONS), "is no address"),
+        (("--endpoint", "http://h/v1?key=1", *OPTIONS), "leave out what follows"),
+        (("--endpoint", "", *OPTIONS), "--endpoint is empty"),
+        (("--endpoint", "http://h/v1", "--model", ""), "needs --model"),
+        (("--endpoint", "http://u:p@h/v1", *OPTIONS, "--scores"), "has no confidences"),
+        (("--endpoint", "http://h/v1", *OPTIONS, "--threshold", "0.5"), "has no confidences"),
         (("--endpoint", "http://h/v1", "--grammar", "on"), "--grammar goes with"),
-        (("--endpoint", "http://h/v1", "--offline"), "--offline forbids"),
+        (("--endpoint", "http://h/v1", *OPTIONS, "--offline"), "--offline forbids"),
         (("--concurrency", "3"), "--concurrency goes with --endpoint"),
     ],
 )

@@ -123,13 +123,14 @@ def test_it_writes_what_a_plain_loop_over_allowed_tokens_writes() -> None:
     while not reply.ended:
         ids = torch.tensor([[*context, *reply.tokens]])
         with torch.inference_mode():
-            logits = model._network(ids).logits[0, -1].clone()
+            found = model._network(ids).logits[0, -1]
+        logits = found.clone()
         logits[~torch.from_numpy(reply.allowed())] = -torch.inf
         while not reply.write(int(logits.argmax())):
             logits[logits.argmax()] = -torch.inf
-    (found,) = method.write([readme])
-    assert not isinstance(found, ReplyError)
-    assert [tag.name for tag in found] == json.loads(reply.text)["tags"]
+    (tags,) = method.write([readme])
+    assert not isinstance(tags, ReplyError)
+    assert [tag.name for tag in tags] == json.loads(reply.text)["tags"]
 
 
 def test_replies_written_together_are_those_written_alone() -> None:

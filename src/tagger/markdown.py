@@ -39,7 +39,13 @@ def plain_text(markdown: str) -> str:
     blocks = _Blocks()
     for token in _parser.parse(text):
         blocks.take(token)
-    text = "\n".join(_SPACES.sub(" ", line).strip() for line in "".join(blocks.parts).split("\n"))
+    return tidy("".join(blocks.parts))
+
+
+def tidy(text: str) -> str:
+    """Return a text without control characters, runs of blanks and empty lines."""
+    text = _CONTROL.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
+    text = "\n".join(_SPACES.sub(" ", line).strip() for line in text.split("\n"))
     return _EMPTY_LINES.sub("\n\n", text).strip()
 
 
@@ -68,7 +74,7 @@ class _Blocks:
             case "inline":
                 self.parts.append(_inline(token.children or []))
             case "fence" | "code_block":
-                self.parts.append(f"\n\n{_code(token.content)}\n\n")
+                self.parts.append(f"\n\n{shortened(token.content)}\n\n")
             case "html_block":
                 self.parts.append(f"\n{_html(token.content)}\n")
 
@@ -91,7 +97,7 @@ def _inline(tokens: list[Token]) -> str:
     return "".join(parts)
 
 
-def _code(code: str) -> str:
+def shortened(code: str) -> str:
     """Return the beginning of a code block."""
     lines = [line[:CODE_LINE_CHARS] for line in code.strip("\n").split("\n", CODE_LINES)]
     return "\n".join(lines[:CODE_LINES])

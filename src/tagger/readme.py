@@ -1,19 +1,26 @@
 """A README: its id, its text and where it came from."""
 
-import codecs
+import logging
 import sys
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import BinaryIO, Self
 
+from tagger.encoding import decode
 from tagger.errors import ReadmeError
 from tagger.markdown import plain_text
+from tagger.restructured import plain_asciidoc, plain_rst
 from tagger.text import printable, storable
 
 MAX_BYTES = 128 * 1024
 """What is read of a file. The token budget is spent long before; the rest stays unread."""
 
 STDIN = "-"
+
+_RST = {".rst", ".rest"}
+_ASCIIDOC = {".adoc", ".asciidoc", ".asc"}
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -40,7 +47,7 @@ class Readme:
             id: what the reply is to call it; the path by default.
 
         Raises:
-            ReadmeError: missing, a folder, unreadable, empty, binary, or not UTF-8.
+            ReadmeError: missing, a folder, unreadable, empty, binary, or in no known encoding.
 
         """
         if not str(path):
@@ -78,8 +85,17 @@ class Readme:
 
     @property
     def words(self) -> str:
-        """The text without markup, as the model reads it."""
-        return plain_text(self.text)
+        """The text without markup, as the model reads it.
+
+        Markdown, unless the source's name says otherwise.
+        """
+        ending = PurePath(self.source).suffix.lower()
+        if ending in _RST:
+            try:
+                return plain_rst(self.text)
+            except RecursionError:  # lists within lists by the hundred
+                return plain_text(self.text)
+        return plain_asciidoc(self.text) if ending in _ASCIIDOC else plain_text(self.text)
 
 
 def _head(file: BinaryIO) -> bytes:
@@ -94,14 +110,9 @@ def _head(file: BinaryIO) -> bytes:
 
 def _decode(data: bytes, source: str) -> str:
     """Return bytes as text; a character cut in two at `MAX_BYTES` is left out."""
-    if b"\0" in data:
-        raise ReadmeError(f"{source}: is a binary file, not a README")
-    try:
-        text = codecs.getincrementaldecoder("utf-8-sig")().decode(data, len(data) < MAX_BYTES)
-    except UnicodeDecodeError as error:
-        raise ReadmeError(
-            f"{source}: is not UTF-8 text (byte {error.start}); convert it, for example with iconv"
-        ) from error
+    text, encoding = decode(data, source, whole=len(data) < MAX_BYTES)
+    if encoding != "utf-8":
+        log.info("%s: is not UTF-8, and is read as %s", source, encoding)
     if not text.strip():
         raise ReadmeError(f"{source}: is empty; there is nothing to tag")
     return text

@@ -190,7 +190,7 @@ def batch(
         from tagger.tagging import Failure
 
         opened = request.open(vocabulary, choice, template)
-        ledger.claim("model", opened.identity, model)
+        ledger.claim("model", opened.identity, opened.shown)
         if changed := ledger.use(opened.tagger.settings):
             options.log.warning("done again, because of another %s", " and ".join(changed))
         if batch_tokens and opened.room is None:
@@ -212,6 +212,7 @@ def batch(
                 if fail_fast and isinstance(row.reply, Failure):
                     options.log.error("%s", row.reply.message)
                     work.stop()
+                    break
         if not work.stopped and (left := written.finish()):
             options.log.warning("rows left out, their READMEs being gone: %d", left)
     if work.stopped:

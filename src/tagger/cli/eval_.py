@@ -163,6 +163,8 @@ def _replies(
         for reply in found:
             if isinstance(reply, TaggerError):
                 failed += 1
+                if failed == len(labels):
+                    raise reply
                 replies.append([])
             else:
                 replies.append([tag.name for tag in reply])

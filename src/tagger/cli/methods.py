@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from tagger.cli import models
+from tagger.defaults import DEFAULT_MODEL
 from tagger.errors import UsageError
 
 if TYPE_CHECKING:
@@ -56,6 +57,10 @@ class Request:
             raise UsageError("--grammar goes with --method generate and a model that runs here")
         if self.concurrency and not self.endpoint:
             raise UsageError("--concurrency goes with --endpoint")
+        if self.endpoint == "":
+            raise UsageError("--endpoint is empty: name an address such as http://host:8000/v1")
+        if self.endpoint and self.model in ("", DEFAULT_MODEL):
+            raise UsageError("--endpoint needs --model: what the server calls its model")
         if self.endpoint and self.offline:
             raise UsageError("--endpoint needs the network, which --offline forbids")
 
@@ -95,6 +100,7 @@ class Request:
             return Opened(
                 Writer(method, vocabulary, choice.max_tags),
                 identity=[self.model, method.settings["endpoint"]],
+                shown=f"{self.model} at {method.settings['endpoint']}",
                 at_once=4 * method.concurrency,
             )
         model = models.load(
@@ -119,11 +125,11 @@ class Request:
                 grammar=self.grammar != "off",
             )
             writer = Writer(generate, vocabulary, choice.max_tags)
-            return Opened(writer, identity=model.weights, room=room)
+            return Opened(writer, identity=model.weights, shown=self.model, room=room)
         tagger = Tagger(
             model, vocabulary, choice=choice, readme_tokens=self.readme_tokens, template=template
         )
-        return Opened(tagger, identity=model.weights, room=room)
+        return Opened(tagger, identity=model.weights, shown=self.model, room=room)
 
     def _endpoint(
         self, url: str, vocabulary: "Vocabulary", choice: "Choice", template: "PromptTemplate"
@@ -149,6 +155,7 @@ class Opened:
     Attributes:
         tagger: the thing itself.
         identity: tells its model from others.
+        shown: what people call it.
         room: how many tokens a pass may hold, where that is what limits it.
         at_once: how many READMEs go at once where tokens are not.
 
@@ -156,5 +163,6 @@ class Opened:
 
     tagger: "Tagger | Writer"
     identity: str | Sequence[str | int]
+    shown: str
     room: int | None = None
     at_once: int = 1

@@ -8,6 +8,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,13 +18,14 @@ from urllib.parse import urlsplit, urlunsplit
 
 import httpx2
 import openai
-from openai.types.chat import ChatCompletion
 
 from tagger.errors import EndpointError, ReplyError, ServerError, UsageError
 from tagger.methods import written
+from tagger.methods.bounded import bounded_client
 from tagger.methods.written import RepeatedTagError
 from tagger.prompt import PromptTemplate, listed
 from tagger.readme import Readme
+from tagger.text import printable, storable
 from tagger.vocabulary import Tag, Vocabulary
 
 KEY_VARIABLE = "TAGGER_API_KEY"
@@ -35,6 +37,11 @@ TIMEOUT = 120.0
 _REPLY_TOKENS = 256
 _CHARS_PER_TOKEN = 4
 """About what English Markdown has; the server's tokenizer is not known here."""
+
+_ANSWER_BYTES = 4 * 1024 * 1024
+"""More than any reply needs: a longer answer is not read to its end."""
+
+_NO_MODEL = re.compile(r"model.{0,80}(not found|does not exist|unknown|not exist)", re.I | re.S)
 
 _TRIES = 2
 """How often a reply that cannot be used is asked for, the second time with what was wrong."""
@@ -109,21 +116,24 @@ class Endpoint:
         min_tags: int,
         concurrency: int = CONCURRENCY,
     ) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise UsageError(f"--endpoint {_shown(url)}: is no address such as http://host:8000/v1")
+        _check_address(url)
         self._model, self._vocabulary, self._template = model, vocabulary, template
         self._url = _shown(url)
         self.readme_tokens = readme_tokens
         self.concurrency = concurrency
         self._names = written.names(vocabulary)
         self._max_tags, self._min_tags = max_tags, min_tags
-        self._key = os.environ.get(KEY_VARIABLE, "")
+        self._key = _key()
         self._client = openai.OpenAI(
-            base_url=url, api_key=self._key or "none", max_retries=RETRIES, timeout=TIMEOUT
+            base_url=url,
+            api_key=self._key or "none",
+            max_retries=RETRIES,
+            timeout=TIMEOUT,
+            http_client=bounded_client(TIMEOUT, _ANSWER_BYTES),
         )
         self._lock = threading.Lock()
         self._form = 0
+        self._options: dict[str, Any] = {"temperature": 0.0, "max_tokens": _REPLY_TOKENS}
         self._forms_left = True
         self._said = False
         self._understood = False
@@ -152,9 +162,9 @@ class Endpoint:
         except (openai.APITimeoutError, openai.APIStatusError) as error:
             # Not every server lists its models, and one that is busy may answer later.
             if isinstance(error, openai.AuthenticationError | openai.PermissionDeniedError):
-                raise self._told(error) from error
+                raise self._told(error) from None
         except openai.APIConnectionError as error:
-            raise self._told(error) from error
+            raise self._told(error) from None
         except (openai.APIError, ValueError, TypeError):  # told apart by the first README
             log.debug("the list of models cannot be read", exc_info=True)
 
@@ -176,16 +186,18 @@ class Endpoint:
 
     def _reply(self, readme: Message) -> list[Tag] | ReplyError | ServerError:
         messages = self._messages(readme)
-        most, failure = self._max_tags, ReplyError("")
+        most, failure, text = self._max_tags, ReplyError(""), ""
         for _ in range(_TRIES):
             try:
                 text = self._understandable(messages, readme.id, most)
                 self._watch(text, readme.id, most)
-                return written.read(text, readme.id, self._vocabulary, most)
+                return written.read(
+                    text, readme.id, self._vocabulary, most, min(self._min_tags, most)
+                )
             except ServerError as error:
                 return error
             except RepeatedTagError as error:
-                failure, most = error, error.different
+                failure, most = ReplyError(str(error)), error.different
             except ReplyError as error:
                 failure = error
             messages = [
@@ -224,30 +236,61 @@ class Endpoint:
                 ).chat.completions.create(
                     model=self._model,
                     messages=messages,  # type: ignore[arg-type]
-                    temperature=0.0,
-                    max_tokens=_REPLY_TOKENS,
+                    **self._options,
                     **_FORMS[form](schema),
                 )
                 break
             except openai.APIResponseValidationError as error:
-                raise _Nonsense(str(error)) from error
+                raise _Nonsense(str(error)) from None
             except openai.APIError as error:
+                if self._adapted(error):
+                    continue
                 if _is_about_the_schema(error) and form + 1 < len(_FORMS):
                     self._take_next_form(form)
                 elif self._understood or not self._forms_left:
-                    raise self._told(error) from error
+                    raise self._told(error) from None
                 else:
                     self._forms_left = False
-            except (ValueError, TypeError, httpx2.HTTPError) as error:  # cut, or no JSON
-                raise _Nonsense(str(error)) from error
-        if not isinstance(answer, ChatCompletion) or not answer.choices:
-            raise _Nonsense("no chat completion")
-        choice = answer.choices[0]
-        text = choice.message.content or "" if choice.message else ""
+            except (ValueError, TypeError, RecursionError, httpx2.HTTPError) as error:
+                raise _Nonsense(str(error)) from None
+        return self._text_of(answer)
+
+    def _text_of(self, answer: Any) -> str:
+        """Return the text of an answer, which may be of any shape."""
+        try:
+            choice = answer.choices[0]
+            message, finish = choice.message, choice.finish_reason
+            text, refusal = message.content, getattr(message, "refusal", None)
+        except (AttributeError, LookupError, TypeError):
+            raise _Nonsense("no chat completion") from None
+        if isinstance(text, list):  # in parts, as some servers have it
+            text = "".join(str(part.get("text", "")) for part in text if isinstance(part, dict))
+        if not isinstance(text, str | None):
+            raise _Nonsense("a reply that is no text")
         self._understood = True
-        if choice.finish_reason == "length":
-            raise ServerError(str(written.refused(f"was cut off at {_REPLY_TOKENS} tokens", text)))
+        text = self._without_key(storable(text or ""))
+        if finish == "length":
+            raise written.refused(f"was cut off at {_REPLY_TOKENS} tokens", text)
+        if finish == "content_filter":
+            raise written.refused("was stopped by a filter of the server's", text)
+        if not text.strip():
+            said = self._without_key(printable(str(refusal)))[:200] if refusal else "no text at all"
+            raise ReplyError(f"the model gives no reply: {said}")
         return text
+
+    def _adapted(self, error: openai.APIError) -> bool:
+        """Say whether a request can be put otherwise: newer models take other options."""
+        if not isinstance(error, openai.BadRequestError):
+            return False
+        with self._lock:
+            if "max_completion_tokens" in str(error) and "max_tokens" in self._options:
+                del self._options["max_tokens"]
+                self._options["max_completion_tokens"] = _REPLY_TOKENS
+                return True
+            if "temperature" in str(error) and self._options.pop("temperature", None) is not None:
+                log.warning("the server at %s takes no temperature: replies may vary", self._url)
+                return True
+        return False
 
     def _messages(self, readme: Message) -> list[dict[str, str]]:
         """Return the conversation; the README's text is put in last and holds no slots."""
@@ -270,9 +313,9 @@ class Endpoint:
                 set(reply) == {"id", "tags"}
                 and reply["id"] == id_
                 and set(reply["tags"]) <= set(self._names)
-                and len(reply["tags"]) <= most
+                and self._min_tags <= len(reply["tags"]) <= most
             )
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, RecursionError):
             heeded = False
         if not heeded:
             self._say("passes over the JSON schema")
@@ -300,7 +343,7 @@ class Endpoint:
             return EndpointError(
                 f"the server at {self._url} refuses the key: set {KEY_VARIABLE} to one of its own"
             )
-        if isinstance(error, openai.NotFoundError):
+        if isinstance(error, openai.NotFoundError) or _is_about_the_model(error):
             return EndpointError(
                 f"the server at {self._url} knows no model {self._model!r}, or no chat "
                 "completions there: check --model, and that --endpoint ends as its API does, "
@@ -315,8 +358,11 @@ class Endpoint:
                 )
             return ServerError(f"the connection broke off, {RETRIES + 1} times")
         status = getattr(error, "status_code", "an error")
-        reason = " ".join(str(error).split())[:200]
-        return ServerError(f"the server answers {status}: {self._without_key(reason)}")
+        reason = self._without_key(" ".join(str(error).split()))[:200]
+        said = f"the server at {self._url} answers {status}: {printable(reason)}"
+        if status in (402, 405) or 300 <= int(status) < 400 or "insufficient_quota" in reason:
+            return EndpointError(f"{said}; no README can be answered so")
+        return ServerError(said)
 
     def _meaning(self, nonsense: _Nonsense) -> EndpointError | ServerError:
         """Return what such an answer means: a slip, or that no other will ever come."""
@@ -339,10 +385,34 @@ def _is_about_the_schema(error: openai.APIError) -> bool:
     )
 
 
+def _is_about_the_model(error: openai.APIError) -> bool:
+    return isinstance(error, openai.BadRequestError) and bool(_NO_MODEL.search(str(error)))
+
+
+def _check_address(url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        sound = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        sound = False
+    if not sound:
+        raise UsageError("--endpoint is no address such as http://host:8000/v1")
+    if parts.query or parts.fragment:
+        raise UsageError(f"--endpoint {_shown(url)}: leave out what follows ? or #")
+
+
+def _key() -> str:
+    key = os.environ.get(KEY_VARIABLE, "")
+    if key and (not key.isascii() or not key.isprintable() or " " in key):
+        raise UsageError(f"{KEY_VARIABLE} holds characters that no key has, such as blanks")
+    return key
+
+
 def _shown(url: str) -> str:
     """Return an address without a user and password."""
     parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query=""))
+    netloc = parts.netloc.rpartition("@")[2]
+    return urlunsplit(parts._replace(netloc=netloc, query="", fragment=""))
 
 
 def _digest(described: object) -> str:

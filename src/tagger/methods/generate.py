@@ -19,6 +19,7 @@ from torch import Tensor
 from tagger.errors import LoadError, ReplyError, VocabularyError
 from tagger.methods import written
 from tagger.methods.grammar import Form, Reply, tokenizer_of
+from tagger.methods.written import RepeatedTagError
 from tagger.models.language import LanguageModel, Memory, join
 from tagger.prompt import Prompt, PromptTemplate
 from tagger.readme import Readme
@@ -228,6 +229,8 @@ class Generate:
             return written.read(
                 self._text(row), row.asked.id, self._vocabulary, self._form.max_tags
             )
+        except RepeatedTagError as error:
+            return ReplyError(str(error))
         except ReplyError as error:
             return error
 

@@ -15,6 +15,16 @@ from tagger.vocabulary import Tag, Vocabulary, fold
 
 _REPLIES = re.compile(r"""["']tags["']\s*:""")
 
+_OPENED_LIST = re.compile(r"\s*\[")
+_CLOSED = re.compile(r"\][^\]]*\}")
+_THOUGHT = re.compile(r"<think>.*?(?:</think>|\Z)", re.S)
+"""What models think aloud before they answer."""
+
+_OPENED = re.compile(r"[\[{]")
+_MOST_OPENED = 100
+_LONGEST = 20_000
+"""Brackets and characters beyond which nothing is a reply of a few tags."""
+
 _SHOWN = 80
 """Characters of a reply that an error shows."""
 
@@ -108,7 +118,9 @@ def begun(text: str) -> list[str]:
     return whole
 
 
-def read(text: str, id_: str, vocabulary: Vocabulary, max_tags: int) -> list[Tag]:
+def read(
+    text: str, id_: str, vocabulary: Vocabulary, max_tags: int, min_tags: int = 0
+) -> list[Tag]:
     """Return the tags of a reply, wherever it stands in a text.
 
     Fences, prose around it, single quotes and trailing commas are seen through; what it says is
@@ -118,9 +130,16 @@ def read(text: str, id_: str, vocabulary: Vocabulary, max_tags: int) -> list[Tag
         ReplyError: it does not.
 
     """
-    if len(_REPLIES.findall(text)) > 1:
+    answer = _THOUGHT.sub("", text)
+    if len(answer) > _LONGEST or len(_OPENED.findall(answer)) > _MOST_OPENED:
+        raise refused("is no reply of a few tags", text)
+    lists = list(_REPLIES.finditer(answer))
+    if len(lists) > 1:
         raise refused("holds more than one list of tags", text)
-    found: Any = json_repair.loads(text)
+    # Repairing would close what is open, and give a name that was cut for a shorter one.
+    if lists and _OPENED_LIST.match(answer, lists[0].end()) and not _CLOSED.search(answer):
+        raise refused("is cut off", text)
+    found: Any = json_repair.loads(answer)
     if not isinstance(found, dict):
         raise refused("holds no JSON object with an id and tags", text)
     try:
@@ -129,17 +148,19 @@ def read(text: str, id_: str, vocabulary: Vocabulary, max_tags: int) -> list[Tag
         where = ".".join(map(str, error.errors()[0]["loc"]))
         raise refused(f"{where}: {error.errors()[0]['msg'].lower()}", text) from error
     if str(reply.id) != id_:
-        raise refused(f"is about the id {str(reply.id)!r}, and not {id_!r}", text)
+        raise refused(f"is about the id {str(reply.id)[:_SHOWN]!r}, and not {id_!r}", text)
     by_name = dict(zip(map(fold, names(vocabulary)), vocabulary, strict=True))
     named = [tag if isinstance(tag, str) else tag.name for tag in reply.tags]
     unknown = [name for name in named if fold(name) not in by_name]
     if unknown:
-        raise refused(f"names {unknown[0]!r}, which is not in the list", text)
+        raise refused(f"names {unknown[0][:_SHOWN]!r}, which is not in the list", text)
     tags = [by_name[fold(name)] for name in named]
     if len(set(tags)) < len(tags):
         raise RepeatedTagError(str(refused("names a tag twice", text)), len(set(tags)))
     if len(tags) > max_tags:
         raise refused(f"names {len(tags)} tags where {max_tags} were asked for", text)
+    if len(tags) < min_tags:
+        raise refused(f"names {len(tags)} tags where {min_tags} at least were asked for", text)
     return tags
 
 
