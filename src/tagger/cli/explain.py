@@ -10,7 +10,9 @@ from tagger.defaults import DEFAULT_MODEL, README_TOKENS
 if TYPE_CHECKING:
     from tagger.explain import Explanation
 
-_BAR = 12
+_BAR = 10
+_GIVEN = {"the least that is given": "yes, the least", "more than are given": "no, enough"}
+"""What a table says of tags that the threshold alone does not decide."""
 
 
 def explain(
@@ -77,6 +79,7 @@ def explain(
 
 def _drawn(explained: "Explanation", top: int) -> str:
     """Return tables for people, as wide as the terminal is."""
+    from rich import box
     from rich.bar import Bar
     from rich.console import Console
     from rich.table import Table
@@ -85,13 +88,12 @@ def _drawn(explained: "Explanation", top: int) -> str:
     from tagger.text import printable
 
     console = Console()
-    table = Table(title=Text(printable(explained.id)), title_justify="left")
-    table.add_column("tag", overflow="fold")
-    for heading in ("log p", "prior", "score"):
+    table = Table(title=Text(printable(explained.id)), title_justify="left", box=box.SIMPLE_HEAD)
+    table.add_column("tag", overflow="fold", min_width=18)
+    for heading in ("log p", "prior", "score", "confidence"):
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("confidence", no_wrap=True)
     table.add_column("", no_wrap=True)
-    table.add_column("given", overflow="fold")
+    table.add_column("given", no_wrap=True)
     for tag in explained.tags[:top]:
         table.add_row(
             Text(printable(tag.name.strip()), style="bold" if tag.given else ""),
@@ -100,7 +102,7 @@ def _drawn(explained: "Explanation", top: int) -> str:
             f"{tag.score:+.2f}",
             f"{tag.confidence:.2f}",
             Bar(1.0, 0.0, tag.confidence, width=_BAR),
-            Text(f"{'yes' if tag.given else 'no'}: {tag.why}"),
+            Text(_GIVEN.get(tag.why, "yes" if tag.given else "no")),
         )
     about = Table.grid(padding=(0, 2))
     for label, text in _about(explained, top):
