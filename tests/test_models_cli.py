@@ -8,6 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 import pytest
+from filelock import FileLock
 
 import tagger.cli
 from fake_models import published
@@ -138,3 +139,37 @@ def test_the_commands_start_without_the_heavy_libraries() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.stdout.strip() == "set()", done.stderr
+
+
+def test_remove_takes_a_model_away(
+    here: Path, entry: CatalogueEntry, monkeypatch: Patch, capsys: Capture
+) -> None:
+    assert run(monkeypatch, "remove", entry.name) == 0
+    assert "removed" in capsys.readouterr().out
+    assert not here.exists()
+    assert run(monkeypatch, "remove", entry.name) == 3
+
+
+def test_prune_leaves_whole_models_and_takes_the_rest(
+    here: Path, entry: CatalogueEntry, monkeypatch: Patch, capsys: Capture
+) -> None:
+    monkeypatch.setattr(fetch, "catalogue", lambda: {entry.name: entry})
+    home = store.models_home()
+    for name in (f"{entry.name}.partial", "unknown-model", "../lists"):
+        (home / name).mkdir()
+        (home / name / "file").write_text("x" * 100)
+    assert run(monkeypatch, "prune") == 0
+    assert sorted(path.name for path in home.iterdir() if path.is_dir()) == [entry.name]
+    assert not (home.parent / "lists").exists()
+    assert run(monkeypatch, "prune") == 0
+
+
+def test_prune_leaves_a_pull_at_work_alone(
+    entry: CatalogueEntry, monkeypatch: Patch, capsys: Capture
+) -> None:
+    monkeypatch.setattr(fetch, "catalogue", lambda: {entry.name: entry})
+    partial = store.models_home() / f"{entry.name}.partial"
+    partial.mkdir(parents=True)
+    with FileLock(store.models_home() / f"{entry.name}.lock"):
+        assert run(monkeypatch, "prune") == 0
+    assert partial.is_dir()

@@ -128,6 +128,27 @@ def verify(name: Name) -> None:
 
 
 @app.command()
+def remove(name: Name) -> None:
+    """Remove a model from this machine."""
+    from tagger.models import catalogue, fetch
+
+    freed = fetch.remove(catalogue.entry(name))
+    typer.echo(f"{name}: removed, {freed / 1e9:.2f} GB")
+
+
+@app.command()
+def prune() -> None:
+    """Remove what no command will use again.
+
+    Remains of pulls that were killed, models that are no longer known, and what is kept of lists
+    of tags, which the next run with a list reads again.
+    """
+    from tagger.models import fetch
+
+    typer.echo(f"removed {fetch.prune() / 1e9:.2f} GB")
+
+
+@app.command()
 def convert(
     source: Annotated[
         Path, typer.Argument(metavar="PATH", help="Folder of a first-generation Qwen-Chat model.")

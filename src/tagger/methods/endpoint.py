@@ -227,7 +227,7 @@ class Endpoint:
         """Return the text of a reply."""
         schema = written.schema(id_, self._names, most, min(self._min_tags, most))
         while True:
-            form = self._form
+            form, sent = self._form, dict(self._options)
             try:
                 # Until a way to send the schema is known to work, errors may be about it, and
                 # servers that cannot take it answer 500 as well as 400.
@@ -236,14 +236,14 @@ class Endpoint:
                 ).chat.completions.create(
                     model=self._model,
                     messages=messages,  # type: ignore[arg-type]
-                    **self._options,
+                    **sent,
                     **_FORMS[form](schema),
                 )
                 break
             except openai.APIResponseValidationError as error:
                 raise _Nonsense(str(error)) from None
             except openai.APIError as error:
-                if self._adapted(error):
+                if self._adapted(error, sent):
                     continue
                 if _is_about_the_schema(error) and form + 1 < len(_FORMS):
                     self._take_next_form(form)
@@ -278,17 +278,26 @@ class Endpoint:
             raise ReplyError(f"the model gives no reply: {said}")
         return text
 
-    def _adapted(self, error: openai.APIError) -> bool:
-        """Say whether a request can be put otherwise: newer models take other options."""
+    def _adapted(self, error: openai.APIError, sent: dict[str, Any]) -> bool:
+        """Say whether a request can be put otherwise: newer models take other options.
+
+        Args:
+            error: what the server says.
+            sent: the options that it refuses; another thread may have changed them since.
+
+        """
         if not isinstance(error, openai.BadRequestError):
             return False
         with self._lock:
-            if "max_completion_tokens" in str(error) and "max_tokens" in self._options:
-                del self._options["max_tokens"]
+            if "max_completion_tokens" in str(error) and "max_tokens" in sent:
+                self._options.pop("max_tokens", None)
                 self._options["max_completion_tokens"] = _REPLY_TOKENS
                 return True
-            if "temperature" in str(error) and self._options.pop("temperature", None) is not None:
-                log.warning("the server at %s takes no temperature: replies may vary", self._url)
+            if "temperature" in str(error) and "temperature" in sent:
+                if self._options.pop("temperature", None) is not None:
+                    log.warning(
+                        "the server at %s takes no temperature: replies may vary", self._url
+                    )
                 return True
         return False
 

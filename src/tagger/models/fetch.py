@@ -32,7 +32,9 @@ from rich.progress import Progress
 
 from tagger.errors import DigestError, FetchError, LoadError
 from tagger.models import store
-from tagger.models.catalogue import CatalogueEntry, Mirror
+from tagger.models.catalogue import CatalogueEntry, Mirror, catalogue
+from tagger.output import reporting
+from tagger.paths import cache_home
 
 _HUB_TIMEOUT = 3.0
 """Seconds the Hub has for its first answer, before the mirror's turn."""
@@ -70,6 +72,58 @@ def pull(entry: CatalogueEntry, progress: Progress | None = None) -> Path:
                     with _staging(entry) as staging:
                         _make(entry, staging, progress or Progress(disable=True))
     return store.folder(entry)
+
+
+def remove(entry: CatalogueEntry) -> int:
+    """Remove a model and what is left of a pull of it; return the bytes that are free again.
+
+    Raises:
+        ModelMissingError: nothing of it is here.
+        OutputError: it cannot be removed.
+
+    """
+    places = [store.folder(entry), store.folder(entry).with_name(f"{entry.name}.partial")]
+    if not any(place.exists() for place in places):
+        raise store.missing(entry)
+    with reporting(str(store.folder(entry))), _lock(entry):
+        return sum(_erased(place) for place in places)
+
+
+def prune() -> int:
+    """Remove what no command will use again; return the bytes that are free again.
+
+    That is what pulls that were killed have left, models that today's catalogue does not know or
+    knows in another revision, and what is kept of lists of tags.
+
+    Raises:
+        OutputError: something cannot be removed.
+
+    """
+    freed, home = 0, store.models_home()
+    with reporting(str(home)):
+        for place in home.iterdir() if home.is_dir() else ():
+            name = place.name.removesuffix(".partial")
+            known = catalogue().get(name)
+            if not place.is_dir() or (known and place.name == name and store.is_complete(known)):
+                continue
+            lock = FileLock(home / f"{name}.lock")
+            try:
+                with lock.acquire(blocking=False):
+                    freed += _erased(place)
+            except Timeout:
+                log.info("%s: a pull is under way, so it is left alone", name)
+        freed += sum(_erased(cache_home() / kept) for kept in ("lists", "priors"))
+    return freed
+
+
+def _erased(folder: Path) -> int:
+    """Remove a folder; return how large it was."""
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    if folder.is_symlink():
+        folder.unlink()
+    elif folder.exists():
+        shutil.rmtree(folder)
+    return size
 
 
 def _make(entry: CatalogueEntry, staging: Path, progress: Progress) -> None:
