@@ -90,7 +90,7 @@ def test_version(run: Run) -> None:
 def files(workplace: Path) -> None:
     (workplace / "empty.md").write_text(" \n")
     (workplace / "binary.md").write_bytes(b"\0\1\2")
-    (workplace / "latin.md").write_bytes(b"caf\xe9")
+    (workplace / "latin.md").write_bytes(bytes(range(128, 160)) * 9)
     (workplace / "none.json").write_text("[]")
     (workplace / "broken.json").write_text("{")
     (workplace / "twice.json").write_text('["cli", "CLI "]')
@@ -117,7 +117,7 @@ def files(workplace: Path) -> None:
         (("nothing",), 2, "nothing: is a folder"),
         (("empty.md",), 2, "empty.md: is empty"),
         (("binary.md",), 2, "binary.md: is a binary file"),
-        (("latin.md",), 2, "latin.md: is not UTF-8"),
+        (("latin.md",), 2, "latin.md: is in no encoding that is known here"),
         (("README.md", "--tags", "nowhere.json"), 2, "nowhere.json: no such vocabulary"),
         (("README.md", "--tags", "nothing"), 2, "nothing: is a folder"),
         (("README.md", "--tags", "none.json"), 2, "is empty"),
@@ -140,7 +140,7 @@ def files(workplace: Path) -> None:
         (("README.md", "--model", "./nowhere"), 3, "no such model folder"),
         (("README.md", "--model", "nothing"), 3, "no config.json"),
         (("README.md", "--model", "no-weights"), 3, "no safetensors"),
-        (("README.md", "--model", "pickle"), 3, "save_pretrained"),
+        (("README.md", "--model", "pickle"), 3, "only .bin weights"),
         (("README.md", "--model", "no-tokenizer"), 3, "no tokenizer.json"),
         (("README.md", "--model", ""), 3, "qwen2.5-coder-0.5b"),
         (("",), 2, "an empty file name"),
