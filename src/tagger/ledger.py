@@ -5,7 +5,6 @@ a small one, and one that was killed goes on where it was. A ranking is kept und
 the README's text and of everything else it depends on, so that none is ever used for another.
 """
 
-import hashlib
 import json
 import sqlite3
 import threading
@@ -15,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tagger.digest import digest
 from tagger.errors import OutputError, UsageError
 from tagger.tagging import GivenTag, Ranking
 from tagger.text import printable
@@ -129,15 +129,15 @@ class Ledger:
             UsageError: it was begun with another one.
 
         """
-        digest = hashlib.sha256(json.dumps(value).encode()).hexdigest()
+        name_of_it = digest(value)
         with self._lock, self._reporting():
             self._database.execute(
-                "INSERT OR IGNORE INTO made_with VALUES (?, ?, ?)", (what, digest, shown)
+                "INSERT OR IGNORE INTO made_with VALUES (?, ?, ?)", (what, name_of_it, shown)
             )
             was, name = self._database.execute(
                 "SELECT digest, shown FROM made_with WHERE what = ?", (what,)
             ).fetchone()
-        if was != digest:
+        if was != name_of_it:
             raise UsageError(
                 f"this output was begun with another {what} ({printable(name)}): name another "
                 "output, or pass --restart to do all of it again"

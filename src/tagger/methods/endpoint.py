@@ -4,7 +4,6 @@ The schema of the reply goes along, and whatever comes back is checked all the s
 pass the schema over. Waiting, retrying and back-off are the official client's.
 """
 
-import hashlib
 import json
 import logging
 import os
@@ -19,6 +18,7 @@ from urllib.parse import urlsplit, urlunsplit
 import httpx2
 import openai
 
+from tagger.digest import digest
 from tagger.errors import EndpointError, ReplyError, ServerError, UsageError
 from tagger.methods import written
 from tagger.methods.bounded import bounded_client
@@ -145,7 +145,7 @@ class Endpoint:
         return {
             "endpoint": self._url,
             "model": self._model,
-            "prompt and tags": _digest([said, listed(self._vocabulary.tags), self._names]),
+            "prompt and tags": digest([said, listed(self._vocabulary.tags), self._names]),
             "number of tags": f"{self._min_tags} to {self._max_tags}",
             "readme tokens": self.readme_tokens,
         }
@@ -422,7 +422,3 @@ def _shown(url: str) -> str:
     parts = urlsplit(url)
     netloc = parts.netloc.rpartition("@")[2]
     return urlunsplit(parts._replace(netloc=netloc, query="", fragment=""))
-
-
-def _digest(described: object) -> str:
-    return hashlib.sha256(json.dumps(described).encode()).hexdigest()

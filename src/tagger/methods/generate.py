@@ -6,7 +6,6 @@ it likes, is read leniently and checked strictly, and may try once more when it 
 wrong. READMEs go through the model together; each leaves when its reply is whole.
 """
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ import torch
 from llguidance import LLTokenizer
 from torch import Tensor
 
+from tagger.digest import digest
 from tagger.errors import LoadError, ReplyError, VocabularyError
 from tagger.methods import written
 from tagger.methods.grammar import Form, Reply, tokenizer_of
@@ -125,7 +125,7 @@ class Generate:
         return {
             "model": self._model.weights,
             "machine, number format or library version": self._model.machine,
-            "prompt and tags": _digest([said, self._form.names]),
+            "prompt and tags": digest([said, self._form.names]),
             "number of tags": f"{self._form.min_tags} to {self._form.max_tags}",
             "readme tokens": self.readme_tokens,
             "grammar": "on" if self._grammar else "off",
@@ -258,7 +258,3 @@ class Generate:
         """What every README is read behind."""
         prompt = self._prompt
         return self._model.read([[*prompt.head, *prompt.lists[0], *prompt.bridge]])
-
-
-def _digest(described: object) -> str:
-    return hashlib.sha256(json.dumps(described).encode()).hexdigest()

@@ -5,7 +5,6 @@ list. That preference, measured on texts without content, is subtracted in part 
 (Zhao et al. 2021, "Calibrate Before Use"; Holtzman et al. 2021, "Surface Form Competition").
 """
 
-import hashlib
 import json
 import logging
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from tagger.digest import digest
 from tagger.methods.answers import Answers
 from tagger.paths import cache_home, write_atomically
 
@@ -36,7 +36,7 @@ def prior(identity: str, shape: tuple[int, int], score: Callable[[str], Answers]
     anew, and a folder that cannot be written is only warned of.
 
     """
-    key = hashlib.sha256(json.dumps([identity, BACKGROUND]).encode()).hexdigest()
+    key = digest([identity, BACKGROUND])
     path = cache_home() / "priors" / f"{key[:40]}.json"
     known = _load(path, shape)
     if known is None:

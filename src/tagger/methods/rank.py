@@ -14,8 +14,6 @@ So that the cost of a README hardly grows with the vocabulary, a large list is s
 and not by the README, and its tags are searched rather than all scored.
 """
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
@@ -23,6 +21,7 @@ from functools import cached_property, partial
 import torch
 from torch import Tensor
 
+from tagger.digest import digest
 from tagger.errors import LoadError, VocabularyError
 from tagger.methods.answers import Answers
 from tagger.methods.calibration import Calibration
@@ -146,7 +145,7 @@ class Rank:
             "model": self._model.weights,
             "machine, number format or library version": self._model.machine,
             "prompt and tags": self._identity,
-            "calibration": _digest(asdict(self._calibration)),
+            "calibration": digest(asdict(self._calibration)),
             "readme tokens": self.readme_tokens,
             "way of scoring": SCORING_VERSION,
         }
@@ -339,18 +338,14 @@ class Rank:
     def _stored(self, what: str) -> str:
         """Return the name of what is kept of this model, prompt and vocabulary."""
         model = [self._model.weights, self._model.machine]
-        return _digest([what, SCORING_VERSION, model, self._identity])
+        return digest([what, SCORING_VERSION, model, self._identity])
 
     @cached_property
     def _identity(self) -> str:
         prompt = self._prompt
         said = [prompt.head, prompt.lists, prompt.bridge, prompt.endings, prompt.openings]
-        return _digest([said, [tag.names for tag in self._vocabulary]])
+        return digest([said, [tag.names for tag in self._vocabulary]])
 
 
 def _small(trees: Sequence[CandidateTree]) -> bool:
     return max(len(tree.tokens) for tree in trees) <= AT_ONCE
-
-
-def _digest(described: object) -> str:
-    return hashlib.sha256(json.dumps(described).encode()).hexdigest()

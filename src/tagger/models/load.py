@@ -89,13 +89,13 @@ def load(
         torch.set_num_threads(threads)
     folder = locate(name, offline=offline, progress=progress)
     stated = checkpoint.check(folder)
+    checkpoint.read_ahead(folder)
     if "auto_map" in stated:
         log.info("%s brings code of its own, which is not run", folder)
     config = native(stated)
     needed = plan(config, number_format)
     spread = device == "auto" and target.type == "cuda" and needed.total > free(target)
     check_room(name, needed, number_format, target, free(target, spread=spread))
-    checkpoint.read_ahead(folder)
     network, tokenizer = _read(folder, config, _placement(target, spread=spread), number_format)
     _warn_of_base_models(name, network, tokenizer)
     return LanguageModel(
