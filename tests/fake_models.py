@@ -126,20 +126,37 @@ def _wheel(folder: Path, number: int, piece: bytes) -> Wheel:
 
 
 @contextmanager
-def hub(content: bytes) -> Iterator[str]:
-    """Serve `content` as the Hub serves a file, whatever its name; give the address."""
+def hub(content: bytes, *, ranges: bool = True, sent: list[int] | None = None) -> Iterator[str]:
+    """Serve `content` as the Hub serves a file, whatever its name; give the address.
+
+    Args:
+        content: what is served.
+        ranges: whether parts of it may be asked for.
+        sent: gets the number of bytes of each answer.
+
+    """
 
     class Handler(BaseHTTPRequestHandler):
         def do_HEAD(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(content)))
+            self.answer(0)
+
+        def answer(self, start: int) -> None:
+            self.send_response(206 if start else 200)
+            self.send_header("Content-Length", str(len(content) - start))
+            if start:
+                whole = len(content)
+                self.send_header("Content-Range", f"bytes {start}-{whole - 1}/{whole}")
             self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
             self.send_header("X-Repo-Commit", "0" * 40)
             self.end_headers()
 
         def do_GET(self) -> None:
-            self.do_HEAD()
-            self.wfile.write(content)
+            asked = self.headers.get("Range", "bytes=0-").removeprefix("bytes=").rstrip("-")
+            start = int(asked) if ranges else 0
+            self.answer(start)
+            self.wfile.write(content[start:])
+            if sent is not None:
+                sent.append(len(content) - start)
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
             """Say nothing."""

@@ -309,3 +309,29 @@ def test_help_is_quick_and_loads_no_model_library() -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, env=dict(os.environ)
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("mod", {"models"}),
+        ("models ver", {"verify"}),
+        ("models pull qwen2.5-coder-0", {"qwen2.5-coder-0.5b"}),
+        ("run --max-t", {"--max-tags"}),
+        ("run --tags-as ", {"objects", "ids", "names"}),
+        ("run --model qwen2.5-coder-1", {"qwen2.5-coder-1.5b"}),
+    ],
+)
+def test_the_shell_completes(
+    monkeypatch: pytest.MonkeyPatch, typed: str, offered: set[str]
+) -> None:
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
+    words = ["tagger", *typed.split(" ")]
+    script = f"""
+        eval "$(tagger --show-completion bash)"
+        COMP_WORDS=({shlex.join(words)}) COMP_CWORD={len(words) - 1}
+        _tagger_completion tagger
+        echo "${{COMPREPLY[@]}}"
+    """
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True)
+    assert set(done.stdout.split()) == offered, done.stderr

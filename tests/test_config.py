@@ -79,3 +79,14 @@ def test_config_says_what_is_in_force_and_from_where(
 def test_other_tables_of_a_pyproject_are_nobodys_business(run: Run, workplace: Path) -> None:
     (workplace / "pyproject.toml").write_text("[tool.ruff]\nline-length = 100\n")
     assert run("run", "README.md").code == 0
+
+
+def test_a_refused_value_names_the_file_that_holds_it(
+    run: Run, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(file, "max-tags = 50\n")
+    outcome = run("run", "README.md")
+    assert outcome.code == 2
+    assert f"as {file.name}" in outcome.err
+    monkeypatch.setenv("TAGGER_MAX_TAGS", "60")
+    assert file.name not in run("run", "README.md").err

@@ -126,7 +126,7 @@ def test_an_interrupted_pull_leaves_nothing_half_done(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(fetch, "fetch", interrupted)
+    monkeypatch.setattr(fetch, "download", interrupted)
     assert run(monkeypatch, "pull", "tiny-coder") == 130
     assert "Traceback" not in capsys.readouterr().err
     assert {path.name for path in store.models_home().iterdir()} == {"tiny-coder.lock"}

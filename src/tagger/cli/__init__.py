@@ -56,6 +56,7 @@ def _run() -> int:
     from typer import Abort, TyperException
 
     from tagger.cli.app import ReaderGone, app
+    from tagger.cli.config import origin
     from tagger.errors import OutputError, TaggerError
     from tagger.text import printable
 
@@ -70,7 +71,7 @@ def _run() -> int:
     except BrokenPipeError:
         raise
     except TyperException as error:
-        message = f"{error.format_message().rstrip('.')}. See --help."
+        message = f"{error.format_message().rstrip('.')}{origin(error)}. See --help."
         failure, code = error, error.exit_code
     except TaggerError as error:
         failure, message, code = error, str(error), error.exit_code

@@ -63,6 +63,15 @@ def defaults(app: typer.Typer) -> dict[str, Any]:
     return mapped
 
 
+def origin(error: Any) -> str:
+    """Say where a value that Typer refuses is from, if that is the folder's file."""
+    context, parameter = getattr(error, "ctx", None), getattr(error, "param", None)
+    if context is None or parameter is None:
+        return ""
+    source = context.get_parameter_source(parameter.name)
+    return f", as {read()[1]} sets it" if source and source.name == "DEFAULT_MAP" else ""
+
+
 def config(context: typer.Context) -> None:
     """Show which options the environment and this folder's file set, and all there are.
 

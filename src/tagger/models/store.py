@@ -4,7 +4,7 @@
 
     models/
       NAME.lock                 held by whoever changes NAME
-      NAME.partial/             a pull at work, or what one that was killed has left
+      NAME.partial/             a pull at work, or what one that ended early has got
       NAME/                     appears in one step, complete
         model*.safetensors, config.json, tokenizer.json, ...
         manifest.json           every other file with its size and digest
@@ -88,7 +88,7 @@ def verify(entry: CatalogueEntry) -> None:
     manifest = _manifest(entry)
     if manifest is None:
         raise missing(entry)
-    again = f"remove {folder(entry)} and run `tagger models pull {entry.name}`"
+    again = f"`tagger models pull {entry.name}` mends it"
     for name, file in manifest.files.items():
         path = folder(entry) / name
         if not path.is_file():
@@ -98,10 +98,9 @@ def verify(entry: CatalogueEntry) -> None:
 
 
 def missing(entry: CatalogueEntry) -> ModelMissingError:
-    """Return the error for a model that is not here."""
-    return ModelMissingError(
-        f"{entry.name} is not on this machine; `tagger models pull {entry.name}` fetches it"
-    )
+    """Return the error for a model that is not here, or not all of it."""
+    lack = "is here in part" if folder(entry).exists() else "is not on this machine"
+    return ModelMissingError(f"{entry.name} {lack}; `tagger models pull {entry.name}` fetches it")
 
 
 def digest(path: Path) -> str:
