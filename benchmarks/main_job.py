@@ -3,7 +3,8 @@
     python benchmarks/main_job.py README.md --model qwen2.5-coder-1.5b --runs 3
 
 Prints a Markdown table: wall time of `tagger --help` and `tagger run` (the model present; with and
-without the prior in the cache), of loading the model alone, and peak resident memory. POSIX only.
+without the prior in the cache), of `tagger explain` right after each, of loading the model alone,
+and peak resident memory. POSIX only.
 """
 
 import argparse
@@ -74,13 +75,16 @@ def main() -> None:
     helps = [run(TAGGER, "--help") for _ in range(2 * options.runs + 1)][1:]
     with tempfile.TemporaryDirectory() as folder:
         first = run(*command, home=home_without_priors(folder))
-    later = [run(*command) for _ in range(options.runs + 1)][1:]
+    explain = [TAGGER, "explain", *command[2:-1]]
+    pairs = [(run(*command), run(*explain)) for _ in range(options.runs + 1)][1:]
+    later, explained = zip(*pairs, strict=True)
     loads = [run(sys.executable, "-c", LOAD, options.model) for _ in range(options.runs)]
 
     rows = {
         "`tagger --help`": [one.seconds for one in helps],
         "`tagger run`, first of a vocabulary (computes the prior)": [first.seconds],
         "`tagger run`, later": [one.seconds for one in later],
+        "`tagger explain`": [one.seconds for one in explained],
         "loading the model, imports included": [float(one.out) for one in loads],
     }
     print(
@@ -92,7 +96,9 @@ def main() -> None:
             f"| {name} | {statistics.median(seconds):.2f} | {min(seconds):.2f} "
             f"| {max(seconds):.2f} |"
         )
-    print(f"\nPeak memory of `tagger run`: {max(one.peak for one in [first, *later]) / 1e9:.2f} GB")
+    ratios = [after.seconds / before.seconds for before, after in pairs]
+    print(f"\n`tagger explain` over `tagger run`, pair by pair: {statistics.median(ratios):.2f}")
+    print(f"Peak memory of `tagger run`: {max(one.peak for one in [first, *later]) / 1e9:.2f} GB")
     names = [tag["name"] for tag in json.loads(later[0].out)["tags"]]
     print(f"Tags: {', '.join(names)}")
 

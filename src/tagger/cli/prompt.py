@@ -28,7 +28,7 @@ def prompt(
     quiet: options.Quiet = False,
     debug: options.Debug = False,  # noqa: ARG001 (its callback acts)
 ) -> None:
-    """Print the conversation that is put to the model, control tokens included.
+    """Print the conversation that `rank` puts to the model, control tokens included.
 
     The model goes on where the text ends. There is one conversation for each question; all share
     one reading of the README. What only looks like a control token, in the README or the tags, is
