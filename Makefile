@@ -13,6 +13,9 @@ demo: .venv/installed
 	@$(BIN)/tagger run examples/readmes/tumblewick.md --tags tags.json --id 1375
 
 test: .venv/installed-dev
+	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get update -qq && \
+	  apt-get install -qq -y chromium >/dev/null; } || \
+	  echo "no chromium here: the tests of the report in a browser will be skipped" >&2
 	$(BIN)/python -m pytest
 
 test-servers: .venv/installed-dev .llama/installed

@@ -4,8 +4,7 @@
 
 Texts are put behind one another until they fill every budget. Settings are measured in turn, text
 by text, so that a slow moment of the machine falls on all of them. It prints two tables and writes
-`scaling-tags.svg` and `scaling-tokens.svg`, with `--plots docs` those of the documentation; it
-needs the extra `plots`.
+`scaling-tags.svg` and `scaling-tokens.svg`, with `--plots docs` those of the documentation.
 """
 
 import functools

@@ -17,7 +17,6 @@
 
 import argparse
 import json
-from dataclasses import asdict, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Self
@@ -28,11 +27,11 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import KFold
 
-from tagger import Choice, Vocabulary
+from tagger import Vocabulary
+from tagger.calibrate import best, judged
 from tagger.evaluate import (
     Judged,
     Label,
-    chosen,
     errors_by_chance,
     intervals,
     judge,
@@ -47,12 +46,8 @@ from tagger.scores import Scores
 ROOT = Path(__file__).parents[1]
 VOID = Path(__file__).with_name("void.jsonl")
 STRENGTHS = [round(0.05 * step, 2) for step in range(21)]
-THRESHOLDS = [round(0.01 * step, 2) for step in range(5, 91)]
 ENOUGH = 0.005
 """F1 that may be lost for a higher threshold, which gives fewer tags and surer ones."""
-
-RANKING = ("first strict", "first acceptable", "hit@3", "recall@3", "F1 (given)")
-"""What the strength of the prior is judged by."""
 
 FOLDS = 5
 
@@ -87,9 +82,7 @@ class Data:
 
     def judged(self, calibration: Calibration, rows: Rows) -> Judged:
         """Return what a calibration makes of some of the READMEs."""
-        stated = self.scores.take(rows).confidences(calibration)
-        given = chosen(stated, Choice(), calibration.threshold)
-        return judge([self.labels[row] for row in rows], self.vocabulary, stated, given)
+        return judged(self.scores.take(rows), self.vocabulary, calibration)
 
 
 Evidence = dict[float, tuple[Floats, Floats]]
@@ -107,20 +100,7 @@ def fit(data: Data, evidence: Evidence, rows: Rows) -> Calibration:
         weigh(data, kinds, nothing, strength, rows)
         for strength, (kinds, nothing) in evidence.items()
     ]
-    ranked = [measure(data.judged(calibration, rows)) for calibration in fitted]
-    order = np.array([np.mean([found[name] for name in RANKING]) for found in ranked])
-    # On so few READMEs the best number alone is luck; one in good company is not.
-    best = fitted[int(smooth(order, min(3, len(order))).argmax())]
-    judged = data.judged(best, rows)
-
-    def quality(threshold: float) -> float:
-        given = chosen(judged.confidences, Choice(), threshold)
-        replies = Judged(judged.confidences, given, judged.gold, judged.accepted)
-        return measure(replies)["F1 (given)"]
-
-    qualities = smooth(np.array([quality(threshold) for threshold in THRESHOLDS]), 15)
-    threshold = THRESHOLDS[int(np.flatnonzero(qualities >= qualities.max() - ENOUGH).max())]
-    return replace(best, threshold=threshold)
+    return best(data.scores.take(rows), data.vocabulary, fitted, ENOUGH)
 
 
 def weigh(data: Data, kinds: Floats, nothing: Floats, strength: float, rows: Rows) -> Calibration:
@@ -133,27 +113,10 @@ def weigh(data: Data, kinds: Floats, nothing: Floats, strength: float, rows: Row
     return Calibration(strength, above, mentions, lead, moved, intercept, threshold=0.5)
 
 
-def smooth(values: Floats, width: int) -> Floats:
-    """Return the mean of each value and its neighbours, `width` of them where there are so many."""
-    ones = np.ones(width)
-    sums = np.convolve(values, ones, "same")
-    return np.asarray(sums / np.convolve(np.ones(len(values)), ones, "same"))
-
-
-def join(parts: list[Judged]) -> Judged:
-    """Put READMEs behind one another."""
-    return Judged(
-        confidences=np.concatenate([part.confidences for part in parts]),
-        given=np.concatenate([part.given for part in parts]),
-        gold=np.concatenate([part.gold for part in parts]),
-        accepted=np.concatenate([part.accepted for part in parts]),
-    )
-
-
 def cross_validated(data: Data, evidence: Evidence) -> Judged:
     """Return what calibrations make of READMEs that they were not fitted on."""
     folds = KFold(FOLDS, shuffle=True, random_state=0).split(data.labels)
-    return join([data.judged(fit(data, evidence, train), test) for train, test in folds])
+    return Judged.cat([data.judged(fit(data, evidence, train), test) for train, test in folds])
 
 
 def report(title: str, judged: Judged) -> None:
@@ -200,9 +163,9 @@ def ship(model: str, vocabulary: Vocabulary, calibration: Calibration) -> None:
     path = Path(package.__file__).with_name("calibrations.json")
     models: dict[str, dict[str, float]] = json.loads(path.read_text())["models"]
     fitted = [numbers for name, numbers in models.items() if name not in ("default", model)]
-    fitted.append(asdict(calibration))
+    fitted.append(calibration.numbers)
     mean = {key: round(fmean(numbers[key] for numbers in fitted), 4) for key in fitted[0]}
-    models |= {model: asdict(calibration), "default": mean}
+    models |= {model: calibration.numbers, "default": mean}
     shipped = {"vocabulary": vocabulary.fingerprint, "models": models}
     path.write_text(json.dumps(shipped, indent=2, sort_keys=True) + "\n")
 

@@ -90,3 +90,50 @@ def test_a_refused_value_names_the_file_that_holds_it(
     assert f"as {file.name}" in outcome.err
     monkeypatch.setenv("TAGGER_MAX_TAGS", "60")
     assert file.name not in run("run", "README.md").err
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("max-tags = true", "max-tags cannot be True"),
+        ('model = ["a"]', "model cannot be ['a']"),
+        ("[model]\na = 1", "model cannot be"),
+    ],
+)
+def test_a_value_of_another_kind_is_refused(
+    run: Run, workplace: Path, text: str, told: str
+) -> None:
+    (workplace / "tagger.toml").write_text(text)
+    outcome = run("run", "README.md")
+    assert outcome.code == 2
+    assert told in outcome.err
+
+
+@pytest.mark.parametrize(
+    "text", ["max-tags = 50", 'method = "rnk"', 'glob = "*.md"', 'device = "x"']
+)
+def test_config_says_which_value_no_command_would_take(
+    run: Run, workplace: Path, text: str
+) -> None:
+    (workplace / "tagger.toml").write_text(text)
+    outcome = run("config")
+    assert outcome.code == 2
+    assert "tagger.toml: " in outcome.err
+    assert f"--{text.split()[0]}" in outcome.err
+
+
+def test_config_looks_at_variables_too(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TAGGER_GLOB", "*.md *.rst")
+    assert run("config").code == 0
+    monkeypatch.setenv("TAGGER_MAX_TAGS", "many")
+    outcome = run("config")
+    assert outcome.code == 2
+    assert "TAGGER_MAX_TAGS: " in outcome.err
+
+
+@pytest.mark.parametrize("text", ["tool = 5", "[tool]\ntagger = 5"])
+def test_a_pyproject_of_odd_shape_is_no_crash(run: Run, workplace: Path, text: str) -> None:
+    (workplace / "pyproject.toml").write_text(text)
+    outcome = run("config")
+    assert outcome.code == (2 if "tagger" in text else 0)
+    assert "internal error" not in outcome.err

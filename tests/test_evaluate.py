@@ -205,6 +205,7 @@ def scores(readmes: int = 3, branches: int = 2) -> Scores:
         answers(readmes, branches, size),
         answers(branches, size),
         torch.rand(readmes, size, 2, generator=draw),
+        tuple(f"what was read of {name}" for name in "abcdefgh"[:readmes]),
     )
 
 

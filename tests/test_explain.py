@@ -82,3 +82,28 @@ def test_prompt_shows_control_tokens_and_breaks_those_of_the_readme(
         assert "3d, game-engine, cli" in said or "cli, game-engine, 3d" in said
     assert "\x1b" not in outcome.out
     assert "conversation 1:" in outcome.err
+
+
+@pytest.mark.parametrize("options", [("--threshold", "1"), ("--threshold", "0", "--max-tags", "1")])
+def test_reasons_fit_a_narrow_terminal(
+    run: Run, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...]
+) -> None:
+    for columns in ("80", "50"):
+        monkeypatch.setenv("COLUMNS", columns)
+        out = run("explain", "README.md", *options).out
+        assert "yes, least" in out or "no, enough" in out
+        assert "game-engine" in out
+
+
+def test_mentions_are_counted(run: Run, workplace: Path) -> None:
+    (workplace / "named.md").write_text("A cli. Another CLI, and a third cli.")
+    explained = json.loads(run("explain", "named.md", "--json").out)
+    assert {tag["name"]: tag["mentions"] for tag in explained["tags"]} == {
+        "3d": 0, "game-engine ": 0, "cli": 3
+    }  # fmt: skip
+    assert not explained["readme"]["cut"]
+
+
+def test_a_file_that_is_too_long_is_said(run: Run, workplace: Path) -> None:
+    (workplace / "long.md").write_text("word " * 100_000)
+    assert json.loads(run("explain", "long.md", "--json").out)["readme"]["cut"]

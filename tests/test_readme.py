@@ -97,6 +97,31 @@ def test_a_long_text_in_another_encoding_is_cut_between_characters(tmp_path: Pat
     assert Readme.read(path).text.startswith(TEXTS["gb18030"])
 
 
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        (
+            "Fast “café” — quick.\nbad ".encode() + b"\xff\xfe byte",
+            "Fast “café” — quick.\nbad �� byte",
+        ),
+        ("这是一个用于终端的游戏引擎".encode()[:-2], "这是一个用于终端的游戏引�"),
+        ("# Café\n\nA game.\n".encode("latin-1"), "# Café\n\nA game.\n"),
+    ],
+    ids=["stray bytes", "cut at its end", "one accent"],
+)
+def test_a_few_odd_bytes_do_not_change_the_rest(tmp_path: Path, data: bytes, text: str) -> None:
+    path = tmp_path / "README.md"
+    path.write_bytes(data)
+    assert Readme.read(path).text == text
+
+
+def test_a_restructured_text_may_hold_lines_of_any_length(tmp_path: Path) -> None:
+    path = tmp_path / "README.rst"
+    image = f".. image:: data:image/png;base64,{'A' * 20_000}\n"
+    path.write_text(f"Voxel\n=====\n\nA game engine.\n\n{image}")
+    assert "A game engine." in Readme.read(path).words
+
+
 def test_line_ends_and_writing_from_right_to_left_are_no_trouble(tmp_path: Path) -> None:
     path = tmp_path / "README.md"
     path.write_bytes("# לוח\r\n\r\nספרייה ליצירת משחקים\r\n".encode())

@@ -23,10 +23,12 @@ def said(*entries: object) -> list[str]:
         (("containerization", "containerisation"), "nearly the same"),
         (("HTTP", "http "), "share the name"),
         (("web  server",), "odd spacing"),
+        (("web\u00a0server",), "odd spacing"),
         (("a\u200bb",), r"nobody sees: a\u200bb"),
+        (("a", {"id": 1, "name": "b"}), "names and objects are mixed"),
     ],
 )
-def test_what_is_doubtful_is_said(names: tuple[str, ...], complaint: str) -> None:
+def test_what_is_doubtful_is_said(names: tuple[object, ...], complaint: str) -> None:
     assert any(complaint in problem for problem in said(*names))
 
 
@@ -86,3 +88,22 @@ def test_what_is_no_list_is_refused(run: Run, workplace: Path, content: str) -> 
 def test_show_lists_the_tags(run: Run) -> None:
     outcome = run("tags", "show")
     assert outcome.out == "77\t3d\n81\tgame-engine \n4\tcli\n"
+
+
+def test_a_list_that_leaves_no_room_for_a_readme_is_said(run: Run, workplace: Path) -> None:
+    (workplace / "long.json").write_text(json.dumps([f"tag {number}" for number in range(3000)]))
+    outcome = run("tags", "check", "long.json")
+    assert outcome.code == 1
+    assert "leaves no room for a README" in outcome.out
+
+
+def test_one_problem_is_one_problem(run: Run, workplace: Path) -> None:
+    (workplace / "one.json").write_text('["web  server"]')
+    assert "one.json: 1 tag, 1 problem\n" in run("tags", "check", "one.json").out
+
+
+def test_a_vocabulary_in_another_encoding_says_so(run: Run, workplace: Path) -> None:
+    (workplace / "latin.json").write_bytes('["café"]'.encode("latin-1"))
+    outcome = run("tags", "show", "latin.json")
+    assert outcome.code == 2
+    assert "the vocabulary is not UTF-8 text" in outcome.err

@@ -1,6 +1,7 @@
 """Bytes to text, whatever encoding they are in."""
 
 import codecs
+import re
 
 from tagger.errors import ReadmeError
 
@@ -18,6 +19,10 @@ _GUESSED = [
 ]
 """What READMEs are written in, where not in UTF-8: of two encodings that differ in a handful of
 letters one is enough."""
+
+_TWO_SCRIPTS = re.compile(r"[A-Za-z][\u0400-\u04ff]|[\u0400-\u04ff][A-Za-z]")
+
+_WRONG = "\N{REPLACEMENT CHARACTER}"
 
 
 def decode(data: bytes, source: str, *, whole: bool) -> tuple[str, str]:
@@ -42,7 +47,8 @@ def decode(data: bytes, source: str, *, whole: bool) -> tuple[str, str]:
         if "\0" not in text:
             return text, "utf-8"
     except UnicodeDecodeError:
-        pass
+        if mended := _mended(data, whole=whole):
+            return mended, "utf-8, but for a few bytes"
     # Here, not above: hardly any README needs it.
     from charset_normalizer import from_bytes
 
@@ -50,6 +56,24 @@ def decode(data: bytes, source: str, *, whole: bool) -> tuple[str, str]:
         data = data[: (data.rfind(b"\n") + 1 or len(data)) & ~1]
     best = from_bytes(data, cp_isolation=_GUESSED).best()
     if best is None or "\0" in str(best):
-        kind = "is a binary file" if b"\0" in data else "is in no encoding that is known here"
-        raise ReadmeError(f"{source}: {kind}, not a README; convert it, for example with iconv")
-    return str(best), best.encoding
+        if b"\0" in data:
+            raise ReadmeError(f"{source}: is a binary file, not a README; name the README itself")
+        raise ReadmeError(
+            f"{source}: is in no encoding that is known here; convert it, for example with iconv"
+        )
+    text, encoding = str(best), best.encoding
+    # Letters of two scripts in one word: in a short text, accents are taken for Cyrillic.
+    if encoding in ("cp1251", "koi8_r") and _TWO_SCRIPTS.search(text):
+        return data.decode("cp1252", "replace"), "cp1252"
+    return text, encoding
+
+
+def _mended(data: bytes, *, whole: bool) -> str:
+    """Return UTF-8 in which a few bytes are wrong, each as a replacement character, or nothing.
+
+    In other encodings hardly any bytes happen to be a character of several bytes in UTF-8.
+    """
+    text = codecs.getincrementaldecoder("utf-8-sig")("replace").decode(data, whole)
+    wrong = text.count(_WRONG)
+    sound = sum(char > "\x7f" for char in text) - wrong
+    return text if "\0" not in text and sound >= 2 * wrong else ""

@@ -8,7 +8,8 @@
     │   ├── VocabularyError   the list of tags
     │   ├── ReadmeError       a README
     │   ├── PromptError       a prompt template
-    │   └── LabelsError       labelled READMEs, or scores of them
+    │   ├── LabelsError       labelled READMEs, or scores of them
+    │   └── CalibrationError  a calibration, or what one is made from
     ├── ReplyError            a reply breaks its contract                exit code 1
     ├── ServerError           a server fails at one README               exit code 1
     ├── OutputError           results cannot be written                  exit code 74
@@ -56,6 +57,10 @@ class PromptError(InputError):
 
 class LabelsError(InputError):
     """Labelled READMEs, or kept scores of them, cannot be used."""
+
+
+class CalibrationError(InputError):
+    """A calibration cannot be used or made."""
 
 
 class ReplyError(TaggerError):

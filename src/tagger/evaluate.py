@@ -129,6 +129,17 @@ class Judged:
     accepted: Bools
     sure: bool = True
 
+    @classmethod
+    def cat(cls, parts: Sequence[Self]) -> Self:
+        """Put READMEs behind one another."""
+        return cls(
+            confidences=np.concatenate([part.confidences for part in parts]),
+            given=np.concatenate([part.given for part in parts]),
+            gold=np.concatenate([part.gold for part in parts]),
+            accepted=np.concatenate([part.accepted for part in parts]),
+            sure=all(part.sure for part in parts),
+        )
+
     def take(self, rows: NDArray[np.int64]) -> Self:
         """Return some of the READMEs, one as often as it is named."""
         return replace(

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from pydantic import BaseModel, ConfigDict, StrictInt, StrictStr
 
-from tagger.readme import Readme
+from tagger.readme import MAX_BYTES, Readme
 from tagger.tagger import Tagger
 
 _SHOWN = 60
@@ -22,7 +22,8 @@ class Read(_Record):
 
     Attributes:
         characters: of the file, at most its first 128 KiB.
-        words: characters that are left of those without markup.
+        cut: whether the file is longer than that.
+        plain_characters: what is left of those without markup.
         tokens: how many there are of these.
         read: how many of them the model has read.
         last: the last words that it has read.
@@ -31,7 +32,8 @@ class Read(_Record):
     """
 
     characters: int
-    words: int
+    cut: bool
+    plain_characters: int
     tokens: int
     read: int
     last: str
@@ -45,7 +47,8 @@ class Explained(_Record):
         id: its id.
         name: its name.
         log_prob: mean over branches of log p(tag | README), in nats.
-        prior: the same of texts without content.
+        prior: the same of texts without content, and the background if there is one.
+        mentions: how often the README names it.
         score: what tags are ranked by: the logit of the confidence.
         confidence: probability that a curator would accept the tag.
         given: whether the reply holds it.
@@ -57,6 +60,7 @@ class Explained(_Record):
     name: StrictStr
     log_prob: float
     prior: float
+    mentions: int
     score: float
     confidence: float
     given: bool
@@ -112,12 +116,14 @@ def explain(tagger: Tagger, readme: Readme, seconds: dict[str, float]) -> Explan
     threshold = tagger.threshold
     confidences = [scored.confidence for scored in ranking]
     count = choice.count(confidences, threshold)
+    named = dict(zip(tagger.vocabulary, encoded.mentions[:, 0].expm1().tolist(), strict=True))
     tags = tuple(
         Explained(
             id=scored.tag.id,
             name=scored.tag.name,
             log_prob=scored.log_prob,
             prior=scored.prior,
+            mentions=round(named[scored.tag]),
             score=scored.evidence,
             confidence=scored.confidence,
             given=place < count,
@@ -136,7 +142,8 @@ def explain(tagger: Tagger, readme: Readme, seconds: dict[str, float]) -> Explan
         min_tags=choice.min_tags,
         readme=Read(
             characters=len(readme.text),
-            words=len(words),
+            cut=len(readme.text.encode("utf-8", "replace")) > MAX_BYTES - 4,
+            plain_characters=len(words),
             tokens=len(model.tokenizer.encode(words)),
             read=len(encoded.tokens),
             last=_end(seen),
@@ -157,7 +164,10 @@ def timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
 
 
 def _end(text: str) -> str:
-    return text.rstrip()[-_SHOWN:]
+    """Return the last whole words."""
+    text = text.rstrip()
+    shown = text[-_SHOWN:]
+    return shown if len(text) <= _SHOWN else shown.partition(" ")[2] or shown
 
 
 def _why(given: bool, sure: bool) -> str:

@@ -3,7 +3,8 @@
 import errno
 import os
 import sys
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -165,6 +166,30 @@ class LinesFile:
         self._file.truncate()
         self._ahead = False
         return lines
+
+
+def check_target(path: Path, ours: Callable[[], bool], what: str) -> None:
+    """Make sure, before anything is computed, that a file can be written.
+
+    Args:
+        path: the file.
+        ours: says of a file that is there whether it is one that may be overwritten.
+        what: what such a file is, for people.
+
+    Raises:
+        OutputError: it cannot be written.
+        UsageError: there is another file.
+
+    """
+    name = printable(str(path))
+    with reporting(name):
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "is a folder")
+        if not path.exists():
+            with tempfile.TemporaryFile(dir=path.parent):
+                return
+        if not ours():
+            raise UsageError(f"{name}: is no {what}, and is left as it is: name another")
 
 
 @contextmanager

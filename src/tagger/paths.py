@@ -21,6 +21,8 @@ def real(path: Path) -> Path:
 def write_atomically(path: Path, text: str) -> None:
     """Write a file that is either whole or not there, whoever else writes it.
 
+    It may be read by whom the user's umask lets read files.
+
     Raises:
         OSError: the folder cannot be written.
 
@@ -30,6 +32,9 @@ def write_atomically(path: Path, text: str) -> None:
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
+        umask = os.umask(0)
+        os.umask(umask)
+        Path(name).chmod(0o666 & ~umask)
         Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)

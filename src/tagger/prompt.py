@@ -12,6 +12,7 @@ They stand beside one another: each is read as if it were the only one (Ratner e
 import re
 import tomllib
 from collections.abc import Sequence
+from dataclasses import asdict
 from importlib.resources import files
 from pathlib import Path
 from typing import Self
@@ -19,6 +20,7 @@ from typing import Self
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
+from tagger.digest import digest
 from tagger.errors import PromptError
 from tagger.models.tokenizer import ChatTokenizer
 from tagger.vocabulary import Tag, Vocabulary
@@ -114,6 +116,11 @@ class PromptTemplate:
             ) from error
         except PromptError as error:
             raise PromptError(f"{path}: {error}") from error
+
+    @property
+    def digest(self) -> str:
+        """A digest of all that it says."""
+        return digest(asdict(self))
 
 
 def _shipped(name: str) -> Path:

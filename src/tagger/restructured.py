@@ -13,7 +13,9 @@ _MOST_DEEP = 40
 """Headings and lists within one another; deeper ones are not worth reading."""
 
 _ATTRIBUTE = re.compile(
-    r"^:[\w!-]+:.*$|^\[[^\[\]\n]*\]$|^(?:ifdef|ifndef|endif|include|toc)::.*$", re.M
+    r"^:[\w!-]+:.*$|^\[[^\[\]\n]*\]$|^(?:ifdef|ifndef|endif|include|toc)::.*$|^[|!,:]===$"
+    r"|^\|(?=\S)|(?<=\s)\|(?=\S)|\{[a-z][\w-]*\}",
+    re.M,
 )
 _COMMENT = re.compile(r"^////$.*?^////$|^//(?!/)[^\n]*$", re.M | re.S)
 _IMAGE = re.compile(r"\bimage::?[^\s\[\]]*\[([^\]\n]*)\]")
@@ -38,6 +40,7 @@ def plain_rst(text: str) -> str:
             "doctitle_xform": False,
             "file_insertion_enabled": False,
             "halt_level": 6,
+            "line_length_limit": _MOST,
             "raw_enabled": False,
             "report_level": 5,
         },

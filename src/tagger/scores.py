@@ -1,8 +1,6 @@
 """Raw scores of READMEs, kept as Parquet, so that what costs minutes is not done twice."""
 
-import errno
 import hashlib
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -15,17 +13,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tagger import parquet
-from tagger.errors import LabelsError, UsageError
+from tagger.errors import LabelsError
 from tagger.evaluate import Label
 from tagger.methods.answers import Answers
 from tagger.methods.calibration import Calibration
-from tagger.output import reporting
+from tagger.output import check_target as check
 from tagger.text import printable
 from tagger.vocabulary import Vocabulary
 
 _COLUMNS = {
     "readme",
     "text",
+    "read",
     "tag",
     "names",
     "starts",
@@ -46,6 +45,7 @@ class Scores:
         answers: [READMEs, branches, tags] what the model says of them.
         prior: [branches, tags] what it says of texts without content.
         mentions: [READMEs, tags, 2] log(1 + mentions), anywhere and in the lead.
+        read: [READMEs] what the model has read of them.
 
     """
 
@@ -54,6 +54,7 @@ class Scores:
     answers: Answers
     prior: Answers
     mentions: Tensor
+    read: tuple[str, ...]
 
     def take(self, rows: NDArray[np.int64]) -> Self:
         """Return those of some of the READMEs."""
@@ -62,6 +63,7 @@ class Scores:
             labels=tuple(self.labels[row] for row in rows),
             answers=Answers(self.answers.names[rows], self.answers.starts[rows]),
             mentions=self.mentions[rows],
+            read=tuple(self.read[row] for row in rows),
         )
 
     def confidences(self, calibration: Calibration) -> NDArray[np.float64]:
@@ -85,6 +87,7 @@ class Scores:
         columns: dict[str, Any] = {
             "readme": np.repeat(np.array(ids, dtype=object), tags),
             "text": np.repeat(np.array([*map(_digest, self.labels)], dtype=object), tags),
+            "read": np.repeat(np.array(self.read, dtype=object), tags),
             "tag": names * count,
             "names": self.answers.names.transpose(1, 2).flatten(0, 1).tolist(),
             "starts": self.answers.starts.transpose(1, 2).flatten(0, 1).tolist(),
@@ -118,9 +121,10 @@ class Scores:
             if about["vocabulary"] != vocabulary.wording:
                 raise LabelsError(f"{name}: holds scores of other tags or descriptions")
             tags = len(vocabulary)
-            texts = dict(
-                zip(*(table[key].to_pylist()[::tags] for key in ("readme", "text")), strict=True)
+            ids, digests, read = (
+                table[key].to_pylist()[::tags] for key in ("readme", "text", "read")
             )
+            texts = dict(zip(ids, digests, strict=True))
             row = {id_: index for index, id_ in enumerate(texts)}
             missing = [label.id for label in labels if texts.get(label.id) != _digest(label)]
             if missing:
@@ -142,7 +146,14 @@ class Scores:
             branches = {part.shape[-2] for part in (*vars(answers).values(), *vars(prior).values())}
             if len(branches) != 1 or 0 in branches:
                 raise LabelsError(f"{name}: is damaged: its columns do not fit together")
-            return cls(about["model"], tuple(labels), answers, prior, mentions.transpose(1, 2))
+            return cls(
+                model=about["model"],
+                labels=tuple(labels),
+                answers=answers,
+                prior=prior,
+                mentions=mentions.transpose(1, 2),
+                read=tuple(str(read[place]) for place in order),
+            )
 
 
 def check_target(path: Path) -> None:
@@ -154,19 +165,14 @@ def check_target(path: Path) -> None:
 
     """
     arrow = parquet.arrow()
-    name = printable(str(path))
-    with reporting(name):
-        if path.is_dir():
-            raise IsADirectoryError(errno.EISDIR, "is a folder")
-        if not path.exists():
-            with tempfile.TemporaryFile(dir=path.parent):
-                return
-    try:
-        columns = set(arrow.parquet.read_schema(path).names)
-    except (OSError, arrow.ArrowException):
-        columns = set()
-    if columns != _COLUMNS:
-        raise UsageError(f"{name}: is no file of scores, and is left as it is: name another")
+
+    def ours() -> bool:
+        try:
+            return set(arrow.parquet.read_schema(path).names) == _COLUMNS
+        except (OSError, arrow.ArrowException):
+            return False
+
+    check(path, ours, "file of scores")
 
 
 def _digest(label: Label) -> str:

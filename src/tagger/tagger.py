@@ -4,9 +4,9 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
+from tagger.calibration_file import CalibrationFile, calibration_for
 from tagger.choice import MAX_TAGS, Choice
 from tagger.defaults import README_TOKENS
-from tagger.methods.calibration import Calibration
 from tagger.methods.rank import Encoded, Rank
 from tagger.models.language import LanguageModel
 from tagger.models.load import load
@@ -28,10 +28,12 @@ class Tagger:
         readme_tokens: the most that is read of a README; lowered, with a warning, where the
             model's context is too short.
         template: what is said to the model; by default the package's own.
+        calibration: what `tagger calibrate` has written for this model, vocabulary and template.
 
     Raises:
         ModelError: no model to work with.
         VocabularyError: the vocabulary does not fit the model.
+        CalibrationError: the calibration belongs to another model.
 
     """
 
@@ -43,13 +45,14 @@ class Tagger:
         choice: Choice | None = None,
         readme_tokens: int = README_TOKENS,
         template: PromptTemplate | None = None,
+        calibration: CalibrationFile | None = None,
     ) -> None:
         if isinstance(model, str):
             model = load(model)
         self.vocabulary = vocabulary
         self.choice = choice or Choice()
         template = template or PromptTemplate.load()
-        self._calibration = Calibration.of(model.name, vocabulary)
+        self._calibration = calibration_for(calibration, vocabulary, model.name, model.weights)
         self._rank = Rank(model, vocabulary, template, self._calibration, readme_tokens)
         if self._rank.readme_tokens < readme_tokens:
             log.warning(

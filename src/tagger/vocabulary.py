@@ -138,8 +138,11 @@ class Vocabulary:
         """
         try:
             data = json.loads(text)
+        except UnicodeDecodeError as error:
+            raise VocabularyError("the vocabulary is not UTF-8 text; convert it first") from error
         except (ValueError, RecursionError) as error:
             reason = "nested too deep" if isinstance(error, RecursionError) else str(error)
+            reason = "a number has too many digits" if "int_max_str" in reason else reason
             raise VocabularyError(f"the vocabulary is not JSON: {printable(reason)}") from error
         if not isinstance(data, list):
             raise VocabularyError(

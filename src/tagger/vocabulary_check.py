@@ -43,6 +43,8 @@ def problems(entries: Sequence[Any]) -> Iterator[str]:
     """Yield what keeps entries from being a vocabulary, and what is odd about them."""
     names: list[tuple[int, str]] = []
     ids: dict[str, int] = {}
+    if len({isinstance(entry, str) for entry in entries}) > 1:
+        yield "names and objects are mixed: use one of the two"
     for position, entry in enumerate(entries, start=1):
         try:
             (tag,) = Vocabulary.from_json(json.dumps([_plain(entry)]))
@@ -52,7 +54,7 @@ def problems(entries: Sequence[Any]) -> Iterator[str]:
         if (first := ids.setdefault(str(tag.id), position)) != position:
             yield f"tags {first} and {position} share the id {tag.id!r}"
         names.append((position, tag.name))
-        if tag.name != tag.name.strip() or re.search(r"\s\s", tag.name):
+        if tag.name != tag.name.strip() or re.search(r"\s\s|[^\S ]", tag.name):
             yield f"tag {position} has odd spacing: {tag.name!r}"
         if any(unicodedata.category(char) in ("Cc", "Cf") for char in tag.name):
             yield f"tag {position} holds characters that nobody sees: {printable(tag.name)}"

@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from tagger import __version__
-from tagger.cli import batch, config, eval_, explain, models, prompt, run, tags
+from tagger.cli import batch, calibrate, config, eval_, explain, models, prompt, run, tags
 from tagger.text import printable
 
 
@@ -36,6 +36,7 @@ app = typer.Typer(
 app.command("run")(run.run)
 app.command("batch")(batch.batch)
 app.command("eval")(eval_.evaluate)
+app.command("calibrate")(calibrate.calibrate)
 app.command("explain")(explain.explain)
 app.command("prompt")(prompt.prompt)
 app.command("config")(config.config)

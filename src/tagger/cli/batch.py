@@ -51,15 +51,7 @@ def batch(
             envvar="TAGGER_RESTART",
         ),
     ] = False,
-    glob: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="PATTERN",
-            help="Files to read in folders, such as '*.md' or 'docs/*.md'; may be repeated. "
-            "Default: the usual README names.",
-            envvar="TAGGER_GLOB",
-        ),
-    ] = None,
+    glob: options.Glob = None,
     id_from: Annotated[
         Literal["relative", "path", "stem", "parent"],
         typer.Option(
@@ -68,22 +60,8 @@ def batch(
             envvar="TAGGER_ID_FROM",
         ),
     ] = "relative",
-    id_field: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME",
-            help="Field or column of a dump that holds the id.",
-            envvar="TAGGER_ID_FIELD",
-        ),
-    ] = "id",
-    readme_field: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME",
-            help="Field or column of a dump that holds the README.",
-            envvar="TAGGER_README_FIELD",
-        ),
-    ] = "readme",
+    id_field: options.IdField = "id",
+    readme_field: options.ReadmeField = "readme",
     on_duplicate: Annotated[
         Literal["error", "keep-first", "suffix"],
         typer.Option(
@@ -120,6 +98,7 @@ def batch(
     ] = None,
     readme_tokens: options.ReadmeTokens = README_TOKENS,
     prompt: options.PromptFile = None,
+    calibration: options.Calibration = None,
     method: options.Method = "rank",
     grammar: options.Grammar = None,
     endpoint: options.Endpoint = None,
@@ -155,6 +134,7 @@ def batch(
         threads=threads,
         offline=offline,
         readme_tokens=readme_tokens,
+        calibration=calibration,
         quiet=quiet,
     )
     request.check(choice, scores=scores)

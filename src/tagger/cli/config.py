@@ -30,9 +30,12 @@ def read() -> tuple[dict[str, Any], str]:
     if Path(FILE).is_file():
         return _toml(FILE), FILE
     if Path(TABLE).is_file():
-        table = _toml(TABLE).get("tool", {}).get("tagger")
+        tools = _toml(TABLE).get("tool")
+        table = tools.get("tagger") if isinstance(tools, dict) else None
         if isinstance(table, dict):
             return table, f"{TABLE}, [tool.tagger]"
+        if table is not None:
+            raise UsageError(f"{TABLE}: tool.tagger is no table of options")
     return {}, ""
 
 
@@ -54,13 +57,23 @@ def defaults(app: typer.Typer) -> dict[str, Any]:
             hint = f"did you mean {near[0]}?" if near else "`tagger config` lists what there is"
             raise UsageError(f"{name}: knows no option {printable(key)!r}; {hint}")
     mapped: dict[str, Any] = {}
-    for path, parameter, key, _ in _options(app):
+    for path, parameter, key, option in _options(app):
         if key in values:
+            _check_kind(option, key, values[key], name)
             here = mapped
             for part in path:
                 here = here.setdefault(part, {})
             here[parameter] = values[key]
     return mapped
+
+
+def _check_kind(option: Any, key: str, value: Any, name: str) -> None:
+    """Refuse what Typer would make a text or a number of. Raises `UsageError`."""
+    odd = isinstance(value, dict)
+    odd |= isinstance(value, list) and not option.multiple
+    odd |= isinstance(value, bool) and not option.is_flag
+    if odd:
+        raise UsageError(f"{name}: {key} cannot be {printable(str(value))}; see --help")
 
 
 def origin(error: Any) -> str:
@@ -82,6 +95,7 @@ def config(context: typer.Context) -> None:
     typer.echo(f"file: {name or f'none ({FILE}, or [tool.tagger] in {TABLE})'}")
     root = context.find_root().command
     seen: dict[str, tuple[str, str]] = {}
+    refused = ""
     for _, _, key, option in _walk(root, ()):
         variable = option.envvar
         if os.environ.get(variable):
@@ -92,9 +106,25 @@ def config(context: typer.Context) -> None:
             default = option.default
             shown, where = "" if default is None else str(default), "default"
         seen.setdefault(key, (printable(shown), where))
+        if where != "default" and not refused:
+            value = option.value_from_envvar(context) or values[key]
+            refused = _refused(context, option, value, where)
     width = max(map(len, seen))
     for key, (shown, where) in sorted(seen.items()):
         typer.echo(f"{key:<{width}}  {shown or '-':<24}  {where}")
+    if refused:
+        raise UsageError(refused)
+
+
+def _refused(context: typer.Context, option: Any, value: Any, where: str) -> str:
+    """Say why an option does not take a value; nothing if it does."""
+    try:
+        option.process_value(context, value)
+    except typer.TyperException as error:
+        message = error.format_message().rstrip(".")
+        named = "" if option.opts[0] in message else f"{option.opts[0]}: "
+        return f"{where}: {named}{message}"
+    return ""
 
 
 def _options(app: typer.Typer) -> Iterator[tuple[tuple[str, ...], str, str, Any]]:

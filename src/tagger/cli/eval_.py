@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tagger.cli import models, options
+from tagger.cli import options
 from tagger.cli.methods import Request
 from tagger.defaults import DEFAULT_MODEL, README_TOKENS
 from tagger.errors import UsageError
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from tagger.choice import Choice
     from tagger.evaluate import Judged, Label
-    from tagger.methods.rank import Rank
+    from tagger.methods.calibration import Calibration
     from tagger.prompt import PromptTemplate
     from tagger.scores import Scores
     from tagger.vocabulary import Vocabulary
@@ -53,6 +53,14 @@ def evaluate(
             envvar="TAGGER_FROM",
         ),
     ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write a page of it all, for a browser: plots, a table by tag, the worst misses.",
+            envvar="TAGGER_REPORT",
+        ),
+    ] = None,
     max_tags: options.MaxTags = 3,
     min_tags: options.MinTags = 1,
     threshold: options.Threshold = None,
@@ -62,6 +70,7 @@ def evaluate(
     threads: options.Threads = None,
     readme_tokens: options.ReadmeTokens = README_TOKENS,
     prompt: options.PromptFile = None,
+    calibration: options.Calibration = None,
     method: options.Method = "rank",
     grammar: options.Grammar = None,
     endpoint: options.Endpoint = None,
@@ -88,6 +97,7 @@ def evaluate(
         threads=threads,
         offline=offline,
         readme_tokens=readme_tokens,
+        calibration=calibration,
         quiet=quiet,
     )
     if request.writes and (dump or kept):
@@ -107,37 +117,62 @@ def evaluate(
     if dump or kept:
         parquet.arrow()
 
-    if request.writes:
-        judged = evaluation.judge_written(
-            rows, vocabulary, _replies(request, vocabulary, choice, template, rows)
-        )
-        typer.echo(json.dumps(_described(judged)) if json_ else _tables(judged))
-        return
+    if report:
+        from tagger import report as page
 
-    from tagger.methods.calibration import Calibration
+        page.check_target(report)
+    if request.writes:
+        replies = _replies(request, vocabulary, choice, template, rows)
+        judged = evaluation.judge_written(rows, vocabulary, replies)
+        read = [label.source().words[: 4 * readme_tokens] for label in rows]
+        limit, about = 0.0, f"{model}, replies as it wrote them"
+    else:
+        scores, weights = _scores(request, vocabulary, template, rows, dump, kept)
+        confidences = scores.confidences(weights)
+        limit = weights.threshold if threshold is None else threshold
+        given = evaluation.chosen(confidences, choice, limit)
+        judged = evaluation.judge(rows, vocabulary, confidences, given)
+        read = list(scores.read)
+        about = f"{scores.model}, tags given from a confidence of {limit:.2f} on"
+    try:
+        if dump and not request.writes:
+            scores.save(dump, vocabulary)
+    finally:  # What took an hour is shown, whatever becomes of the files.
+        typer.echo(json.dumps(_described(judged)) if json_ else _tables(judged))
+    if report:
+        about = f"{len(vocabulary)} tags, {about}; {choice.min_tags} to {choice.max_tags} a README"
+        text = page.render(
+            judged, rows, vocabulary, read=read, choice=choice, threshold=limit, about=about
+        )
+        page.save(report, text)
+        options.log.info("the report is in %s", report)
+
+
+def _scores(
+    request: Request,
+    vocabulary: "Vocabulary",
+    template: "PromptTemplate",
+    labels: "Sequence[Label]",
+    dump: Path | None,
+    kept: Path | None,
+) -> "tuple[Scores, Calibration]":
+    """Return the raw scores, from a file or from the model, and what makes confidences of them."""
+    from tagger.calibration_file import calibration_for
+    from tagger.cli.scoring import score
     from tagger.methods.rank import Rank
     from tagger.scores import Scores, check_target
 
     if dump:
         check_target(dump)
+    fitted = request.fitted(vocabulary, template)
     if kept:
-        scores = Scores.load(kept, vocabulary, rows)
-        calibration = Calibration.of(scores.model, vocabulary)
-    else:
-        language_model = models.load(
-            model, device=device, dtype=dtype, threads=threads, offline=offline, quiet=quiet
-        )
-        calibration = Calibration.of(model, vocabulary)
-        rank = Rank(language_model, vocabulary, template, calibration, readme_tokens)
-        scores = _score(rank, model, rows, quiet=quiet)
-    try:
-        if dump:
-            scores.save(dump, vocabulary)
-    finally:  # What took an hour is shown, whatever becomes of the file.
-        confidences = scores.confidences(calibration)
-        given = evaluation.chosen(confidences, choice, calibration.threshold)
-        judged = evaluation.judge(rows, vocabulary, confidences, given)
-        typer.echo(json.dumps(_described(judged)) if json_ else _tables(judged))
+        scores = Scores.load(kept, vocabulary, labels)
+        return scores, calibration_for(fitted, vocabulary, scores.model)
+    model = request.load()
+    calibration = calibration_for(fitted, vocabulary, model.name, model.weights)
+    rank = Rank(model, vocabulary, template, calibration, request.readme_tokens)
+    readmes = [(label, label.source()) for label in labels]
+    return score(rank, model.name, readmes, quiet=request.quiet), calibration
 
 
 def _replies(
@@ -171,24 +206,6 @@ def _replies(
     if failed:
         options.log.warning("%d of %d replies could not be used", failed, len(labels))
     return replies
-
-
-def _score(rank: "Rank", model: str, labels: "Sequence[Label]", *, quiet: bool) -> "Scores":
-    """Score every README, showing how far it is."""
-    import torch
-
-    from tagger.cli.progress import tracked, working
-    from tagger.methods.answers import Answers
-    from tagger.scores import Scores
-
-    with working("reading the list of tags", quiet=quiet):
-        rank.prepare()
-    answers, mentions = [], []
-    for label in tracked(labels, "scoring", quiet=quiet):
-        encoded = rank.encode(label.source().words)
-        answers.append(rank.answers([encoded.tokens]))
-        mentions.append(encoded.mentions)
-    return Scores(model, tuple(labels), Answers.cat(answers), rank.prior, torch.stack(mentions))
 
 
 def _described(judged: "Judged") -> dict[str, Any]:

@@ -10,9 +10,17 @@ from tagger.defaults import DEFAULT_MODEL, README_TOKENS
 if TYPE_CHECKING:
     from tagger.explain import Explanation
 
-_BAR = 10
-_GIVEN = {"the least that is given": "yes, the least", "more than are given": "no, enough"}
-"""What a table says of tags that the threshold alone does not decide."""
+_BAR = 6
+_WIDE = 78
+"""Columns of a terminal from which all numbers have room."""
+
+_GIVEN = {
+    "over the threshold": "yes",
+    "the least that is given": "yes, least",
+    "more than are given": "no, enough",
+    "below the threshold": "no, unsure",
+}
+"""What a table says of the reasons."""
 
 
 def explain(
@@ -39,6 +47,7 @@ def explain(
     threads: options.Threads = None,
     readme_tokens: options.ReadmeTokens = README_TOKENS,
     prompt: options.PromptFile = None,
+    calibration: options.Calibration = None,
     offline: options.Offline = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,  # noqa: ARG001 (its callback acts)
@@ -58,18 +67,25 @@ def explain(
     template = PromptTemplate.load(prompt)
     found = Readme.read(readme, id_)
 
+    from tagger.cli.methods import read_calibration
     from tagger.cli.progress import working
     from tagger.explain import explain as explanation_of
     from tagger.explain import timed
     from tagger.tagger import Tagger
 
     seconds: dict[str, float] = {}
+    known = read_calibration(calibration, vocabulary, template, model)
     with timed(seconds, "load the model"):
         language_model = models.load(
             model, device=device, dtype=dtype, threads=threads, offline=offline, quiet=quiet
         )
     tagger = Tagger(
-        language_model, vocabulary, choice=choice, readme_tokens=readme_tokens, template=template
+        language_model,
+        vocabulary,
+        choice=choice,
+        readme_tokens=readme_tokens,
+        template=template,
+        calibration=known,
     )
     with timed(seconds, "read the list of tags"), working("reading the list of tags", quiet=quiet):
         tagger.prepare()
@@ -88,21 +104,27 @@ def _drawn(explained: "Explanation", top: int) -> str:
     from tagger.text import printable
 
     console = Console()
-    table = Table(title=Text(printable(explained.id)), title_justify="left", box=box.SIMPLE_HEAD)
-    table.add_column("tag", overflow="fold", min_width=18)
-    for heading in ("log p", "prior", "score", "confidence"):
+    table = Table(
+        title=Text(printable(explained.id)),
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )
+    wide = console.width >= _WIDE
+    table.add_column("tag", overflow="fold", min_width=14)
+    for heading in (*(("log p", "prior", "named") if wide else ()), "score", "confidence"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
-    table.add_column("given", no_wrap=True)
+    table.add_column("given", no_wrap=True, min_width=max(map(len, _GIVEN.values())))
     for tag in explained.tags[:top]:
+        numbers = (f"{tag.log_prob:.2f}", f"{tag.prior:.2f}", str(tag.mentions))
         table.add_row(
             Text(printable(tag.name.strip()), style="bold" if tag.given else ""),
-            f"{tag.log_prob:.2f}",
-            f"{tag.prior:.2f}",
+            *(numbers if wide else ()),
             f"{tag.score:+.2f}",
             f"{tag.confidence:.2f}",
             Bar(1.0, 0.0, tag.confidence, width=_BAR),
-            Text(_GIVEN.get(tag.why, "yes" if tag.given else "no")),
+            Text(_GIVEN[tag.why]),
         )
     about = Table.grid(padding=(0, 2))
     for label, text in _about(explained, top):
@@ -117,6 +139,7 @@ def _about(explained: "Explanation", top: int) -> list[tuple[str, str]]:
     """Return what stands below the table, by label."""
     read, tokens = explained.readme, explained.prompt_tokens
     rest = f"; left out from: {read.left_out!r}" if read.left_out else ", all of it"
+    begin = "the first " if read.cut else ""
     rows = [
         (
             "given",
@@ -124,8 +147,8 @@ def _about(explained: "Explanation", top: int) -> list[tuple[str, str]]:
         ),
         (
             "README",
-            f"{read.characters:,} characters, {read.words:,} without markup, {read.tokens:,} "
-            f"tokens; {read.read:,} read{rest}",
+            f"{begin}{read.characters:,} characters, {read.plain_characters:,} without markup, "
+            f"{read.tokens:,} tokens; {read.read:,} read{rest}",
         ),
         ("read up to", repr(read.last)),
         ("prompt", ", ".join(f"{part} {count:,} tokens" for part, count in tokens.items())),

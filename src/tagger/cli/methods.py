@@ -10,8 +10,10 @@ from tagger.defaults import DEFAULT_MODEL
 from tagger.errors import UsageError
 
 if TYPE_CHECKING:
+    from tagger.calibration_file import CalibrationFile
     from tagger.choice import Choice
     from tagger.methods.endpoint import Endpoint
+    from tagger.models.language import LanguageModel
     from tagger.prompt import PromptTemplate
     from tagger.tagger import Tagger
     from tagger.vocabulary import Vocabulary
@@ -33,6 +35,7 @@ class Request:
         threads: see there.
         offline: see there.
         readme_tokens: the most that is read of a README.
+        calibration: a file of `tagger calibrate`, if there is one.
         quiet: show no progress.
 
     Raises:
@@ -50,6 +53,7 @@ class Request:
     threads: int | None
     offline: bool
     readme_tokens: int
+    calibration: Path | None
     quiet: bool
 
     def __post_init__(self) -> None:
@@ -57,6 +61,8 @@ class Request:
             raise UsageError("--grammar goes with --method generate and a model that runs here")
         if self.concurrency and not self.endpoint:
             raise UsageError("--concurrency goes with --endpoint")
+        if self.calibration and self.writes:
+            raise UsageError("--calibration goes with --method rank: a written reply has none")
         if self.endpoint == "":
             raise UsageError("--endpoint is empty: name an address such as http://host:8000/v1")
         if self.endpoint and self.model in ("", DEFAULT_MODEL):
@@ -88,6 +94,23 @@ class Request:
 
         return PromptTemplate.load(path, WRITTEN_TEMPLATE if self.writes else DEFAULT_TEMPLATE)
 
+    def fitted(
+        self, vocabulary: "Vocabulary", template: "PromptTemplate"
+    ) -> "CalibrationFile | None":
+        """Read the calibration, if one is asked for. Raises `CalibrationError`."""
+        return read_calibration(self.calibration, vocabulary, template, self.model)
+
+    def load(self) -> "LanguageModel":
+        """Load the model; raises as `tagger.models.load.load`."""
+        return models.load(
+            self.model,
+            device=self.device,
+            dtype=self.dtype,
+            threads=self.threads,
+            offline=self.offline,
+            quiet=self.quiet,
+        )
+
     def open(
         self, vocabulary: "Vocabulary", choice: "Choice", template: "PromptTemplate"
     ) -> "Opened":
@@ -103,14 +126,8 @@ class Request:
                 shown=f"{self.model} at {method.settings['endpoint']}",
                 at_once=4 * method.concurrency,
             )
-        model = models.load(
-            self.model,
-            device=self.device,
-            dtype=self.dtype,
-            threads=self.threads,
-            offline=self.offline,
-            quiet=self.quiet,
-        )
+        calibration = self.fitted(vocabulary, template)
+        model = self.load()
         room = model.batch_tokens()
         if self.writes:
             from tagger.methods.generate import Generate
@@ -127,7 +144,12 @@ class Request:
             writer = Writer(generate, vocabulary, choice.max_tags)
             return Opened(writer, identity=model.weights, shown=self.model, room=room)
         tagger = Tagger(
-            model, vocabulary, choice=choice, readme_tokens=self.readme_tokens, template=template
+            model,
+            vocabulary,
+            choice=choice,
+            readme_tokens=self.readme_tokens,
+            template=template,
+            calibration=calibration,
         )
         return Opened(tagger, identity=model.weights, shown=self.model, room=room)
 
@@ -146,6 +168,24 @@ class Request:
             min_tags=choice.min_tags,
             concurrency=self.concurrency or CONCURRENCY,
         )
+
+
+def read_calibration(
+    path: Path | None, vocabulary: "Vocabulary", template: "PromptTemplate", model: str
+) -> "CalibrationFile | None":
+    """Read a calibration, if there is one, before its model is loaded.
+
+    Raises:
+        CalibrationError: it cannot be read, or belongs to others.
+
+    """
+    if path is None:
+        return None
+    from tagger.calibration_file import CalibrationFile
+
+    found = CalibrationFile.load(path, vocabulary, template)
+    found.check_model(model)
+    return found
 
 
 @dataclass(frozen=True)

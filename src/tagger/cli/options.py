@@ -147,6 +147,39 @@ PromptFile = Annotated[
         metavar="FILE", help="A prompt template in place of the default.", envvar="TAGGER_PROMPT"
     ),
 ]
+Calibration = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="What tagger calibrate has written, in place of what ships for the model.",
+        envvar="TAGGER_CALIBRATION",
+    ),
+]
+Glob = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="PATTERN",
+        help="Files to read in folders, such as '*.md' or 'docs/*.md'; may be repeated. "
+        "Default: the usual README names.",
+        envvar="TAGGER_GLOB",
+    ),
+]
+IdField = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="Field or column of a dump that holds the id.",
+        envvar="TAGGER_ID_FIELD",
+    ),
+]
+ReadmeField = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="Field or column of a dump that holds the README.",
+        envvar="TAGGER_README_FIELD",
+    ),
+]
 Offline = Annotated[
     bool,
     typer.Option("--offline", help="Never touch the network.", envvar="TAGGER_OFFLINE"),

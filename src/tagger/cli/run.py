@@ -32,6 +32,7 @@ def run(
     threads: options.Threads = None,
     readme_tokens: options.ReadmeTokens = README_TOKENS,
     prompt: options.PromptFile = None,
+    calibration: options.Calibration = None,
     method: options.Method = "rank",
     grammar: options.Grammar = None,
     endpoint: options.Endpoint = None,
@@ -67,6 +68,7 @@ def run(
         threads=threads,
         offline=offline,
         readme_tokens=readme_tokens,
+        calibration=calibration,
         quiet=quiet,
     )
     request.check(choice, scores=scores)

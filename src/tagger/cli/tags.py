@@ -9,6 +9,7 @@ from tagger.cli import models, options
 from tagger.defaults import DEFAULT_MODEL
 
 if TYPE_CHECKING:
+    from tagger.methods.candidates import CandidateTree
     from tagger.prompt import Prompt
     from tagger.vocabulary import Vocabulary
 
@@ -55,7 +56,11 @@ def check(
     name = model or (DEFAULT_MODEL if here else None)
     counted: list[str] = []
     if name and all(not isinstance(entry, dict | str) for entry in entries):
+        from tagger.errors import VocabularyError
+        from tagger.methods.candidates import CandidateTree
+        from tagger.methods.rank import room_for_a_readme
         from tagger.models import load
+        from tagger.models.plan import config_of
         from tagger.models.tokenizer import ChatTokenizer
         from tagger.prompt import Prompt, PromptTemplate
 
@@ -63,10 +68,17 @@ def check(
             tokenizer = ChatTokenizer(load.tokenizer_of(name, offline=offline, progress=progress))
         vocabulary = Vocabulary.load(path)
         found += checking.same_tokens(vocabulary, tokenizer.encode)
-        counted = _costs(name, Prompt(PromptTemplate.load(), vocabulary, tokenizer), vocabulary)
+        prompt = Prompt(PromptTemplate.load(), vocabulary, tokenizer)
+        trees = [CandidateTree.build(vocabulary, tokenizer, one) for one in prompt.openings]
+        try:
+            context = config_of(name).max_position_embeddings
+            room_for_a_readme(prompt, trees, vocabulary, context)
+        except VocabularyError as error:
+            found.append(str(error))
+        counted = _costs(name, prompt, trees, vocabulary)
     for problem in found:
         typer.echo(problem)
-    typer.echo(f"{path}: {len(entries)} tags, {len(found) or 'no'} problems")
+    typer.echo(f"{path}: {_count(len(entries), 'tag')}, {_count(len(found), 'problem')}")
     for line in counted:
         typer.echo(line)
     return SOME_PROBLEMS if found else 0
@@ -83,14 +95,12 @@ def show(file: File = None) -> None:
         typer.echo("\t".join(map(printable, columns)).rstrip("\t"))
 
 
-def _costs(name: str, prompt: "Prompt", vocabulary: "Vocabulary") -> list[str]:
+def _costs(
+    name: str, prompt: "Prompt", trees: "list[CandidateTree]", vocabulary: "Vocabulary"
+) -> list[str]:
     """Return what the vocabulary costs, in tokens of a model."""
-    from tagger.methods.candidates import CandidateTree
     from tagger.methods.rank import AT_ONCE
 
-    trees = [
-        CandidateTree.build(vocabulary, prompt.tokenizer, opening) for opening in prompt.openings
-    ]
     once = sum(map(len, prompt.lists))
     nodes = sum(min(len(tree.tokens), AT_ONCE) for tree in trees)
     asked = sum(map(len, prompt.endings)) + sum(len(tree.root) for tree in trees)
@@ -101,5 +111,9 @@ def _costs(name: str, prompt: "Prompt", vocabulary: "Vocabulary") -> list[str]:
     return [
         f"tokens of {name}: {once:,} for the list, in two orders, read once and kept",
         f"for each README: about {asked + nodes:,} tokens beside its own; {how}",
-        f"the longest name: {longest.name!r} with {count} tokens",
+        f"the longest name: {longest.name!r} with {_count(count, 'token')}",
     ]
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number or 'no'} {thing}{'' if number == 1 else 's'}"

@@ -5,6 +5,9 @@ once it is measured from the best tags: from the mean of the ten best. Branches 
 their probabilities, not by the product (Kittler et al. 1998, "On Combining Classifiers"). Of this
 margin, of the tag's mentions, and of how much the README moved the model at all, a logistic
 function, fitted on labelled READMEs, makes the probability that a curator would accept the tag.
+
+Where READMEs of the user's own corpus have been read, half of the prior is what the model says of
+them on average, their background: what all of them have in common tells none of them apart.
 """
 
 import json
@@ -17,6 +20,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from tagger.digest import digest
 from tagger.methods.answers import Answers
 from tagger.vocabulary import Vocabulary
 
@@ -38,6 +42,8 @@ class Calibration:
         moved: weight of the log of how far the README moved the model from its prior.
         intercept: of the logistic function.
         threshold: the confidence from which a tag is given.
+        background: [branches, tags] what the model says of a README of the user's corpus on
+            average; None where nothing is known of that.
 
     """
 
@@ -48,16 +54,26 @@ class Calibration:
     moved: float
     intercept: float
     threshold: float
+    background: Answers | None = None
+
+    @classmethod
+    def shipped(cls, model: str) -> Self:
+        """Return the calibration that ships for a model of the catalogue, or the default."""
+        models = _shipped()["models"]
+        return cls(**models.get(model, models["default"]))
 
     @classmethod
     def of(cls, model: str, vocabulary: Vocabulary) -> Self:
-        """Return the calibration that ships for a model of the catalogue, or the default.
+        """Return the calibration that ships, as `shipped` does.
 
         Warns where it was not fitted on this model or these tags, or cannot fit so few.
         """
-        models = _shipped()["models"]
-        if model not in models:
-            log.warning("no calibration ships for %s: its confidences are a rough default's", model)
+        if model not in _shipped()["models"]:
+            log.warning(
+                "no calibration ships for %s: its confidences are a rough default's; tagger "
+                "calibrate --labels fits them",
+                model,
+            )
         elif len(vocabulary) < BEST:
             log.warning(
                 "confidences mean little with fewer than %d tags: the order of the tags does, so "
@@ -66,10 +82,28 @@ class Calibration:
             )
         elif vocabulary.fingerprint != _shipped()["vocabulary"]:
             log.warning(
-                "confidences were fitted on another list of tags: measure them on yours with "
-                "tagger eval"
+                "confidences were fitted on another list of tags: tagger eval measures them on "
+                "yours, and tagger calibrate --labels fits them"
             )
-        return cls(**models.get(model, models["default"]))
+        return cls.shipped(model)
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """All numbers by name, but the background."""
+        return {name: value for name, value in vars(self).items() if name != "background"}
+
+    @property
+    def digest(self) -> str:
+        """A digest of all of it."""
+        background = self.background and [part.tolist() for part in vars(self.background).values()]
+        return digest([self.numbers, background])
+
+    def expected(self, prior: Answers) -> Answers:
+        """Return what is subtracted in part: the prior, or the middle of it and the background."""
+        if self.background is None:
+            return prior
+        pairs = zip(vars(prior).values(), vars(self.background).values(), strict=True)
+        return Answers(*((one + other) / 2 for one, other in pairs))
 
     def scores(self, answers: Answers, prior: Answers, limit: float | None = None) -> Tensor:
         """Return how far each tag stands above the README's best, [..., tags] in nats.
@@ -84,8 +118,9 @@ class Calibration:
                 smoothly. What it takes away counts in full.
 
         """
-        first = answers.starts - self.strength * prior.starts
-        rest = answers.rests - self.strength * prior.rests
+        expected = self.expected(prior)
+        first = answers.starts - self.strength * expected.starts
+        rest = answers.rests - self.strength * expected.rests
         if limit is not None:
             rest = torch.minimum(rest, limit * (rest / limit).tanh())
         return margins(margins(first + rest).logsumexp(dim=-2))

@@ -15,7 +15,7 @@ and not by the README, and its tags are searched rather than all scored.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
 import torch
@@ -70,7 +70,7 @@ class ScoredTag:
     Attributes:
         tag: the tag.
         log_prob: mean over branches of log p(tag | README, branch), in nats.
-        prior: the same for texts without content.
+        prior: the same for texts without content, and the background if there is one.
         evidence: what tags are ranked by: the logit of the confidence.
         confidence: probability that a curator would accept the tag.
 
@@ -124,18 +124,7 @@ class Rank:
         count = max(questions, orders) if self._small else 1
         self._branches = [(branch % questions, branch % orders) for branch in range(count)]
         self._orders = prompt.lists[:count]
-        fixed = len(prompt.head) + max(map(len, self._orders)) + len(prompt.bridge)
-        fixed += max(
-            len(ending) + len(tree.root) + tree.depth
-            for ending, tree in zip(prompt.endings, self._trees, strict=True)
-        )
-        room = model.context_length - fixed
-        if room < MIN_README_TOKENS:
-            raise VocabularyError(
-                f"the vocabulary's {len(vocabulary)} tags and the prompt take {fixed:,} of the "
-                f"model's {model.context_length:,} tokens, which leaves no room for a README: "
-                "use fewer tags, or shorter descriptions and fewer aliases"
-            )
+        room = room_for_a_readme(prompt, self._trees, vocabulary, model.context_length)
         self.readme_tokens = min(readme_tokens, room)
 
     @property
@@ -145,7 +134,7 @@ class Rank:
             "model": self._model.weights,
             "machine, number format or library version": self._model.machine,
             "prompt and tags": self._identity,
-            "calibration": digest(asdict(self._calibration)),
+            "calibration": self._calibration.digest,
             "readme tokens": self.readme_tokens,
             "way of scoring": SCORING_VERSION,
         }
@@ -226,7 +215,8 @@ class Rank:
                 partial(self._ask, memory), self._trees, prior, mentions, self._calibration
             )
         evidence = self._calibration.logits(answers, prior, mentions, limit)
-        log_probs, priors = (found.names.mean(dim=-2) for found in (answers, prior))
+        expected = self._calibration.expected(prior)
+        log_probs, priors = (found.names.mean(dim=-2) for found in (answers, expected))
         columns = (log_probs, priors.expand_as(evidence), evidence, evidence.sigmoid())
         tags = [tag for tag, known in zip(self._vocabulary, scored.tolist(), strict=True) if known]
         return [
@@ -345,6 +335,30 @@ class Rank:
         prompt = self._prompt
         said = [prompt.head, prompt.lists, prompt.bridge, prompt.endings, prompt.openings]
         return digest([said, [tag.names for tag in self._vocabulary]])
+
+
+def room_for_a_readme(
+    prompt: Prompt, trees: Sequence[CandidateTree], vocabulary: Vocabulary, context: int
+) -> int:
+    """Return how many tokens of a README a model's context holds beside the rest.
+
+    Raises:
+        VocabularyError: hardly any.
+
+    """
+    fixed = len(prompt.head) + max(map(len, prompt.lists)) + len(prompt.bridge)
+    fixed += max(
+        len(ending) + len(tree.root) + tree.depth
+        for ending, tree in zip(prompt.endings, trees, strict=True)
+    )
+    room = context - fixed
+    if room < MIN_README_TOKENS:
+        raise VocabularyError(
+            f"the vocabulary's {len(vocabulary)} tags and the prompt take {fixed:,} of the "
+            f"model's {context:,} tokens, which leaves no room for a README: "
+            "use fewer tags, or shorter descriptions and fewer aliases"
+        )
+    return room
 
 
 def _small(trees: Sequence[CandidateTree]) -> bool:

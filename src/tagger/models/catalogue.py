@@ -82,4 +82,6 @@ def entry(name: str) -> CatalogueEntry:
         return known[name]
     near = difflib.get_close_matches(name.lower(), known, n=1)
     hint = f"did you mean {near[0]}? " if near else ""
+    if "/" in name:
+        hint = "models of the Hub and folders are named by --model alone; "
     raise UnknownModelError(f"no model is called {name!r}; {hint}known models: {', '.join(known)}")

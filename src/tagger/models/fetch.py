@@ -19,7 +19,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from rich.progress import Progress
 
-from tagger.errors import FetchError, LoadError, ModelError, ModelMissingError
+from tagger.errors import FetchError, LoadError, ModelError
 from tagger.models import program, store
 from tagger.models.catalogue import CatalogueEntry, catalogue
 from tagger.models.download import AT_WORK, download, task
@@ -56,6 +56,8 @@ def pull(
             home.mkdir(parents=True, exist_ok=True)
             with _lock(entry):
                 if not is_here(entry):
+                    if store.folder(entry).exists():
+                        log.info("%s is not whole, and is made anew", entry.name)
                     with _staging(entry) as staging:
                         _make(entry, staging, progress or Progress(disable=True))
     return store.folder(entry)
@@ -126,10 +128,7 @@ def _erased(folder: Path) -> int:
 def _is_sound(entry: CatalogueEntry) -> bool:
     try:
         store.verify(entry)
-    except ModelMissingError:
-        return False
     except ModelError:
-        log.info("%s is damaged, and is made anew", entry.name)
         return False
     return True
 

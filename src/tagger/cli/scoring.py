@@ -1,0 +1,38 @@
+"""Scoring labelled READMEs, shown as it goes."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tagger.evaluate import Label
+    from tagger.methods.rank import Rank
+    from tagger.readme import Readme
+    from tagger.scores import Scores
+
+
+def score(
+    rank: "Rank", model: str, readmes: "Sequence[tuple[Label, Readme]]", *, quiet: bool
+) -> "Scores":
+    """Return the raw scores of every README and tag; raises as `Rank.answers`."""
+    import torch
+
+    from tagger.cli.progress import tracked, working
+    from tagger.methods.answers import Answers
+    from tagger.scores import Scores
+
+    with working("reading the list of tags", quiet=quiet):
+        rank.prepare()
+    answers, mentions, read = [], [], []
+    for _, readme in tracked(readmes, "scoring", quiet=quiet):
+        encoded = rank.encode(readme.words)
+        answers.append(rank.answers([encoded.tokens]))
+        mentions.append(encoded.mentions)
+        read.append(rank.model.tokenizer.decode(encoded.tokens))
+    return Scores(
+        model=model,
+        labels=tuple(label for label, _ in readmes),
+        answers=Answers.cat(answers),
+        prior=rank.prior,
+        mentions=torch.stack(mentions),
+        read=tuple(read),
+    )

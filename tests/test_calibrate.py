@@ -1,0 +1,338 @@
+"""Fitting to a corpus of one's own: what is fitted, and `tagger calibrate` on a tiny model."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from console import Run, one_line
+from tagger import calibrate
+from tagger.calibration_file import CalibrationFile
+from tagger.errors import CalibrationError
+from tagger.evaluate import Label, measure
+from tagger.methods.answers import Answers
+from tagger.methods.calibration import Calibration
+from tagger.scores import Scores
+from tagger.vocabulary import Vocabulary
+
+VOCABULARY = Vocabulary.from_names([f"tag {number}" for number in range(20)])
+START = Calibration(0.8, 1.0, 0.5, 1.0, 0.0, -1.0, 0.5)
+COUNT = 300
+
+
+def scores(slope: float, intercept: float) -> Scores:
+    """READMEs whose tags are accepted with a probability that `START` states wrongly."""
+    draw = torch.Generator().manual_seed(1)
+
+    def answers(*shape: int) -> Answers:
+        values = -4 + 2 * torch.randn(shape, generator=draw)
+        return Answers(values, values)
+
+    said, prior = answers(COUNT, 2, 20), answers(2, 20)
+    mentions = (torch.rand(COUNT, 20, 2, generator=draw) > 0.95).float()
+    chances = (slope * START.logits(said, prior, mentions) + intercept).sigmoid()
+    right = torch.rand(COUNT, 20, generator=draw) < chances
+    labels = tuple(
+        Label(
+            id=str(row),
+            readme=f"text {row}",
+            tags=tuple(tag.name for tag, yes in zip(VOCABULARY, right[row], strict=True) if yes),
+        )
+        for row in range(COUNT)
+    )
+    return Scores("tiny", labels, said, prior, mentions, ("",) * COUNT)
+
+
+def test_confidences_are_fitted_to_the_labels() -> None:
+    known = scores(slope=0.5, intercept=-0.7)
+    candidate = calibrate._scaled(known, VOCABULARY, START)
+    assert candidate.answers == pytest.approx(0.5, abs=0.07)
+    assert candidate.mentions / candidate.answers == pytest.approx(0.5)
+    assert candidate.intercept == pytest.approx(0.5 * -1.0 - 0.7, abs=0.1)
+    before = measure(calibrate.judged(known, VOCABULARY, START))
+    unseen = measure(calibrate.cross_validated(known, VOCABULARY, START))
+    assert unseen["ECE"] < before["ECE"] / 2
+    assert unseen["F1 (given)"] >= before["F1 (given)"] - 0.01
+
+
+def test_labels_that_contradict_the_model_are_refused() -> None:
+    with pytest.raises(CalibrationError, match="check them"):
+        calibrate.fit(scores(slope=-1.0, intercept=0.0), VOCABULARY, START)
+
+
+def test_the_threshold_is_one_that_gives_good_replies() -> None:
+    known = scores(slope=1.0, intercept=0.0)
+    fitted = calibrate.fit(known, VOCABULARY, replace(START, threshold=0.99))
+    strict = measure(calibrate.judged(known, VOCABULARY, replace(fitted, threshold=0.99)))
+    found = measure(calibrate.judged(known, VOCABULARY, fitted))
+    assert found["F1 (given)"] > strict["F1 (given)"]
+
+
+def test_the_background_is_half_of_what_is_subtracted() -> None:
+    known = scores(1.0, 0.0)
+    background = calibrate.background(known.answers)
+    assert torch.allclose(background.names, known.answers.names.mean(0))
+    middle = Answers(
+        (background.names + known.prior.names) / 2, (background.starts + known.prior.starts) / 2
+    )
+    with_it = replace(START, background=background)
+    assert torch.equal(
+        with_it.scores(known.answers, known.prior), START.scores(known.answers, middle)
+    )
+    assert with_it.digest != START.digest
+
+
+def test_what_all_readmes_have_in_common_tells_nothing() -> None:
+    prior = Answers(torch.full((1, 3), -5.0), torch.full((1, 3), -5.0))
+    # Every README of this corpus speaks of the first tag, and one of them of the second, too.
+    usual = torch.tensor([[-1.0, -5.0, -5.0]])
+    this = torch.tensor([[-1.0, -2.0, -5.0]])
+    plain = replace(START, strength=1.0)
+    known = replace(plain, background=Answers(usual, usual))
+    assert plain.scores(Answers(this, this), prior).argmax() == 0
+    assert known.scores(Answers(this, this), prior).argmax() == 1
+
+
+@pytest.mark.parametrize(("count", "told"), [(0, "are 0"), (1, "is one"), (9, "are 9")])
+def test_a_background_takes_ten_readmes(count: int, told: str) -> None:
+    with pytest.raises(CalibrationError, match=f"takes 10 different READMEs, and here {told}"):
+        calibrate.check_readmes(count)
+    calibrate.check_readmes(10)
+
+
+def test_labels_of_the_same_readme_count_once() -> None:
+    same = [Label(id=str(number), readme="the same", tags=("tag 1",)) for number in range(40)]
+    untagged = [Label(id=f"x{number}", readme=f"{number}", tags=()) for number in range(40)]
+    with pytest.raises(CalibrationError, match="take 30 labels of different .* here is one"):
+        calibrate.check_labels([*same, *untagged])
+
+
+# From here on the command.
+
+
+TAGS = ("3d", "game-engine ", "cli")
+
+
+@pytest.fixture
+def corpus(workplace: Path) -> Path:
+    """Twelve READMEs in folders, two of them the same, and one that cannot be read."""
+    folder = workplace / "corpus"
+    for number in range(12):
+        (folder / str(number)).mkdir(parents=True)
+        text = f"# Project {min(number, 10)}\n\nIt does {number % 5 if number < 10 else 7} things."
+        (folder / str(number) / "README.md").write_text(text)
+    (folder / "bad").mkdir()
+    (folder / "bad" / "README.md").write_bytes(b"\x00\x01\x02" * 100)
+    return folder
+
+
+@pytest.fixture
+def labels(workplace: Path) -> Path:
+    rows = [
+        {"id": str(n), "readme": f"Thing {n} for {TAGS[n % 3]}, twice.", "tags": [TAGS[n % 3]]}
+        for n in range(36)
+    ]
+    path = workplace / "labels.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    return path
+
+
+def test_unlabelled_readmes_give_a_background(run: Run, corpus: Path, workplace: Path) -> None:
+    outcome = run("calibrate", "corpus", "--tags", "tags.json", "-o", "c.json")
+    assert outcome.code == 0, outcome.err
+    assert outcome.out == ""
+    assert "1 READMEs cannot be read, and are left out" in outcome.err
+    assert "c.json: from 11 READMEs, for --calibration" in outcome.err
+    file = json.loads((workplace / "c.json").read_text())
+    assert (file["readmes"], file["labels"]) == (11, 0)
+    assert file["numbers"] == Calibration.shipped("").numbers
+    assert len(file["names"]) == 2
+    assert {len(row) for row in file["names"]} == {3}
+
+
+def test_the_same_readmes_give_the_same_bytes_in_any_order(
+    run: Run, corpus: Path, workplace: Path
+) -> None:
+    one, *others = sorted(str(path) for path in corpus.glob("*/README.md"))
+    for name, order in (("a.json", [one, *others]), ("b.json", [*reversed(others), one])):
+        assert run("calibrate", *order, "--tags", "tags.json", "-o", name).code == 0
+    assert (workplace / "a.json").read_bytes() == (workplace / "b.json").read_bytes()
+
+
+def test_a_sample_is_drawn_of_many(run: Run, corpus: Path, workplace: Path) -> None:
+    args = ("calibrate", "corpus", "--tags", "tags.json", "-o", "c.json")
+    assert run(*args, "--sample", "10").code == 0
+    assert json.loads((workplace / "c.json").read_text())["readmes"] == 10
+
+
+def test_labels_give_confidences_too(run: Run, labels: Path, workplace: Path) -> None:
+    args = ("calibrate", "--labels", "labels.jsonl", "--tags", "tags.json", "-o", "c.json")
+    outcome = run(*args)
+    assert outcome.code == 0, outcome.err
+    assert "on labels that the fit has not seen: hit@3" in outcome.err
+    assert "from 36 READMEs and 36 labels" in outcome.err
+    file = json.loads((workplace / "c.json").read_text())
+    assert file["numbers"] != Calibration.shipped("").numbers
+    again = run(*args)  # its own file may be overwritten
+    assert again.code == 0
+    assert json.loads((workplace / "c.json").read_text()) == file
+
+
+def test_every_command_uses_it(
+    run: Run, labels: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = run("calibrate", "--labels", "labels.jsonl", "--tags", "tags.json", "-o", "c.json")
+    assert made.code == 0, made.err
+    plain = json.loads(run("run", "README.md", "--scores", "--quiet").out)
+    monkeypatch.setenv("TAGGER_CALIBRATION", "c.json")
+    outcome = run("run", "README.md", "--scores", "--threshold", "0")
+    assert "no calibration ships" not in outcome.err
+    fitted = {tag["name"]: tag["confidence"] for tag in json.loads(outcome.out)["tags"]}
+    assert fitted != {tag["name"]: tag["confidence"] for tag in plain["tags"]}
+    explained = json.loads(run("explain", "README.md", "--json").out)
+    assert {tag["name"]: round(tag["confidence"], 4) for tag in explained["tags"]} == fitted
+    batch = run("batch", "README.md", "--scores", "--threshold", "0", "--quiet")
+    assert {t["name"]: t["confidence"] for t in json.loads(batch.out)["tags"]} == fitted
+    evaluated = json.loads(run("eval", "labels.jsonl", "--json", "--dump", "s.parquet").out)
+    monkeypatch.delenv("TAGGER_MODEL")
+    again = run("eval", "labels.jsonl", "--json", "--from", "s.parquet", model=None)
+    assert json.loads(again.out) == evaluated
+    monkeypatch.delenv("TAGGER_CALIBRATION")
+    without = run("eval", "labels.jsonl", "--json", "--from", "s.parquet", model=None)
+    assert json.loads(without.out) != evaluated
+
+
+def test_a_batch_is_done_again_with_another_calibration(
+    run: Run, corpus: Path, labels: Path
+) -> None:
+    assert run("calibrate", "corpus", "--tags", "tags.json", "-o", "c.json").code == 0
+    args = ("batch", "corpus", "--tags", "tags.json", "-o", "out.jsonl")
+    run(*args)
+    again = run(*args, "--calibration", "c.json")
+    assert "done again, because of another calibration" in again.err
+
+
+def edited(text: str) -> str:
+    return text.replace('"strength": 0.', '"strength": 0.0')
+
+
+def without_a_row(text: str) -> str:
+    file = json.loads(text)
+    return json.dumps(file | {"names": file["names"][:1]})
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (edited, "has been edited since it was written"),
+        (without_a_row, "has been edited since it was written"),
+        (lambda text: text[: len(text) // 2], "is no calibration, or is cut short"),
+        (lambda _: "{}", "is no calibration"),
+        (lambda _: "", "is no calibration"),
+        (lambda text: text.replace('"format": 1', '"format": 2'), "or of another version"),
+        (lambda text: text.replace('"labels": 0', '"labels": NaN'), "is no calibration"),
+    ],
+)
+def test_a_damaged_file_is_refused(
+    run: Run, corpus: Path, workplace: Path, damage: Callable[[str], str], reason: str
+) -> None:
+    assert run("calibrate", "corpus", "--tags", "tags.json", "-o", "c.json").code == 0
+    text = (workplace / "c.json").read_text()
+    assert damage(text) != text
+    (workplace / "c.json").write_text(damage(text))
+    outcome = run("run", "README.md", "--tags", "tags.json", "--calibration", "c.json")
+    assert outcome.code == 2
+    assert reason in one_line(outcome.err)
+    assert "tagger calibrate" in outcome.err
+
+
+def other_tags(folder: Path) -> tuple[str, ...]:
+    (folder / "other.json").write_text('["3d", "cli", "game-engine "]')
+    return ("--tags", "other.json")
+
+
+def other_prompt(folder: Path) -> tuple[str, ...]:
+    (folder / "p.toml").write_text('system = "S"\nuser = "{tags} {readme}"\n')
+    return ("--tags", "tags.json", "--prompt", "p.toml")
+
+
+def other_model(folder: Path) -> tuple[str, ...]:
+    import tiny
+
+    return ("--tags", "tags.json", "--model", str(tiny.save(folder / "other", seed=1)))
+
+
+@pytest.mark.parametrize(
+    ("other", "named"),
+    [
+        (other_tags, "another list of tags"),
+        (other_prompt, "another prompt"),
+        (other_model, "the calibration belongs to"),
+    ],
+)
+def test_a_calibration_of_something_else_is_refused(
+    run: Run,
+    corpus: Path,
+    workplace: Path,
+    other: Callable[[Path], tuple[str, ...]],
+    named: str,
+) -> None:
+    assert run("calibrate", "corpus", "--tags", "tags.json", "-o", "c.json").code == 0
+    outcome = run("run", "README.md", *other(workplace), "--calibration", "c.json")
+    assert outcome.code == 2
+    assert named in one_line(outcome.err)
+
+
+def test_another_model_of_the_catalogue_is_refused_before_it_is_fetched() -> None:
+    file = CalibrationFile(
+        model="qwen2.5-coder-0.5b",
+        weights="w",
+        prompt="p",
+        tags="t",
+        scoring=0,
+        readmes=10,
+        labels=0,
+        numbers={},
+        names=[],
+        starts=[],
+    )
+    file.check_model("qwen2.5-coder-0.5b")
+    file.check_model("a/folder")
+    with pytest.raises(CalibrationError, match="belongs to qwen2.5-coder-0.5b, and the model is"):
+        file.check_model("qwen2.5-coder-1.5b")
+    with pytest.raises(CalibrationError):
+        file.check_model("qwen2.5-coder-0.5b", "other weights")
+
+
+def with_labels(workplace: Path, rows: list[dict[str, Any]]) -> None:
+    (workplace / "few.jsonl").write_text("\n".join(map(json.dumps, rows)))
+
+
+@pytest.mark.parametrize(
+    ("args", "reason"),
+    [
+        ((), "nothing to calibrate on"),
+        (("README.md",), "takes 10 different READMEs, and here is one"),
+        (("--labels", "few.jsonl"), "takes 10 different READMEs, and here are 3"),
+        (("corpus", "--labels", "few.jsonl"), "take 30 labels of different READMEs"),
+        (("corpus", "-o", "README.md"), "README.md: is no calibration, and is left as it is"),
+        (("nowhere",), "nowhere: No such file"),
+    ],
+)
+def test_bad_input_is_one_line_before_the_model_is_loaded(
+    run: Run, corpus: Path, workplace: Path, args: tuple[str, ...], reason: str
+) -> None:
+    with_labels(workplace, [{"id": str(n), "readme": f"{n}", "tags": ["cli"]} for n in range(3)])
+    outcome = run("calibrate", *args, "--tags", "tags.json", model="there is no such model")
+    assert outcome.code == 2
+    assert reason in outcome.err.splitlines()[-1]
+
+
+def test_a_written_reply_has_no_use_for_it(run: Run) -> None:
+    outcome = run("run", "README.md", "--method", "generate", "--calibration", "c.json")
+    assert outcome.code == 2
+    assert "--calibration goes with --method rank" in one_line(outcome.err)
