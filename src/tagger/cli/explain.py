@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 _BAR = 6
 _WIDE = 78
-"""Columns of a terminal from which all numbers have room."""
+"""Columns of a terminal from which all there is has room."""
 
 _GIVEN = {
     "over the threshold": "yes",
@@ -114,7 +114,8 @@ def _drawn(explained: "Explanation", top: int) -> str:
     table.add_column("tag", overflow="fold", min_width=14)
     for heading in (*(("log p", "prior", "named") if wide else ()), "score", "confidence"):
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("", no_wrap=True)
+    if wide:
+        table.add_column("", no_wrap=True)
     table.add_column("given", no_wrap=True, min_width=max(map(len, _GIVEN.values())))
     for tag in explained.tags[:top]:
         numbers = (f"{tag.log_prob:.2f}", f"{tag.prior:.2f}", str(tag.mentions))
@@ -123,7 +124,7 @@ def _drawn(explained: "Explanation", top: int) -> str:
             *(numbers if wide else ()),
             f"{tag.score:+.2f}",
             f"{tag.confidence:.2f}",
-            Bar(1.0, 0.0, tag.confidence, width=_BAR),
+            *((Bar(1.0, 0.0, tag.confidence, width=_BAR),) if wide else ()),
             Text(_GIVEN[tag.why]),
         )
     about = Table.grid(padding=(0, 2))
