@@ -14,6 +14,9 @@ from typing import Any
 
 import pytest
 
+from tagger import Vocabulary
+from tagger.evaluate import load_labels
+
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "examples" / "batch.md").read_text()
 COMMANDS = re.findall(r"^```sh\n(.*?)\n```", TEXT, re.MULTILINE | re.DOTALL)
@@ -128,3 +131,12 @@ def test_the_least_sure_tags(printed: dict[str, str]) -> None:
     assert head == ["id", "name", "confidence"]
     assert float(first[2]) == pytest.approx(lowest, abs=0.005)
     assert len(rest) == 4
+
+
+@pytest.mark.parametrize(("name", "tags"), [("garden", 30), ("topics", 300)])
+def test_other_vocabularies_come_with_thirty_labelled_texts(name: str, tags: int) -> None:
+    vocabulary = Vocabulary.load(ROOT / "examples" / name / "tags.json")
+    assert len(vocabulary) >= tags
+    labels = load_labels(ROOT / "examples" / name / "labels.jsonl", vocabulary)
+    assert len(labels) == 30
+    assert all(label.tags for label in labels)

@@ -122,6 +122,21 @@ def test_a_vocabulary_cannot_put_line_breaks_into_the_list() -> None:
     assert "cli, a b\n" in TOKENIZER.decode(before(prompt("cli", "a\n\nb"))[0])
 
 
+def test_a_shipped_template_goes_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    named = PromptTemplate.load(Path("documents"))
+    assert "software" not in named.system + named.user
+    assert named.digest != PromptTemplate.load().digest
+    (tmp_path / "documents").write_text('system = "mine"\nuser = "{tags} {readme}"')
+    (tmp_path / "rank").write_text("not even TOML")
+    assert PromptTemplate.load(Path("documents")).system == "mine"
+    assert PromptTemplate.load().digest != named.digest
+    with pytest.raises(PromptError, match="No such file"):
+        PromptTemplate.load(Path("documets"))
+
+
 def test_the_shipped_template_loads() -> None:
     assert "{readme}" in PromptTemplate.load().user
 

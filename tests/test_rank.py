@@ -18,6 +18,7 @@ import tiny
 from tagger.errors import LoadError, VocabularyError
 from tagger.methods import rank as rank_module
 from tagger.methods import search as search_module
+from tagger.methods.answers import Answers
 from tagger.methods.calibration import Calibration
 from tagger.methods.prior import BACKGROUND
 from tagger.methods.rank import Rank, ScoredTag
@@ -129,13 +130,25 @@ large = st.lists(st.builds("{}{}".format, stems, ends), min_size=2, max_size=56,
     weight=st.sampled_from([0.0, 0.3, 3.0]),
     strength=st.sampled_from([0.0, 0.7, 1.0]),
     at_a_time=st.integers(1, 8),
+    in_view=st.sampled_from([0, 1536]),
+    with_background=st.booleans(),
 )
 def test_a_searched_vocabulary_has_the_ten_best_tags_of_a_whole_one(
-    names: list[str], texts: list[str], weight: float, strength: float, at_a_time: int
+    names: list[str],
+    texts: list[str],
+    weight: float,
+    strength: float,
+    at_a_time: int,
+    in_view: int,
+    with_background: bool,
 ) -> None:
     calibration = Calibration(strength, weight, 0.7, 0.9, 0.8, -1.0, 0.5)
+    if with_background:
+        usual = -8 + 2 * torch.randn(1, len(names), generator=torch.Generator().manual_seed(0))
+        calibration = dataclasses.replace(calibration, background=Answers(usual - 1, usual))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rank_module, "AT_ONCE", -1)
+        patch.setattr(rank_module, "IN_VIEW", in_view)
         patch.setattr(search_module, "AT_A_TIME", at_a_time)
         method = ranker(tiny.model(), names, TWO, calibration)
         readmes = [method.encode(text) for text in [*texts, "A parser."]]
@@ -145,6 +158,7 @@ def test_a_searched_vocabulary_has_the_ten_best_tags_of_a_whole_one(
     whole = calibration.logits(answers, method.prior, mentions, search_module.LIMIT)
     for evidence, ranking in zip(whole, found, strict=True):
         best = min(10, len(names))
+        assert method.limit == search_module.LIMIT
         assert len(ranking) >= best
         expected = evidence.sort(descending=True).values[:best].tolist()
         assert [scored.evidence for scored in ranking[:best]] == pytest.approx(expected, abs=1e-3)

@@ -143,7 +143,7 @@ def _scaled(scores: Scores, vocabulary: Vocabulary, calibration: Calibration) ->
     """Fit slope and intercept of the confidence, over all READMEs and tags."""
     from sklearn.linear_model import LogisticRegression
 
-    logits = calibration.logits(scores.answers, scores.prior, scores.mentions).double().numpy()
+    logits = scores.logits(calibration).double().numpy()
     nothing = np.zeros(logits.shape, dtype=bool)
     right = judge(scores.labels, vocabulary, nothing.astype(float), nothing).accepted
     # No penalty to speak of: two numbers are fitted to thousands of pairs.

@@ -25,8 +25,8 @@ from tagger.errors import PromptError
 from tagger.models.tokenizer import ChatTokenizer
 from tagger.vocabulary import Tag, Vocabulary
 
-DEFAULT_TEMPLATE = "rank.toml"
-WRITTEN_TEMPLATE = "generate.toml"
+DEFAULT_TEMPLATE = "rank"
+WRITTEN_TEMPLATE = "generate"
 
 _CHARS_PER_TOKEN = 16
 """More than prose in any language needs: a bound on what is tokenised, not an estimate."""
@@ -96,12 +96,14 @@ class PromptTemplate:
     def load(cls, path: Path | None = None, default: str = DEFAULT_TEMPLATE) -> Self:
         """Read a template from a TOML file; by default one that ships with the package.
 
+        The name of one that ships, such as `documents`, names that one, unless a file is called so.
+
         Raises:
             PromptError: unreadable, not TOML, or without its two texts and slots.
 
         """
         try:
-            text = (path or _shipped(default)).read_text(encoding="utf-8")
+            text = (_meant(path) if path else _shipped(default)).read_text(encoding="utf-8")
             data = tomllib.loads(text)
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
@@ -123,11 +125,17 @@ class PromptTemplate:
         return digest(asdict(self))
 
 
+def _meant(path: Path) -> Path:
+    """Return a file of the user's, or else one that ships under this name."""
+    known = not path.exists() and len(path.parts) == 1 and _shipped(path.name).is_file()
+    return _shipped(path.name) if known else path
+
+
 def _shipped(name: str) -> Path:
     """Return a template of the package: inside it once installed, beside it in a checkout."""
     packaged = Path(str(files("tagger"))) / "prompts"
     folder = packaged if packaged.is_dir() else Path(__file__).parents[2] / "prompts"
-    return folder / name
+    return folder / f"{name}.toml"
 
 
 def _orders(vocabulary: Vocabulary) -> list[list[Tag]]:

@@ -46,6 +46,7 @@ class Scores:
         prior: [branches, tags] what it says of texts without content.
         mentions: [READMEs, tags, 2] log(1 + mentions), anywhere and in the lead.
         read: [READMEs] what the model has read of them.
+        limit: as of `Calibration.scores`.
 
     """
 
@@ -55,6 +56,7 @@ class Scores:
     prior: Answers
     mentions: Tensor
     read: tuple[str, ...]
+    limit: float | None = None
 
     def take(self, rows: NDArray[np.int64]) -> Self:
         """Return those of some of the READMEs."""
@@ -66,9 +68,13 @@ class Scores:
             read=tuple(self.read[row] for row in rows),
         )
 
+    def logits(self, calibration: Calibration) -> Tensor:
+        """Return the evidence that a calibration sees, [READMEs, tags] in nats."""
+        return calibration.logits(self.answers, self.prior, self.mentions, self.limit)
+
     def confidences(self, calibration: Calibration) -> NDArray[np.float64]:
         """Return what a calibration makes of them, [READMEs, tags]."""
-        logits = calibration.logits(self.answers, self.prior, self.mentions)
+        logits = self.logits(calibration)
         confidences: NDArray[np.float64] = logits.sigmoid().double().numpy()
         return confidences
 
@@ -97,6 +103,8 @@ class Scores:
             "lead": self.mentions[..., 1].flatten().numpy(),
         }
         about = {"model": self.model, "vocabulary": vocabulary.wording}
+        if self.limit is not None:
+            about["limit"] = str(self.limit)
         table = arrow.table(columns).replace_schema_metadata(about)
         with parquet.replacing(path) as part:
             arrow.parquet.write_table(table, part)
@@ -153,6 +161,7 @@ class Scores:
                 prior=prior,
                 mentions=mentions.transpose(1, 2),
                 read=tuple(str(read[place]) for place in order),
+                limit=float(about["limit"]) if "limit" in about else None,
             )
 
 

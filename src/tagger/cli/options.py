@@ -144,7 +144,10 @@ ReadmeTokens = Annotated[
 PromptFile = Annotated[
     Path | None,
     typer.Option(
-        metavar="FILE", help="A prompt template in place of the default.", envvar="TAGGER_PROMPT"
+        metavar="FILE",
+        help="A prompt template in place of the default; `documents` names the one that ships for "
+        "texts that are not about software.",
+        envvar="TAGGER_PROMPT",
     ),
 ]
 Calibration = Annotated[

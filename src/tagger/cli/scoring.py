@@ -35,4 +35,5 @@ def score(
         prior=rank.prior,
         mentions=torch.stack(mentions),
         read=tuple(read),
+        limit=rank.limit,
     )

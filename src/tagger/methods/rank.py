@@ -10,8 +10,8 @@ lies between the likelihood (strength 0) and the pointwise mutual information of
 stands above the README's best and of how often the README mentions it; a `Calibration` holds the
 weights, which make it the logit of a confidence.
 
-So that the cost of a README hardly grows with the vocabulary, a large list is seen by one branch
-and not by the README, and its tags are searched rather than all scored.
+So that the cost of a README hardly grows with the vocabulary, a large list has one branch, and its
+tags are searched rather than all scored; a very large one is not even seen by the README.
 """
 
 from collections.abc import Sequence
@@ -34,11 +34,14 @@ from tagger.models.language import LanguageModel, Memory, join
 from tagger.prompt import Conversation, Prompt, PromptTemplate
 from tagger.vocabulary import Tag, Vocabulary
 
-SCORING_VERSION = 7
+SCORING_VERSION = 8
 """Raised whenever the same input would be scored otherwise, so that nothing kept is reused."""
 
 AT_ONCE = 128
 """Nodes of a tree up to which all of them are scored: larger ones are searched."""
+
+IN_VIEW = 1536
+"""Tokens of a list up to which READMEs are read behind it: for longer ones that costs too much."""
 
 MIN_README_TOKENS = 64
 """A vocabulary that leaves less than this for the README is refused."""
@@ -140,6 +143,11 @@ class Rank:
         }
 
     @property
+    def limit(self) -> float | None:
+        """The most, in nats, that the rest of a name may add to its first token, if anything."""
+        return None if self._small else LIMIT
+
+    @property
     def model(self) -> LanguageModel:
         """What reads."""
         return self._model
@@ -208,13 +216,11 @@ class Rank:
         memory = self._memory([readme.tokens for readme in readmes])
         if self._small:
             answers, scored = self._ask(memory, self._all), self._all
-            limit = None
         else:
-            limit = LIMIT
             answers, scored = search(
                 partial(self._ask, memory), self._trees, prior, mentions, self._calibration
             )
-        evidence = self._calibration.logits(answers, prior, mentions, limit)
+        evidence = self._calibration.logits(answers, prior, mentions, self.limit)
         expected = self._calibration.expected(prior)
         log_probs, priors = (found.names.mean(dim=-2) for found in (answers, expected))
         columns = (log_probs, priors.expand_as(evidence), evidence, evidence.sigmoid())
@@ -301,8 +307,9 @@ class Rank:
         return [*lists, head, *(self._model.read([text], after=listed) for text in bridge)]
 
     def _listed(self, lists: Sequence[Memory], head: Memory) -> Memory:
-        """Return the prompt's beginning and the list as given, or a gap where a large list is."""
-        listed = join(head, lists[0]) if self._small else head
+        """Return the prompt's beginning and the list as given, or a gap for a very large one."""
+        seen = self._small or len(self._orders[0]) <= IN_VIEW
+        listed = join(head, lists[0]) if seen else head
         return replace(listed, ends=torch.stack([memory.ends for memory in lists]).amax(0))
 
     @cached_property

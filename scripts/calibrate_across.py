@@ -1,0 +1,66 @@
+"""What a calibration on one corpus does for another, and for its own.
+
+    tagger eval one.jsonl --tags tags.json --dump one.parquet
+    tagger eval other.jsonl --tags tags.json --dump other.parquet
+    python scripts/calibrate_across.py one.jsonl one.parquet other.jsonl other.parquet
+
+For each of the two corpora: no calibration, one on the other's READMEs, one on the other's READMEs
+and labels, and the same on its own, where labels are cross-validated.
+"""
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+from tagger import Vocabulary
+from tagger.calibrate import background, cross_validated, fit, judged
+from tagger.evaluate import Judged, load_labels, measure
+from tagger.methods.calibration import Calibration
+from tagger.scores import Scores
+
+ROOT = Path(__file__).parents[1]
+MEASURES = ("first acceptable", "hit@3", "recall@3", "precision (given)", "F1 (given)", "ECE")
+
+
+def row(title: str, found: Judged) -> str:
+    """Return a line of the table."""
+    measures = measure(found)
+    return f"| {title} | " + " | ".join(f"{measures[name]:.3f}" for name in MEASURES) + " |"
+
+
+def main() -> None:
+    """Fit, measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    for which in ("one", "other"):
+        parser.add_argument(f"{which}_labels", type=Path)
+        parser.add_argument(f"{which}_scores", type=Path)
+    parser.add_argument("--tags", type=Path, default=ROOT / "tags.json")
+    options = parser.parse_args()
+    vocabulary = Vocabulary.load(options.tags)
+    paths = [
+        (options.one_labels, options.one_scores),
+        (options.other_labels, options.other_scores),
+    ]
+    corpora = {
+        labels.stem: Scores.load(scores, vocabulary, load_labels(labels, vocabulary))
+        for labels, scores in paths
+    }
+    for name, scores in corpora.items():
+        start = Calibration.shipped(scores.model)
+        print(f"\n| {name}, {scores.model} | {' | '.join(MEASURES)} |")
+        print("|---" * (len(MEASURES) + 1) + "|")
+        print(row("no calibration", judged(scores, vocabulary, start)))
+        others = [other for other in corpora if other != name]
+        for other in (*others, name):
+            known = replace(start, background=background(corpora[other].answers))
+            print(row(f"READMEs of {other}", judged(scores, vocabulary, known)))
+            if other == name:
+                seen_not = cross_validated(scores, vocabulary, known)
+                print(row(f"READMEs and labels of {other}, cross-validated", seen_not))
+            else:
+                fitted = fit(corpora[other], vocabulary, known)
+                print(row(f"READMEs and labels of {other}", judged(scores, vocabulary, fitted)))
+
+
+if __name__ == "__main__":
+    main()
