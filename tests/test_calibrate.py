@@ -16,6 +16,7 @@ from tagger.errors import CalibrationError
 from tagger.evaluate import Label, measure
 from tagger.methods.answers import Answers
 from tagger.methods.calibration import Calibration
+from tagger.prompt import PromptTemplate
 from tagger.scores import Scores
 from tagger.vocabulary import Vocabulary
 
@@ -145,7 +146,7 @@ def test_unlabelled_readmes_give_a_background(run: Run, corpus: Path, workplace:
     outcome = run("calibrate", "corpus", "--tags", "tags.json", "-o", "c.json")
     assert outcome.code == 0, outcome.err
     assert outcome.out == ""
-    assert "1 READMEs cannot be read, and are left out" in outcome.err
+    assert "READMEs left out that cannot be read: 1" in outcome.err
     assert "c.json: from 11 READMEs, for --calibration" in outcome.err
     file = json.loads((workplace / "c.json").read_text())
     assert (file["readmes"], file["labels"]) == (11, 0)
@@ -306,6 +307,33 @@ def test_another_model_of_the_catalogue_is_refused_before_it_is_fetched() -> Non
         file.check_model("qwen2.5-coder-1.5b")
     with pytest.raises(CalibrationError):
         file.check_model("qwen2.5-coder-0.5b", "other weights")
+
+
+def test_kept_scores_say_which_model_a_calibration_must_belong_to(
+    run: Run, workplace: Path
+) -> None:
+    vocabulary = Vocabulary.load(workplace / "tags.json")
+    label = Label(id="a", readme="words", tags=("cli",))
+    said = Answers(torch.rand(1, 2, 3) - 5, torch.rand(1, 2, 3) - 4)
+    prior = Answers(said.names[0], said.starts[0])
+    kept = Scores("qwen2.5-coder-0.5b", (label,), said, prior, torch.zeros(1, 3, 2), ("words",))
+    kept.save(workplace / "s.parquet", vocabulary)
+    (workplace / "l.jsonl").write_text(label.model_dump_json())
+    for model in ("qwen2.5-coder-0.5b", "qwen2.5-coder-1.5b"):
+        CalibrationFile.of(
+            replace(Calibration.shipped(model), background=prior),
+            model=model,
+            weights="w",
+            template=PromptTemplate.load(),
+            vocabulary=vocabulary,
+            readmes=10,
+            labels=0,
+        ).save(workplace / f"{model}.json")
+    args = ("eval", "l.jsonl", "--tags", "tags.json", "--from", "s.parquet", "--calibration")
+    assert run(*args, "qwen2.5-coder-0.5b.json", model=None).code == 0
+    outcome = run(*args, "qwen2.5-coder-1.5b.json", model=None)
+    assert outcome.code == 2
+    assert "belongs to qwen2.5-coder-1.5b" in outcome.err
 
 
 def with_labels(workplace: Path, rows: list[dict[str, Any]]) -> None:

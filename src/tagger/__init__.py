@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tagger.calibration_file import CalibrationFile
     from tagger.choice import Choice
     from tagger.errors import TaggerError
     from tagger.models.load import load
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "CalibrationFile",
     "Choice",
     "GivenTag",
     "Readme",
@@ -33,6 +35,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "CalibrationFile": "tagger.calibration_file",
     "Choice": "tagger.choice",
     "GivenTag": "tagger.tagging",
     "Readme": "tagger.readme",

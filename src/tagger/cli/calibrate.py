@@ -35,7 +35,6 @@ def calibrate(
             "--output",
             metavar="FILE",
             help="The calibration to write, for --calibration.",
-            envvar="TAGGER_CALIBRATE_OUTPUT",
         ),
     ] = Path("calibration.json"),
     labels: Annotated[
@@ -162,7 +161,7 @@ def _drawn(sources: "Sources", most: int) -> "list[tuple[Label, Readme]]":
         if len(drawn) > 2 * most:
             drawn = dict(sorted(drawn.items())[:most])
     if unreadable:
-        options.log.warning("%d READMEs cannot be read, and are left out", unreadable)
+        options.log.warning("READMEs left out that cannot be read: %d", unreadable)
     return [found for _, found in sorted(drawn.items())[:most]]
 
 

@@ -164,10 +164,11 @@ def _scores(
 
     if dump:
         check_target(dump)
-    fitted = request.fitted(vocabulary, template)
     if kept:
         scores = Scores.load(kept, vocabulary, labels)
+        fitted = request.fitted(vocabulary, template, scores.model)
         return scores, calibration_for(fitted, vocabulary, scores.model)
+    fitted = request.fitted(vocabulary, template, request.model)
     model = request.load()
     calibration = calibration_for(fitted, vocabulary, model.name, model.weights)
     rank = Rank(model, vocabulary, template, calibration, request.readme_tokens)

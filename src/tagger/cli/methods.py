@@ -95,10 +95,10 @@ class Request:
         return PromptTemplate.load(path, WRITTEN_TEMPLATE if self.writes else DEFAULT_TEMPLATE)
 
     def fitted(
-        self, vocabulary: "Vocabulary", template: "PromptTemplate"
+        self, vocabulary: "Vocabulary", template: "PromptTemplate", model: str
     ) -> "CalibrationFile | None":
-        """Read the calibration, if one is asked for. Raises `CalibrationError`."""
-        return read_calibration(self.calibration, vocabulary, template, self.model)
+        """Read the calibration for a model, if one is asked for. Raises `CalibrationError`."""
+        return read_calibration(self.calibration, vocabulary, template, model)
 
     def load(self) -> "LanguageModel":
         """Load the model; raises as `tagger.models.load.load`."""
@@ -126,7 +126,7 @@ class Request:
                 shown=f"{self.model} at {method.settings['endpoint']}",
                 at_once=4 * method.concurrency,
             )
-        calibration = self.fitted(vocabulary, template)
+        calibration = self.fitted(vocabulary, template, self.model)
         model = self.load()
         room = model.batch_tokens()
         if self.writes:

@@ -49,7 +49,7 @@ def prompt(
     language_model = models.load(
         model, device=device, dtype=dtype, threads=threads, offline=offline, quiet=quiet
     )
-    calibration = Calibration.of(model, vocabulary)
+    calibration = Calibration.shipped(model)
     rank = Rank(language_model, vocabulary, template, calibration, readme_tokens)
     conversations = rank.conversations(found.words)
     for number, said in enumerate(conversations, start=1):
