@@ -19,14 +19,9 @@ def bounded_client(seconds: float, most: int) -> Any:
         most: bytes of an answer.
 
     """
-    return _Client(transport=_Bounded(seconds, most), headers={"Accept-Encoding": "identity"})
-
-
-class _Client(openai.DefaultHttpxClient):
-    def __del__(self) -> None:
-        # As the official client's own does: nobody else knows when the last request is done.
-        if not self.is_closed:
-            self.close()
+    return openai.DefaultHttpxClient(
+        transport=_Bounded(seconds, most), headers={"Accept-Encoding": "identity"}
+    )
 
 
 class _Bounded(httpx2.HTTPTransport):

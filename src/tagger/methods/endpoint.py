@@ -9,6 +9,7 @@ import logging
 import os
 import re
 import threading
+import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -124,12 +125,15 @@ class Endpoint:
         self._names = written.names(vocabulary)
         self._max_tags, self._min_tags = max_tags, min_tags
         self._key = _key()
+        http = bounded_client(TIMEOUT, _ANSWER_BYTES)
+        # Nobody else knows when the last request is done.
+        weakref.finalize(self, http.close)
         self._client = openai.OpenAI(
             base_url=url,
             api_key=self._key or "none",
             max_retries=RETRIES,
             timeout=TIMEOUT,
-            http_client=bounded_client(TIMEOUT, _ANSWER_BYTES),
+            http_client=http,
         )
         self._lock = threading.Lock()
         self._form = 0
