@@ -45,7 +45,7 @@ def scores(slope: float, intercept: float) -> Scores:
         )
         for row in range(COUNT)
     )
-    return Scores("tiny", labels, said, prior, mentions, ("",) * COUNT)
+    return Scores("tiny", "a prompt", labels, said, prior, mentions, ("",) * COUNT)
 
 
 def test_confidences_are_fitted_to_the_labels() -> None:
@@ -112,6 +112,13 @@ def test_labels_of_the_same_readme_count_once() -> None:
         calibrate.check_labels([*same, *untagged])
 
 
+def test_labels_that_are_all_alike_are_refused() -> None:
+    alike = [Label(id=str(number), readme=f"{number}", tags=("tag 1",)) for number in range(40)]
+    with pytest.raises(CalibrationError, match="all labels hold the same tags"):
+        calibrate.check_labels(alike)
+    calibrate.check_labels([*alike, Label(id="x", readme="x", tags=("tag 2",))])
+
+
 # From here on the command.
 
 
@@ -146,7 +153,8 @@ def test_unlabelled_readmes_give_a_background(run: Run, corpus: Path, workplace:
     outcome = run("calibrate", "corpus", "--tags", "tags.json", "-o", "c.json")
     assert outcome.code == 0, outcome.err
     assert outcome.out == ""
-    assert "READMEs left out that cannot be read: 1" in outcome.err
+    assert "READMEs left out that cannot be read: 1, the first: " in outcome.err
+    assert "is a binary file" in outcome.err
     assert "c.json: from 11 READMEs, for --calibration" in outcome.err
     file = json.loads((workplace / "c.json").read_text())
     assert (file["readmes"], file["labels"]) == (11, 0)
@@ -195,6 +203,7 @@ def test_every_command_uses_it(
     fitted = {tag["name"]: tag["confidence"] for tag in json.loads(outcome.out)["tags"]}
     assert fitted != {tag["name"]: tag["confidence"] for tag in plain["tags"]}
     explained = json.loads(run("explain", "README.md", "--json").out)
+    assert explained["calibration"] == "calibrated on 36 READMEs and 36 labels (c.json)"
     assert {tag["name"]: round(tag["confidence"], 4) for tag in explained["tags"]} == fitted
     batch = run("batch", "README.md", "--scores", "--threshold", "0", "--quiet")
     assert {t["name"]: t["confidence"] for t in json.loads(batch.out)["tags"]} == fitted
@@ -316,7 +325,9 @@ def test_kept_scores_say_which_model_a_calibration_must_belong_to(
     label = Label(id="a", readme="words", tags=("cli",))
     said = Answers(torch.rand(1, 2, 3) - 5, torch.rand(1, 2, 3) - 4)
     prior = Answers(said.names[0], said.starts[0])
-    kept = Scores("qwen2.5-coder-0.5b", (label,), said, prior, torch.zeros(1, 3, 2), ("words",))
+    prompt = PromptTemplate.load().digest
+    model = "qwen2.5-coder-0.5b"
+    kept = Scores(model, prompt, (label,), said, prior, torch.zeros(1, 3, 2), ("words",))
     kept.save(workplace / "s.parquet", vocabulary)
     (workplace / "l.jsonl").write_text(label.model_dump_json())
     for model in ("qwen2.5-coder-0.5b", "qwen2.5-coder-1.5b"):
@@ -334,6 +345,10 @@ def test_kept_scores_say_which_model_a_calibration_must_belong_to(
     outcome = run(*args, "qwen2.5-coder-1.5b.json", model=None)
     assert outcome.code == 2
     assert "belongs to qwen2.5-coder-1.5b" in outcome.err
+    replace(kept, prompt="another").save(workplace / "s.parquet", vocabulary)
+    outcome = run(*args, "qwen2.5-coder-0.5b.json", model=None)
+    assert outcome.code == 2
+    assert "belongs to another prompt" in outcome.err
 
 
 def with_labels(workplace: Path, rows: list[dict[str, Any]]) -> None:
@@ -349,6 +364,10 @@ def with_labels(workplace: Path, rows: list[dict[str, Any]]) -> None:
         (("corpus", "--labels", "few.jsonl"), "take 30 labels of different READMEs"),
         (("corpus", "-o", "README.md"), "README.md: is no calibration, and is left as it is"),
         (("nowhere",), "nowhere: No such file"),
+        (("corpus", "--glob", "*.rst"), "no READMEs in corpus: looked for *.rst"),
+        (("corpus", "-o", "/dev/full"), "/dev/full is no regular file"),
+        (("corpus", "-o", "-"), "- is no regular file"),
+        (("corpus", "--sample", "5"), "--sample"),
     ],
 )
 def test_bad_input_is_one_line_before_the_model_is_loaded(

@@ -13,7 +13,7 @@ from tagger.errors import OutputError
 from tagger.scores import Scores
 
 LABELS = [
-    {"id": "a", "readme": "A game engine.", "tags": ["game-engine"], "acceptable": ["3d"]},
+    {"id": 1, "readme": "A game engine.", "tags": ["game-engine"], "acceptable": ["3d"]},
     {"id": "b", "readme": "A tool for the shell.", "tags": ["cli"]},
     {"id": "c", "readme": "3D models.", "tags": ["3d", "cli"]},
 ]

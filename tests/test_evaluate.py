@@ -156,7 +156,7 @@ def test_reliability_counts_every_given_tag() -> None:
         ([row(), row()], "row 2: has the id 'a' of row 1"),
         ([row(tags=["x"]), "{", row("c", tags=["y"])], "row 1: .*row 2: .*row 3: "),
         ([row(str(n), tags=["x"]) for n in range(30)], "and 10 more"),
-        ([row(id=5, readme=7)], "row 1: id.*row 1: readme"),
+        ([row(id=None, readme=7)], "row 1: id.*row 1: readme"),
         ([row(readme=" \n")], "row 1: readme: is empty"),
         ([row(readme="a\0b")], "row 1: readme: is a binary file"),
     ],
@@ -201,6 +201,7 @@ def scores(readmes: int = 3, branches: int = 2) -> Scores:
 
     return Scores(
         "tiny",
+        "a prompt",
         tuple(load_labels_of(*map(row, "abcdefgh"[:readmes]))),
         answers(readmes, branches, size),
         answers(branches, size),

@@ -82,6 +82,11 @@ def test_another_file_is_not_overwritten(tmp_path: Path) -> None:
         report.check_target(mine)
     with pytest.raises(OutputError, match="is a folder"):
         report.check_target(tmp_path)
+    for endless in ("/dev/zero", "-"):
+        with pytest.raises(UsageError, match="is no regular file"):
+            report.check_target(Path(endless))
+    (tmp_path / "empty.html").touch()
+    report.check_target(tmp_path / "empty.html")
     report.save(tmp_path / "r.html", page())
     report.check_target(tmp_path / "r.html")
     report.check_target(tmp_path / "new.html")

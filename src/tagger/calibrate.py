@@ -46,12 +46,22 @@ def check_readmes(count: int) -> None:
 
 
 def check_labels(labels: Sequence[Label]) -> None:
-    """Make sure that there are labels enough for confidences. Raises `CalibrationError`."""
+    """Make sure that confidences can be fitted to labels.
+
+    Raises:
+        CalibrationError: too few, or all of them with the same tags.
+
+    """
     count = len({label.readme for label in labels if label.tags})
     if count < NEEDED_LABELS:
         raise CalibrationError(
             f"confidences take {NEEDED_LABELS} labels of different READMEs, with a tag each, and "
             f"here {_are(count)}: label more, or give READMEs without --labels"
+        )
+    if len({frozenset(label.tags) for label in labels if label.tags}) == 1:
+        raise CalibrationError(
+            "all labels hold the same tags, from which nothing can be learnt: label READMEs of "
+            "several kinds"
         )
 
 

@@ -123,8 +123,8 @@ class CalibrationFile(BaseModel):
         check_target(path, ours, "calibration")
 
     @classmethod
-    def load(cls, path: Path, vocabulary: Vocabulary, template: PromptTemplate) -> Self:
-        """Read a file, and make sure that it belongs to these tags and this prompt.
+    def load(cls, path: str | Path, vocabulary: Vocabulary) -> Self:
+        """Read a file, and make sure that it belongs to these tags.
 
         Raises:
             CalibrationError: it cannot be read, is damaged, or belongs to others.
@@ -132,7 +132,7 @@ class CalibrationFile(BaseModel):
         """
         name = printable(str(path))
         try:
-            found = cls.model_validate_json(path.read_bytes())
+            found = cls.model_validate_json(Path(path).read_bytes())
         except OSError as error:
             raise CalibrationError(f"{name}: cannot be read: {error.strerror}") from error
         except ValidationError as error:
@@ -142,15 +142,20 @@ class CalibrationFile(BaseModel):
         if found.digest != found._digest:
             raise CalibrationError(f"{name}: has been edited since it was written; {_AGAIN}")
         if found.tags != vocabulary.wording:
-            raise CalibrationError(f"{name}: belongs to another list of tags; {_AGAIN}")
-        if found.prompt != template.digest:
-            raise CalibrationError(f"{name}: belongs to another prompt; {_AGAIN}")
+            raise CalibrationError(
+                f"{name}: belongs to another list of tags, or to these in another order; {_AGAIN}"
+            )
         if found.scoring != SCORING_VERSION:
             raise CalibrationError(f"{name}: belongs to another version of tagger; {_AGAIN}")
         sizes = {len(row) for row in (*found.names, *found.starts)}
         if sizes != {len(vocabulary)} or found.numbers.keys() != _KEYS:
             raise CalibrationError(f"{name}: its numbers do not fit together; {_AGAIN}")
         return found
+
+    def check_prompt(self, prompt: str) -> None:
+        """Make sure that it belongs to a prompt, by its digest. Raises `CalibrationError`."""
+        if self.prompt != prompt:
+            raise CalibrationError(f"the calibration belongs to another prompt; {_AGAIN}")
 
     def check_model(self, model: str, weights: str | None = None) -> None:
         """Make sure that it belongs to a model.
@@ -172,6 +177,12 @@ class CalibrationFile(BaseModel):
             )
 
     @property
+    def summary(self) -> str:
+        """What it was made from, for people."""
+        labels = f" and {self.labels} labels" if self.labels else ""
+        return f"calibrated on {self.readmes} READMEs{labels}"
+
+    @property
     def calibration(self) -> Calibration:
         """The calibration."""
         background = Answers(torch.tensor(self.names), torch.tensor(self.starts))
@@ -183,14 +194,19 @@ class CalibrationFile(BaseModel):
 
 
 def calibration_for(
-    fitted: CalibrationFile | None, vocabulary: Vocabulary, model: str, weights: str | None = None
+    fitted: CalibrationFile | None,
+    vocabulary: Vocabulary,
+    prompt: str,
+    model: str,
+    weights: str | None = None,
 ) -> Calibration:
-    """Return the calibration of a file, or else the one that ships, for a model.
+    """Return the calibration of a file, or else the one that ships, for a prompt and a model.
 
     Warns where confidences were not fitted on these tags. Raises `CalibrationError`.
     """
     if fitted is None:
         return Calibration.of(model, vocabulary)
+    fitted.check_prompt(prompt)
     fitted.check_model(model, weights)
     if not fitted.labels:
         Calibration.of(model, vocabulary)  # for its warnings

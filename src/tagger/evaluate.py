@@ -12,7 +12,7 @@ from typing import Annotated, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, StrictStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StrictStr, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 
 from tagger.choice import Choice
@@ -51,6 +51,11 @@ class Label(BaseModel):
     readme: StrictStr
     tags: tuple[StrictStr, ...]
     acceptable: tuple[StrictStr, ...] = ()
+
+    @field_validator("id", mode="before")
+    @classmethod
+    def _in_words(cls, value: object) -> object:
+        return str(value) if type(value) is int else value
 
     def source(self) -> Readme:
         """Return the README by the rules that files have. Raises `ReadmeError`."""

@@ -75,6 +75,7 @@ class Explanation(_Record):
         model: the model's name.
         dtype: its number format.
         device: where it runs.
+        calibration: where the numbers behind the confidences are from, for people.
         threshold: the confidence from which a tag is given.
         max_tags: the most that are given.
         min_tags: the least.
@@ -89,6 +90,7 @@ class Explanation(_Record):
     model: str
     dtype: str
     device: str
+    calibration: str
     threshold: float
     max_tags: int
     min_tags: int
@@ -98,13 +100,16 @@ class Explanation(_Record):
     tags: tuple[Explained, ...]
 
 
-def explain(tagger: Tagger, readme: Readme, seconds: dict[str, float]) -> Explanation:
+def explain(
+    tagger: Tagger, readme: Readme, seconds: dict[str, float], calibration: str
+) -> Explanation:
     """Tag a README and say why; raises as `Tagger.rank`.
 
     Args:
         tagger: what tags it.
         readme: the README.
         seconds: what earlier stages took; this one's are added.
+        calibration: where the numbers behind the confidences are from.
 
     """
     rank, model, choice = tagger.method, tagger.method.model, tagger.choice
@@ -137,6 +142,7 @@ def explain(tagger: Tagger, readme: Readme, seconds: dict[str, float]) -> Explan
         model=model.name,
         dtype=str(model.dtype).removeprefix("torch."),
         device=str(model.device),
+        calibration=calibration,
         threshold=threshold,
         max_tags=choice.max_tags,
         min_tags=choice.min_tags,

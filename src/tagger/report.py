@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from tagger import __version__
 from tagger.breakdown import Point, by_tag, by_threshold, misses
 from tagger.choice import Choice
-from tagger.evaluate import RELIABILITY_BINS, Judged, Label, intervals, measure, reliability
+from tagger.evaluate import Judged, Label, intervals, measure, reliability
 from tagger.output import check_target as check
 from tagger.output import reporting
 from tagger.paths import write_atomically
@@ -137,8 +137,8 @@ def _figures(judged: Judged, choice: Choice, threshold: float) -> list[dict[str,
             {
                 "svg": _drawn("reliability", lambda axes: _reliability(axes, judged)),
                 "caption": f"Reliability of the {judged.given.sum():,} given tags, in "
-                f"{RELIABILITY_BINS} bins of equal number: the share that was right, with 95 % "
-                "intervals (Wilson), against what was stated. On the diagonal confidences hold.",
+                f"{len(reliability(judged))} bins of equal number: the share that was right, with "
+                "95 % intervals (Wilson), against what was stated. On the diagonal confidences hold.",
             }
         )
     points = by_threshold(judged, choice)

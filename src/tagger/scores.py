@@ -41,6 +41,7 @@ class Scores:
 
     Attributes:
         model: the model's name.
+        prompt: a digest of the prompt template.
         labels: [READMEs] what was scored, and what is right.
         answers: [READMEs, branches, tags] what the model says of them.
         prior: [branches, tags] what it says of texts without content.
@@ -51,6 +52,7 @@ class Scores:
     """
 
     model: str
+    prompt: str
     labels: tuple[Label, ...]
     answers: Answers
     prior: Answers
@@ -102,7 +104,11 @@ class Scores:
             "mentions": self.mentions[..., 0].flatten().numpy(),
             "lead": self.mentions[..., 1].flatten().numpy(),
         }
-        about = {"model": self.model, "vocabulary": vocabulary.wording}
+        about = {
+            "model": self.model,
+            "prompt": self.prompt,
+            "vocabulary": vocabulary.wording,
+        }
         if self.limit is not None:
             about["limit"] = str(self.limit)
         table = arrow.table(columns).replace_schema_metadata(about)
@@ -156,6 +162,7 @@ class Scores:
                 raise LabelsError(f"{name}: is damaged: its columns do not fit together")
             return cls(
                 model=about["model"],
+                prompt=about["prompt"],
                 labels=tuple(labels),
                 answers=answers,
                 prior=prior,

@@ -52,7 +52,9 @@ class Tagger:
         self.vocabulary = vocabulary
         self.choice = choice or Choice()
         template = template or PromptTemplate.load()
-        self._calibration = calibration_for(calibration, vocabulary, model.name, model.weights)
+        self._calibration = calibration_for(
+            calibration, vocabulary, template.digest, model.name, model.weights
+        )
         self._rank = Rank(model, vocabulary, template, self._calibration, readme_tokens)
         if self._rank.readme_tokens < readme_tokens:
             log.warning(

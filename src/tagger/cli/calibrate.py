@@ -48,7 +48,7 @@ def calibrate(
     sample: Annotated[
         int,
         typer.Option(
-            min=1,
+            min=10,
             max=100_000,
             metavar="N",
             help="Read at most N of the sources' READMEs, drawn by their text.",
@@ -100,6 +100,8 @@ def calibrate(
     )
     texts = {label.readme: (label, label.source()) for label in labelled}
     corpus = _drawn(found, sample) if sources else list(texts.values())
+    if sources and not corpus:
+        raise found.nothing_found()
     calibration.check_readmes(len(corpus))
     if labels:
         calibration.check_labels(labelled)
@@ -112,7 +114,7 @@ def calibrate(
 
     texts |= {label.readme: (label, readme) for label, readme in corpus}
     places = {text: place for place, text in enumerate(texts)}
-    scores = score(rank, language_model.name, list(texts.values()), quiet=quiet)
+    scores = score(rank, template, list(texts.values()), quiet=quiet)
 
     def of(labels: "Sequence[Label]") -> "Scores":
         rows = np.array([places[label.readme] for label in labels])
@@ -126,6 +128,11 @@ def calibrate(
         unseen = measure(calibration.cross_validated(known, vocabulary, fitted))
         fitted = calibration.fit(known, vocabulary, fitted)
         options.log.info("on labels that the fit has not seen: %s", _told(before, unseen))
+        if unseen.get("F1 (given)", 0) < before.get("F1 (given)", 0):
+            options.log.warning(
+                "by these labels the replies get no better, only their confidences may: label "
+                "more, or leave out --labels"
+            )
     CalibrationFile.of(
         fitted,
         model=language_model.name,
@@ -149,19 +156,23 @@ def _drawn(sources: "Sources", most: int) -> "list[tuple[Label, Readme]]":
     from tagger.evaluate import Label
 
     drawn: dict[str, tuple[Label, Readme]] = {}
-    unreadable = 0
+    unreadable: list[ReadmeError] = []
     for item in sources:
         try:
             readme = item.read()
-        except ReadmeError:
-            unreadable += 1
+        except ReadmeError as error:
+            unreadable.append(error)
             continue
         label = Label(id=item.id, readme=readme.text, tags=())
         drawn[digest(readme.text)] = label, readme
         if len(drawn) > 2 * most:
             drawn = dict(sorted(drawn.items())[:most])
     if unreadable:
-        options.log.warning("READMEs left out that cannot be read: %d", unreadable)
+        options.log.warning(
+            "READMEs left out that cannot be read: %d, the first: %s",
+            len(unreadable),
+            unreadable[0],
+        )
     return [found for _, found in sorted(drawn.items())[:most]]
 
 

@@ -107,6 +107,7 @@ def evaluate(
     from tagger import evaluate as evaluation
     from tagger import parquet
     from tagger.choice import Choice
+    from tagger.prompt import PromptTemplate
     from tagger.vocabulary import Vocabulary
 
     choice = Choice(max_tags=max_tags, min_tags=min_tags, threshold=threshold)
@@ -134,11 +135,15 @@ def evaluate(
         judged = evaluation.judge(rows, vocabulary, confidences, given)
         read = list(scores.read)
         about = f"{scores.model}, tags given from a confidence of {limit:.2f} on"
+        if weights.background is not None:
+            about += f", by {calibration}"
+        if scores.prompt != PromptTemplate.load().digest:
+            about += ", with another prompt than the default"
     try:
         if dump and not request.writes:
             scores.save(dump, vocabulary)
     finally:  # What took an hour is shown, whatever becomes of the files.
-        typer.echo(json.dumps(_described(judged)) if json_ else _tables(judged))
+        typer.echo(json.dumps(_rounded(_described(judged))) if json_ else _tables(judged))
     if report:
         about = f"{len(vocabulary)} tags, {about}; {choice.min_tags} to {choice.max_tags} a README"
         text = page.render(
@@ -166,14 +171,15 @@ def _scores(
         check_target(dump)
     if kept:
         scores = Scores.load(kept, vocabulary, labels)
-        fitted = request.fitted(vocabulary, template, scores.model)
-        return scores, calibration_for(fitted, vocabulary, scores.model)
-    fitted = request.fitted(vocabulary, template, request.model)
+        fitted = request.fitted(vocabulary, scores.prompt, scores.model)
+        return scores, calibration_for(fitted, vocabulary, scores.prompt, scores.model)
+    prompt = template.digest
+    fitted = request.fitted(vocabulary, prompt, request.model)
     model = request.load()
-    calibration = calibration_for(fitted, vocabulary, model.name, model.weights)
+    calibration = calibration_for(fitted, vocabulary, prompt, model.name, model.weights)
     rank = Rank(model, vocabulary, template, calibration, request.readme_tokens)
     readmes = [(label, label.source()) for label in labels]
-    return score(rank, model.name, readmes, quiet=request.quiet), calibration
+    return score(rank, template, readmes, quiet=request.quiet), calibration
 
 
 def _replies(
@@ -210,30 +216,33 @@ def _replies(
 
 
 def _described(judged: "Judged") -> dict[str, Any]:
-    """Return all measures as what JSON can hold."""
+    """Return all measures."""
     from tagger import evaluate as evaluation
 
     limits = evaluation.intervals(judged)
     described: dict[str, Any] = {
         "readmes": len(judged.gold),
         "measures": {
-            name: {
-                "value": round(value, 4),
-                "low": round(limits[name][0], 4),
-                "high": round(limits[name][1], 4),
-            }
+            name: {"value": value, "low": limits[name][0], "high": limits[name][1]}
             for name, value in evaluation.measure(judged).items()
         },
     }
     if judged.sure:
-        described["calibration"] = {
-            key: round(value, 4) for key, value in evaluation.errors_by_chance(judged).items()
-        }
+        described["calibration"] = evaluation.errors_by_chance(judged)
         described["reliability"] = [
-            {"confidence": round(stated, 4), "right": round(right, 4), "tags": count}
+            {"confidence": stated, "right": right, "tags": count}
             for stated, right, count in evaluation.reliability(judged)
         ]
     return described
+
+
+def _rounded(described: Any) -> Any:
+    """Return what JSON is to hold: four decimals say enough."""
+    if isinstance(described, dict):
+        return {key: _rounded(value) for key, value in described.items()}
+    if isinstance(described, list):
+        return [_rounded(value) for value in described]
+    return round(described, 4) if isinstance(described, float) else described
 
 
 def _tables(judged: "Judged") -> str:
@@ -250,7 +259,7 @@ def _tables(judged: "Judged") -> str:
 def _draw(described: dict[str, Any], console: "Console") -> None:
     from rich.table import Table
 
-    table = Table(title=f"{described['readmes']} READMEs")
+    table = Table(title=f"READMEs: {described['readmes']}")
     for heading in ("measure", "value", "95 % interval"):
         table.add_column(heading, justify="left" if heading == "measure" else "right")
     for name, row in described["measures"].items():
@@ -266,7 +275,7 @@ def _draw(described: dict[str, Any], console: "Console") -> None:
     console.print(table)
     errors = described["calibration"]
     console.print(
-        f"calibration error in {len(described['reliability'])} bins: {errors['found']:.3f}; "
+        f"calibration error in bins ({len(described['reliability'])}): {errors['found']:.3f}; "
         f"by chance, were the confidences perfect: {errors['by chance']:.3f}",
         soft_wrap=True,
     )

@@ -74,7 +74,7 @@ def explain(
     from tagger.tagger import Tagger
 
     seconds: dict[str, float] = {}
-    known = read_calibration(calibration, vocabulary, template, model)
+    known = read_calibration(calibration, vocabulary, template.digest, model)
     with timed(seconds, "load the model"):
         language_model = models.load(
             model, device=device, dtype=dtype, threads=threads, offline=offline, quiet=quiet
@@ -89,7 +89,8 @@ def explain(
     )
     with timed(seconds, "read the list of tags"), working("reading the list of tags", quiet=quiet):
         tagger.prepare()
-    explained = explanation_of(tagger, found, seconds)
+    shown = f"{known.summary} ({calibration})" if known else "as shipped"
+    explained = explanation_of(tagger, found, seconds, shown)
     typer.echo(explained.model_dump_json() if json_ else _drawn(explained, top))
 
 
@@ -155,6 +156,7 @@ def _about(explained: "Explanation", top: int) -> list[tuple[str, str]]:
         ("prompt", ", ".join(f"{part} {count:,} tokens" for part, count in tokens.items())),
         ("time", ", ".join(f"{stage} {took:.1f} s" for stage, took in explained.seconds.items())),
         ("model", f"{explained.model}, {explained.dtype} on {explained.device}"),
+        ("confidences", explained.calibration),
     ]
     if len(explained.tags) > top:
         rows.insert(0, ("", f"and {len(explained.tags) - top:,} tags more (--top, --json)"))

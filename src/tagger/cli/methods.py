@@ -94,11 +94,9 @@ class Request:
 
         return PromptTemplate.load(path, WRITTEN_TEMPLATE if self.writes else DEFAULT_TEMPLATE)
 
-    def fitted(
-        self, vocabulary: "Vocabulary", template: "PromptTemplate", model: str
-    ) -> "CalibrationFile | None":
-        """Read the calibration for a model, if one is asked for. Raises `CalibrationError`."""
-        return read_calibration(self.calibration, vocabulary, template, model)
+    def fitted(self, vocabulary: "Vocabulary", prompt: str, model: str) -> "CalibrationFile | None":
+        """Read the calibration, as `read_calibration` does, if one is asked for."""
+        return read_calibration(self.calibration, vocabulary, prompt, model)
 
     def load(self) -> "LanguageModel":
         """Load the model; raises as `tagger.models.load.load`."""
@@ -126,7 +124,7 @@ class Request:
                 shown=f"{self.model} at {method.settings['endpoint']}",
                 at_once=4 * method.concurrency,
             )
-        calibration = self.fitted(vocabulary, template, self.model)
+        calibration = self.fitted(vocabulary, template.digest, self.model)
         model = self.load()
         room = model.batch_tokens()
         if self.writes:
@@ -171,9 +169,15 @@ class Request:
 
 
 def read_calibration(
-    path: Path | None, vocabulary: "Vocabulary", template: "PromptTemplate", model: str
+    path: Path | None, vocabulary: "Vocabulary", prompt: str, model: str
 ) -> "CalibrationFile | None":
     """Read a calibration, if there is one, before its model is loaded.
+
+    Args:
+        path: the file, if there is one.
+        vocabulary: what it must belong to, and so must the following.
+        prompt: the digest of a prompt.
+        model: the name of a model.
 
     Raises:
         CalibrationError: it cannot be read, or belongs to others.
@@ -183,7 +187,8 @@ def read_calibration(
         return None
     from tagger.calibration_file import CalibrationFile
 
-    found = CalibrationFile.load(path, vocabulary, template)
+    found = CalibrationFile.load(path, vocabulary)
+    found.check_prompt(prompt)
     found.check_model(model)
     return found
 

@@ -6,12 +6,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tagger.evaluate import Label
     from tagger.methods.rank import Rank
+    from tagger.prompt import PromptTemplate
     from tagger.readme import Readme
     from tagger.scores import Scores
 
 
 def score(
-    rank: "Rank", model: str, readmes: "Sequence[tuple[Label, Readme]]", *, quiet: bool
+    rank: "Rank",
+    template: "PromptTemplate",
+    readmes: "Sequence[tuple[Label, Readme]]",
+    *,
+    quiet: bool,
 ) -> "Scores":
     """Return the raw scores of every README and tag; raises as `Rank.answers`."""
     import torch
@@ -29,7 +34,8 @@ def score(
         mentions.append(encoded.mentions)
         read.append(rank.model.tokenizer.decode(encoded.tokens))
     return Scores(
-        model=model,
+        model=rank.model.name,
+        prompt=template.digest,
         labels=tuple(label for label, _ in readmes),
         answers=Answers.cat(answers),
         prior=rank.prior,
