@@ -138,7 +138,8 @@ def _figures(judged: Judged, choice: Choice, threshold: float) -> list[dict[str,
                 "svg": _drawn("reliability", lambda axes: _reliability(axes, judged)),
                 "caption": f"Reliability of the {judged.given.sum():,} given tags, in "
                 f"{len(reliability(judged))} bins of equal number: the share that was right, with "
-                "95 % intervals (Wilson), against what was stated. On the diagonal confidences hold.",
+                "95 % intervals (Wilson), against what was stated. Confidences hold on the "
+                "diagonal.",
             }
         )
     points = by_threshold(judged, choice)
