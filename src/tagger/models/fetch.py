@@ -139,7 +139,8 @@ def _make(entry: CatalogueEntry, staging: Path, progress: Progress) -> None:
     if shutil.disk_usage(staging).free < _need(entry) - here:
         raise no_space()
     known = f", {here / 1e9:.2f} GB of which are here already" if here else ""
-    log.info("%s: fetching %.2f GB%s", entry.name, entry.bytes / 1e9, known)
+    place = store.folder(entry)
+    log.info("fetching %s, %.2f GB%s, into %s", entry.name, entry.bytes / 1e9, known, place)
     source = download(entry, staging, progress)
     with tempfile.TemporaryDirectory(dir=staging, prefix=AT_WORK) as scratch:
         converted = Path(scratch) / "converted"

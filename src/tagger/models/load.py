@@ -172,12 +172,6 @@ def _catalogued(known: CatalogueEntry, *, offline: bool, progress: Progress | No
             f"the model {known.name} is not on this machine and --offline forbids fetching it: "
             f"run `tagger models pull {known.name}` first"
         )
-    log.info(
-        "fetching the model %s, %.1f GB, into %s",
-        known.name,
-        known.bytes / 1e9,
-        store.folder(known),
-    )
     return pull(known, progress)
 
 
