@@ -28,12 +28,12 @@ def read() -> tuple[dict[str, Any], str]:
 
     """
     if Path(FILE).is_file():
-        return _toml(FILE), FILE
+        return _by_option(_toml(FILE)), FILE
     if Path(TABLE).is_file():
         tools = _toml(TABLE).get("tool")
         table = tools.get("tagger") if isinstance(tools, dict) else None
         if isinstance(table, dict):
-            return table, f"{TABLE}, [tool.tagger]"
+            return _by_option(table), f"{TABLE}, [tool.tagger]"
         if table is not None:
             raise UsageError(f"{TABLE}: tool.tagger is no table of options")
     return {}, ""
@@ -46,10 +46,9 @@ def defaults(app: typer.Typer) -> dict[str, Any]:
         UsageError: the file cannot be read, or sets something that no command knows.
 
     """
-    found, name = read()
-    if not found:
+    values, name = read()
+    if not values:
         return {}
-    values = {key.replace("_", "-"): value for key, value in found.items()}
     known = {key for _, _, key, _ in _options(app)}
     for key in values:
         if key not in known:
@@ -91,7 +90,6 @@ def config(context: typer.Context) -> None:
     A file is tagger.toml, or the table [tool.tagger] of pyproject.toml.
     """
     values, name = read()
-    values = {key.replace("_", "-"): value for key, value in values.items()}
     typer.echo(f"file: {name or f'none ({FILE}, or [tool.tagger] in {TABLE})'}")
     root = context.find_root().command
     seen: dict[str, tuple[str, str]] = {}
@@ -139,6 +137,11 @@ def _walk(command: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...]
         if parameter.param_type_name == "option" and parameter.envvar:
             long = max(parameter.opts, key=len).removeprefix("--")
             yield path, parameter.name, long, parameter
+
+
+def _by_option(table: dict[str, Any]) -> dict[str, Any]:
+    """Return a table by the options' long names, which may be written with underscores."""
+    return {key.replace("_", "-"): value for key, value in table.items()}
 
 
 def _toml(name: str) -> dict[str, Any]:
