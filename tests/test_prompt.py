@@ -129,12 +129,31 @@ def test_a_shipped_template_goes_by_its_name(
     named = PromptTemplate.load(Path("documents"))
     assert "software" not in named.system + named.user
     assert named.digest != PromptTemplate.load().digest
-    (tmp_path / "documents").write_text('system = "mine"\nuser = "{tags} {readme}"')
-    (tmp_path / "rank").write_text("not even TOML")
-    assert PromptTemplate.load(Path("documents")).system == "mine"
-    assert PromptTemplate.load().digest != named.digest
     with pytest.raises(PromptError, match="No such file"):
         PromptTemplate.load(Path("documets"))
+
+
+def test_a_file_of_the_folder_does_not_pass_for_a_shipped_template(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "documents").write_text('system = "mine"\nuser = "{tags} {readme}"')
+    (tmp_path / "rank").write_text("not even TOML")
+    assert PromptTemplate.load(Path("documents")).system != "mine"
+    assert PromptTemplate.load(tmp_path / "documents").system == "mine"
+    assert PromptTemplate.load()
+
+
+@pytest.mark.parametrize("content", [b"[" * 3000, b"a" + b".a" * 5000 + b" = 1", b"\xff"])
+def test_a_template_that_cannot_be_parsed_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "bad.toml").write_bytes(content)
+    with pytest.raises(PromptError, match="cannot read the prompt template"):
+        PromptTemplate.load(tmp_path / "bad.toml")
+
+
+def test_a_template_without_end_is_refused() -> None:
+    with pytest.raises(PromptError, match="larger than 1,048,576 bytes"):
+        PromptTemplate.load(Path("/dev/zero"))
 
 
 def test_the_shipped_template_loads() -> None:

@@ -21,8 +21,12 @@ from tagger.models.catalogue import catalogue
 from tagger.output import check_target, reporting
 from tagger.paths import write_atomically
 from tagger.prompt import PromptTemplate
+from tagger.reading import read_bounded
 from tagger.text import printable
 from tagger.vocabulary import Vocabulary
+
+MAX_BYTES = 16 * 1024 * 1024
+"""Larger files are refused unread: that is room for some 100,000 tags."""
 
 _DIGITS = 4
 """Decimals of a log-probability that are kept."""
@@ -114,6 +118,8 @@ class CalibrationFile(BaseModel):
         """
 
         def ours() -> bool:
+            if path.stat().st_size > MAX_BYTES:
+                return False
             try:
                 cls.model_validate_json(path.read_bytes())
             except ValidationError:
@@ -132,7 +138,7 @@ class CalibrationFile(BaseModel):
         """
         name = printable(str(path))
         try:
-            found = cls.model_validate_json(Path(path).read_bytes())
+            found = cls.model_validate_json(read_bounded(Path(path), MAX_BYTES))
         except OSError as error:
             raise CalibrationError(f"{name}: cannot be read: {error.strerror}") from error
         except ValidationError as error:

@@ -17,12 +17,16 @@ from pydantic_core import ErrorDetails
 
 from tagger.choice import Choice
 from tagger.errors import LabelsError, ReadmeError
+from tagger.reading import read_bounded
 from tagger.readme import Readme
 from tagger.text import printable
 from tagger.vocabulary import Vocabulary, fold
 
 BINS = 10
 """Bins of equal mass of the expected calibration error."""
+
+MAX_LABELS = 256 * 1024 * 1024
+"""Bytes of a label file beyond which it is refused; measuring keeps all of it in memory."""
 
 GIVEN = 3
 """Tags of a README beyond which recall does not ask for more."""
@@ -66,12 +70,12 @@ def load_labels(path: Path, vocabulary: Vocabulary) -> list[Label]:
     """Read a label file.
 
     Raises:
-        LabelsError: unreadable or empty, or rows that are not labels or name unknown tags; all
-            faults in one message.
+        LabelsError: unreadable, empty or larger than `MAX_LABELS`, or rows that are not labels or
+            name unknown tags; all faults in one message.
 
     """
     try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
+        lines = read_bounded(path, MAX_LABELS).decode("utf-8-sig").split("\n")
     except FileNotFoundError as error:
         raise LabelsError(f"{printable(str(path))}: no such label file") from error
     except OSError as error:

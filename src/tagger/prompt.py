@@ -10,7 +10,6 @@ They stand beside one another: each is read as if it were the only one (Ratner e
 """
 
 import re
-import tomllib
 from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.resources import files
@@ -23,7 +22,11 @@ from pydantic.dataclasses import dataclass
 from tagger.digest import digest
 from tagger.errors import PromptError
 from tagger.models.tokenizer import ChatTokenizer
+from tagger.reading import parse_toml, read_bounded
 from tagger.vocabulary import Tag, Vocabulary
+
+MAX_BYTES = 1024 * 1024
+"""Larger templates are refused unread: no prompt that fits a model comes near."""
 
 DEFAULT_TEMPLATE = "rank"
 WRITTEN_TEMPLATE = "generate"
@@ -96,16 +99,17 @@ class PromptTemplate:
     def load(cls, path: Path | None = None, default: str = DEFAULT_TEMPLATE) -> Self:
         """Read a template from a TOML file; by default one that ships with the package.
 
-        The name of one that ships, such as `documents`, names that one, unless a file is called so.
+        The name of one that ships, such as `documents`, always names that one: a file of that name
+        in the current folder may be a stranger's.
 
         Raises:
-            PromptError: unreadable, not TOML, or without its two texts and slots.
+            PromptError: unreadable, larger than `MAX_BYTES`, not TOML, or without its two texts and
+                slots.
 
         """
         try:
-            text = (_meant(path) if path else _shipped(default)).read_text(encoding="utf-8")
-            data = tomllib.loads(text)
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            data = parse_toml(read_bounded(_meant(path) if path else _shipped(default), MAX_BYTES))
+        except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
             raise PromptError(f"{path}: cannot read the prompt template: {reason}") from error
         try:
@@ -126,8 +130,8 @@ class PromptTemplate:
 
 
 def _meant(path: Path) -> Path:
-    """Return a file of the user's, or else one that ships under this name."""
-    known = not path.exists() and len(path.parts) == 1 and _shipped(path.name).is_file()
+    """Return the template that ships under this name, or else the user's file."""
+    known = len(path.parts) == 1 and _shipped(path.name).is_file()
     return _shipped(path.name) if known else path
 
 

@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from tagger.errors import VocabularyError
+from tagger.reading import read_bounded
 from tagger.text import printable
 
 MAX_BYTES = 16 * 1024 * 1024
@@ -165,15 +166,12 @@ class Vocabulary:
         """
         path = Path(path)
         try:
-            with path.open("rb") as file:
-                data = file.read(MAX_BYTES + 1)
+            data = read_bounded(path, MAX_BYTES)
         except FileNotFoundError as error:
             raise VocabularyError(f"{path}: no such vocabulary file") from error
         except OSError as error:
             reason = "is a folder, not a vocabulary file" if path.is_dir() else error.strerror
             raise VocabularyError(f"{path}: {reason}") from error
-        if len(data) > MAX_BYTES:
-            raise VocabularyError(f"{path}: larger than {MAX_BYTES:,} bytes, not a vocabulary")
         try:
             return cls.from_json(data.removeprefix(b"\xef\xbb\xbf"))
         except VocabularyError as error:
