@@ -1,12 +1,13 @@
 """`tagger tags`: all that is wrong with a vocabulary, at once."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
 
 import tiny
-from console import Run
+from console import Run, one_line
 from tagger.vocabulary import Vocabulary
 from tagger.vocabulary_check import problems, same_tokens
 
@@ -77,6 +78,26 @@ def test_tags_that_a_model_cannot_tell_apart_are_said() -> None:
     vocabulary = Vocabulary.from_names(["x", "y"])
     assert list(same_tokens(vocabulary, lambda _: [1]))
     assert not list(same_tokens(vocabulary, tiny.model().tokenizer.encode))
+
+
+def test_many_long_names_that_look_alike_take_no_more_than_seconds() -> None:
+    names = [f"{'ab' * 95}{number:09}" for number in range(2000)]
+    begun = time.process_time()
+    found = said(*names)
+    assert time.process_time() - begun < 20
+    assert "nearly the same" in found[0]
+    assert found[-1] == "so many long names are so alike that not all of them were compared"
+
+
+def test_a_list_without_end_is_refused(run: Run) -> None:
+    outcome = run("tags", "check", "/dev/zero")
+    assert outcome.code == 2
+    assert "/dev/zero: larger than 16,777,216 bytes" in one_line(outcome.err)
+
+
+def test_the_name_of_the_file_cannot_steer_a_terminal(run: Run, workplace: Path) -> None:
+    (workplace / "\x1b]0;x\a.json").write_text('["cli"]')
+    assert "\x1b" not in run("tags", "check", "\x1b]0;x\a.json").out
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[]", "nonsense"])

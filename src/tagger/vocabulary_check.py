@@ -6,18 +6,25 @@ import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from functools import reduce
+from itertools import combinations, starmap
+from operator import or_
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 from tagger.errors import VocabularyError
+from tagger.reading import read_bounded
 from tagger.text import printable
-from tagger.vocabulary import Vocabulary, fold
+from tagger.vocabulary import MAX_BYTES, Vocabulary, fold
 
 _ALIKE = 0.92
 """Share of equal characters from which two names are near-duplicates (difflib's ratio)."""
 
 _COMPARED = 2_000
 """Names beyond which near-duplicates are looked for by their bare form alone."""
+
+_WORK = 10_000_000
+"""How much may be compared in all, in products of two names' lengths: that takes seconds."""
 
 
 def read_entries(path: Path) -> list[Any]:
@@ -31,7 +38,7 @@ def read_entries(path: Path) -> list[Any]:
         return list(Vocabulary.load(path))
     except VocabularyError:
         try:
-            entries = json.loads(path.read_bytes().removeprefix(b"\xef\xbb\xbf"))
+            entries = json.loads(read_bounded(path, MAX_BYTES).removeprefix(b"\xef\xbb\xbf"))
         except (OSError, ValueError, RecursionError):
             entries = None
         if not isinstance(entries, list) or not entries:
@@ -75,29 +82,37 @@ def _plain(entry: Any) -> Any:
     return entry.model_dump() if hasattr(entry, "model_dump") else entry
 
 
+class _Name(NamedTuple):
+    """A tag's name: where it stands, as given, as compared, and the letters in it as a bit set."""
+
+    position: int
+    given: str
+    folded: str
+    letters: int
+
+    @classmethod
+    def of(cls, position: int, name: str) -> Self:
+        folded = fold(name)
+        letters = reduce(or_, (1 << ord(letter) % 64 for letter in folded), 0)
+        return cls(position, name, folded, letters)
+
+
 def _alike(names: Sequence[tuple[int, str]]) -> Iterator[str]:
     """Yield names that are the same, or nearly so."""
     folded: dict[str, int] = {}
-    bare: dict[str, tuple[int, str]] = {}
-    seen: list[tuple[int, str]] = []
-    for position, name in names:
-        key = fold(name)
-        if (first := folded.setdefault(key, position)) != position:
-            yield f"tags {first} and {position} share the name {name!r}"
-            continue
-        short = _bare(key)
-        if short in bare:
-            other, earlier = bare[short]
-            yield f"tags {other} and {position} are nearly the same: {earlier!r} and {name!r}"
-        else:
-            bare[short] = position, name
-            if len(names) <= _COMPARED:
-                yield from (
-                    f"tags {other} and {position} are nearly the same: {earlier!r} and {name!r}"
-                    for other, earlier in seen
-                    if _similar(fold(earlier), key)
-                )
-            seen.append((position, name))
+    bare: dict[str, _Name] = {}
+    for name in starmap(_Name.of, names):
+        if (first := folded.setdefault(name.folded, name.position)) != name.position:
+            yield f"tags {first} and {name.position} share the name {name.given!r}"
+        elif (earlier := bare.setdefault(_bare(name.folded), name)) is not name:
+            yield _nearly_the_same(earlier, name)
+    if len(names) <= _COMPARED:
+        yield from _similar(list(bare.values()))
+
+
+def _nearly_the_same(one: _Name, other: _Name) -> str:
+    positions = f"tags {one.position} and {other.position}"
+    return f"{positions} are nearly the same: {one.given!r} and {other.given!r}"
 
 
 def _bare(name: str) -> str:
@@ -106,11 +121,23 @@ def _bare(name: str) -> str:
     return letters[:-1] if len(letters) > 3 and letters.endswith("s") else letters
 
 
-def _similar(one: str, other: str) -> bool:
-    matcher = difflib.SequenceMatcher(None, one, other)
-    return (
-        min(len(one), len(other)) > 5
-        and matcher.real_quick_ratio() >= _ALIKE
-        and matcher.quick_ratio() >= _ALIKE
-        and matcher.ratio() >= _ALIKE
-    )
+def _similar(names: Sequence[_Name]) -> Iterator[str]:
+    """Yield pairs of names that share most of their characters."""
+    work = 0
+    for one, other in combinations(names, 2):
+        if not _may_be_similar(one, other):
+            continue
+        work += len(one.folded) * len(other.folded)
+        if work > _WORK:
+            yield "so many long names are so alike that not all of them were compared"
+            return
+        if difflib.SequenceMatcher(None, one.folded, other.folded).ratio() >= _ALIKE:
+            yield _nearly_the_same(one, other)
+
+
+def _may_be_similar(one: _Name, other: _Name) -> bool:
+    """Return False for names whose lengths or letters alone show that they differ too much."""
+    lengths = len(one.folded), len(other.folded)
+    # Names of one length that are not the same differ in two characters: one of each.
+    fewest = max(abs(lengths[0] - lengths[1]) or 2, (one.letters ^ other.letters).bit_count())
+    return min(lengths) > 5 and fewest <= (1 - _ALIKE) * sum(lengths)

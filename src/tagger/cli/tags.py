@@ -47,6 +47,7 @@ def check(
     """
     from tagger import vocabulary_check as checking
     from tagger.models import catalogue, store
+    from tagger.text import printable
     from tagger.vocabulary import Vocabulary
 
     path = options.vocabulary_file(file)
@@ -78,7 +79,9 @@ def check(
         counted = _costs(name, prompt, trees, vocabulary)
     for problem in found:
         typer.echo(problem)
-    typer.echo(f"{path}: {_count(len(entries), 'tag')}, {_count(len(found), 'problem')}")
+    typer.echo(
+        f"{printable(str(path))}: {_count(len(entries), 'tag')}, {_count(len(found), 'problem')}"
+    )
     for line in counted:
         typer.echo(line)
     return SOME_PROBLEMS if found else 0
