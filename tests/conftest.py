@@ -20,11 +20,12 @@ REAL_HOME = os.environ.get("TAGGER_HOME")
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache folder of the test's own."""
+    """An empty cache folder of the test's own, and no settings of the user's."""
     for name in [name for name in os.environ if name.startswith("TAGGER_")]:
         monkeypatch.delenv(name)
     home = tmp_path / "cache"
     monkeypatch.setenv("TAGGER_HOME", str(home))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "settings"))
     return home
 
 

@@ -193,6 +193,13 @@ def test_names_of_files_cannot_steer_the_terminal(run: Run) -> None:
     assert "\\x1b[31m\\u202e.md" in one_line(outcome.err)
 
 
+def test_a_traceback_cannot_steer_a_terminal(run: Run) -> None:
+    outcome = run("run", "README.md", "--tags", "\x1b]0;x\a\u202e.json", "--debug")
+    assert "Traceback" in outcome.err
+    assert not {"\x1b", "\a", "\u202e"} & set(outcome.err)
+    assert r"\x1b]0;x\x07\u202e.json" in outcome.err
+
+
 def test_debug_shows_where_an_error_came_from(run: Run) -> None:
     outcome = run("run", "nowhere.md", "--tags", "tags.json", "--debug")
     assert "Traceback" in outcome.err

@@ -13,6 +13,11 @@ def cache_home() -> Path:
     return Path(home) if home else platformdirs.user_cache_path("tagger", appauthor=False)
 
 
+def user_settings() -> Path:
+    """Return the user's own settings file, which need not be there."""
+    return platformdirs.user_config_path("tagger", appauthor=False) / "config.toml"
+
+
 def real(path: Path) -> Path:
     """Return where a path leads once links are followed; one that goes in circles stays itself."""
     return Path(os.path.realpath(path))

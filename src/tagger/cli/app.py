@@ -5,7 +5,7 @@ import traceback
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from tagger import __version__
 from tagger.cli import batch, calibrate, config, eval_, explain, models, prompt, run, tags
@@ -26,6 +26,14 @@ class _Commands(TyperGroup):
             raise ReaderGone from None
 
 
+class _Command(TyperCommand):
+    """Says which of its options the folder's file sets, before it runs."""
+
+    def invoke(self, ctx: Any) -> Any:
+        config.announce(ctx)
+        return super().invoke(ctx)
+
+
 app = typer.Typer(
     name="tagger",
     cls=_Commands,
@@ -42,6 +50,9 @@ app.command("prompt")(prompt.prompt)
 app.command("config")(config.config)
 app.add_typer(models.app, name="models")
 app.add_typer(tags.app, name="tags")
+for group in (app, models.app, tags.app):
+    for command in group.registered_commands:
+        command.cls = _Command
 
 
 class _Lines(logging.Handler):
@@ -50,7 +61,8 @@ class _Lines(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         typer.echo(f"tagger: {printable(record.getMessage())}", err=True)
         if record.exc_info:
-            typer.echo("".join(traceback.format_exception(*record.exc_info)), err=True)
+            lines = "".join(traceback.format_exception(*record.exc_info)).split("\n")
+            typer.echo("\n".join(map(printable, lines)), err=True)
 
 
 def _version(wanted: bool) -> None:
@@ -67,8 +79,9 @@ def options(
         typer.Option("--version", callback=_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
-    """Send messages of the package to stderr, and take defaults from the folder's file."""
-    context.default_map = config.defaults(app)
+    """Send messages of the package to stderr, and take defaults from the settings files."""
+    context.obj = config.read()
+    context.default_map = config.default_map(context.command, context.obj)
     logger = logging.getLogger("tagger")
     logger.handlers = [_Lines()]
     logger.setLevel(logging.INFO)

@@ -40,7 +40,6 @@ def batch(
             metavar="FILE",
             help="Write here, and go on here after a stop. A .parquet file is written at the "
             "end, from FILE.jsonl. Default: standard output.",
-            envvar="TAGGER_OUTPUT",
         ),
     ] = None,
     restart: Annotated[
@@ -48,7 +47,6 @@ def batch(
         typer.Option(
             "--restart",
             help="Do all of it again and overwrite what the output holds.",
-            envvar="TAGGER_RESTART",
         ),
     ] = False,
     glob: options.Glob = None,
