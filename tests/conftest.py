@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,10 @@ from console import TAGS, Outcome, Run
 from tagger.models.language import LanguageModel
 
 SHARED = Path(__file__).parents[2] / "shared"
+# Whoever starts the tests may have SIGINT ignored, as `make test &` in a script does, and processes
+# that they start would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 REAL_HOME = os.environ.get("TAGGER_HOME")
 """Where the real model is kept, read before any test redirects it."""
 
@@ -97,7 +102,10 @@ def run(
         captured = capsys.readouterr()
         return Outcome(int(exit_.value.code or 0), captured.out, captured.err)
 
+    handlers = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
     yield call
+    for each, handler in handlers.items():
+        signal.signal(each, handler)
     logger = logging.getLogger("tagger")
     logger.handlers, logger.propagate = [], True
     logger.setLevel(logging.NOTSET)

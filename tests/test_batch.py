@@ -61,6 +61,7 @@ class Counting:
         self.extra_tokens = tagger.extra_tokens
         self.encode = tagger.encode
         self.reply = tagger.reply
+        self.stop = tagger.stop
 
     def rank(self, readmes: Sequence[Encoded]) -> list[Ranking]:
         self.passes.append(len(readmes))

@@ -439,39 +439,6 @@ def test_the_first_interrupt_finishes_what_is_in_hand_and_the_batch_goes_on_late
     assert path.read_text().startswith(written)
 
 
-SLOW = """
-import sys, time
-import tagger.cli
-from tagger.tagger import Tagger
-plain = Tagger.rank
-def rank(self, readmes):
-    if rank.calls:
-        time.sleep(60)
-    rank.calls += 1
-    return plain(self, readmes)
-rank.calls = 0
-Tagger.rank = rank
-sys.argv[0] = "tagger"
-tagger.cli.main()
-"""
-"""The second README takes a minute."""
-
-
-def test_the_second_interrupt_stops_at_once(command: list[str], workplace: Path) -> None:
-    dump(workplace / "dump.jsonl")
-    slow = [sys.executable, "-c", SLOW, *command[1:], "dump.jsonl", "-o", "out.jsonl"]
-    process = started(slow, workplace / "out.jsonl", lines=1)
-    time.sleep(0.3)
-    process.send_signal(signal.SIGINT)
-    time.sleep(0.3)
-    assert process.poll() is None, "the README in hand is being finished"
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=30)
-    assert process.returncode == tagger.cli.INTERRUPTED
-    assert "Ctrl-C again stops at once" in err
-    assert err.endswith("tagger: interrupted\n")
-
-
 def test_two_batches_with_one_output(command: list[str], workplace: Path) -> None:
     dump(workplace / "dump.jsonl", 3000)
     command = [*command, "dump.jsonl", "-o", "out.jsonl"]

@@ -2,6 +2,7 @@
 
 import json
 import random
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,21 @@ from typing import Any
 import pytest
 
 from console import Run
-from fake_server import JSON, Answer, Server, completion, obedient, schema_of, serving, told
+from fake_server import (
+    JSON,
+    STUCK,
+    Answer,
+    Server,
+    completion,
+    obedient,
+    schema_of,
+    serving,
+    stuck,
+    told,
+)
+from tagger.errors import EndpointError, ReadmeError, ReplyError, ServerError
 from tagger.methods import endpoint as module
+from tagger.streak import Streak
 
 KEY = "sk-a-key-that-nobody-may-see"
 OPTIONS = ("--model", "the-model")
@@ -212,6 +226,156 @@ def test_an_answer_without_end_is_not_read_to_it(
     assert "the connection broke off" in outcome.err
 
 
+@pytest.mark.parametrize("how", STUCK)
+@pytest.mark.parametrize("lists_models", [True, False])
+def test_one_deadline_holds_for_a_whole_exchange(
+    run: Run, monkeypatch: pytest.MonkeyPatch, how: str, lists_models: bool
+) -> None:
+    monkeypatch.setattr(module, "TIMEOUT", 0.5)
+    with stuck(how, lists_models=lists_models) as server:
+        start = time.monotonic()
+        outcome = run("run", "README.md", "--endpoint", server.url, *OPTIONS, model=None)
+        taken = time.monotonic() - start
+    assert outcome.code == 1
+    assert "gives no whole answer within 1 s, retries included" in outcome.err
+    assert taken < 10
+
+
+def test_a_server_that_asks_for_patience_gets_no_more_than_the_deadline(
+    run: Run, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "TIMEOUT", 1.0)
+    server.answer = lambda _: told(503)
+    server.headers = {"Retry-After": "50"}
+    start = time.monotonic()
+    outcome = ask(run, server)
+    assert outcome.code == 1
+    assert "gives no whole answer within 2 s, retries included" in outcome.err
+    assert time.monotonic() - start < 10
+
+
+def test_a_huge_error_is_not_searched_to_its_end(run: Run, server: Server) -> None:
+    server.answer = lambda _: told(400, "model" * 800_000)
+    start = time.process_time()
+    outcome = ask(run, server)
+    assert "answers 400" in outcome.err
+    assert time.process_time() - start < 2
+
+
+def test_a_readme_does_not_follow_a_redirect_to_another_server(
+    run: Run, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TAGGER_API_KEY", KEY)
+    with serving() as other:
+        server.answer = lambda _: told(307)
+        server.headers = {"Location": f"{other.url}/chat/completions"}
+        outcome = ask(run, server)
+        assert outcome.code == 3
+        elsewhere = other.url.removesuffix("/v1")
+        assert f"redirects to {elsewhere}: name that address in --endpoint" in outcome.err
+        assert other.requests == []
+
+
+def test_a_redirect_within_a_server_is_followed(run: Run, server: Server) -> None:
+    server.headers = {"Location": "/v2/chat/completions"}
+    server.answer = lambda r: obedient(r) if len(server.requests) > 1 else told(308)
+    assert ask(run, server).code == 0
+    assert server.paths == ["/v1/chat/completions", "/v2/chat/completions"]
+
+
+BEHIND = ("run", "README.md", "--endpoint", "http://models.invalid/v1", *OPTIONS)
+
+
+@pytest.fixture
+def proxies(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """No proxy in the environment, where a test may name one."""
+    for name in ("http", "https", "all", "no"):
+        monkeypatch.delenv(f"{name}_proxy", raising=False)
+        monkeypatch.delenv(f"{name.upper()}_PROXY", raising=False)
+    return monkeypatch
+
+
+@pytest.mark.parametrize("variable", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
+def test_the_proxy_of_the_environment_leads_to_the_server(
+    run: Run, server: Server, proxies: pytest.MonkeyPatch, variable: str
+) -> None:
+    proxies.setenv(variable, server.url.removesuffix("/v1"))
+    assert run(*BEHIND, model=None).code == 0
+    assert server.paths == ["http://models.invalid/v1/chat/completions"]
+
+
+def test_a_server_that_needs_no_proxy_is_asked_without(
+    run: Run, server: Server, proxies: pytest.MonkeyPatch
+) -> None:
+    proxies.setenv("HTTP_PROXY", server.url.removesuffix("/v1"))
+    proxies.setenv("NO_PROXY", "localhost,.invalid")
+    outcome = run(*BEHIND, model=None)
+    assert outcome.code == 3
+    assert "nobody answers at http://models.invalid" in outcome.err
+    assert server.paths == []
+
+
+def test_no_proxy_leads_to_this_machine_itself(
+    run: Run, server: Server, proxies: pytest.MonkeyPatch
+) -> None:
+    proxies.setenv("ALL_PROXY", "http://127.0.0.1:9")
+    assert ask(run, server).code == 0
+    assert server.paths == ["/v1/chat/completions"]
+
+
+@pytest.mark.parametrize(
+    ("address", "complaint"),
+    [
+        ("gopher://h", "the proxy that the environment names cannot be used"),
+        ("http://127.0.0.1:9", "nobody answers"),
+    ],
+)
+def test_a_proxy_that_cannot_be_used_is_said(
+    run: Run, proxies: pytest.MonkeyPatch, address: str, complaint: str
+) -> None:
+    proxies.setenv("ALL_PROXY", address)
+    outcome = run(*BEHIND, model=None)
+    assert outcome.code == 3
+    assert complaint in outcome.err
+
+
+def test_a_proxy_that_refuses_is_said(
+    run: Run, server: Server, proxies: pytest.MonkeyPatch
+) -> None:
+    proxies.setenv("HTTPS_PROXY", server.url.removesuffix("/v1"))
+    outcome = run(*BEHIND[:3], "https://models.invalid/v1", *OPTIONS, model=None)
+    assert outcome.code == 3
+    assert "does not lead to https://models.invalid/v1" in outcome.err
+
+
+@pytest.mark.parametrize("length", [100, 1_000_000])
+def test_a_long_id_is_not_sent_whole_and_comes_back_whole(
+    run: Run, server: Server, workplace: Path, length: int
+) -> None:
+    row = {"id": "é" * length, "readme": "A game."}
+    (workplace / "rows.jsonl").write_text(json.dumps(row))
+    command = ("batch", "rows.jsonl", "-o", "out.jsonl", "--endpoint", server.url, *OPTIONS)
+    assert run(*command, model=None).code == 0
+    (found,) = rows_of(workplace / "out.jsonl")
+    assert found["id"] == row["id"]
+    (request,) = server.requests
+    assert len(json.dumps(request)) < 10_000
+
+
+@pytest.mark.parametrize("text", ["/*" * 800, "</think>" * 400, '{"id": ' * 90, "[" * 99])
+def test_a_reply_that_the_parser_cannot_follow_is_a_row(
+    run: Run, server: Server, workplace: Path, text: str
+) -> None:
+    rows = [{"id": f"r{n}", "readme": f"Project {n}"} for n in range(5)]
+    (workplace / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    server.answer = lambda r: completion(text) if "Project 2" in str(r) else obedient(r)
+    command = ("batch", "rows.jsonl", "-o", "out.jsonl", "--endpoint", server.url, *OPTIONS)
+    assert run(*command, model=None).code == 1
+    found = rows_of(workplace / "out.jsonl")
+    assert [row["id"] for row in found if "error" in row] == ["r2"]
+    assert found[2]["error"]["type"] == "ReplyError"
+
+
 @pytest.mark.parametrize("key", [" ", "kéy", "two words"])
 def test_a_key_that_is_none_is_refused(
     run: Run, server: Server, monkeypatch: pytest.MonkeyPatch, key: str
@@ -330,8 +494,6 @@ def test_a_batch_with_faults_has_every_readme_once_and_in_order(
             fault = draw.choice(faults) if draw.random() < 0.1 else None
         if fault == (0, "", ""):
             slow.append(1)
-            import time
-
             time.sleep(1.5)
             return obedient(request)
         return fault or obedient(request)
@@ -381,6 +543,51 @@ def test_a_server_that_goes_away_stops_a_batch_and_nothing_is_lost(
     server.answer = obedient
     assert run(*command, "--concurrency", "1", model=None).code == 0
     assert len(rows_of(workplace / "out.jsonl")) == 20
+
+
+@pytest.mark.parametrize(("options", "most"), [((), 20), (("--max-failures", "3"), 3)])
+def test_a_batch_stops_when_many_readmes_in_a_row_fail_alike(
+    run: Run, server: Server, workplace: Path, options: tuple[str, ...], most: int
+) -> None:
+    source = workplace / "rows.jsonl"
+    source.write_text(
+        "".join(json.dumps({"id": f"r{n}", "readme": f"Project {n}"}) + "\n" for n in range(90))
+    )
+
+    def answer(request: dict[str, Any]) -> Answer:
+        if "Project 5" not in str(request) and len(server.requests) > 1:
+            return told(500, f"worker {len(server.requests)} is out of memory")
+        return obedient(request)
+
+    server.answer = answer
+    command = ("batch", "rows.jsonl", "-o", "out.jsonl", "--endpoint", server.url, *OPTIONS)
+    options = ("--concurrency", "1", *options)
+    outcome = run(*command, *options, model=None)
+    assert outcome.code == 3
+    assert f"the last {most} READMEs have failed alike" in outcome.err
+    assert "is out of memory" in outcome.err
+    assert "run the same command again to go on" in outcome.err
+    tagged = [row["id"] for row in rows_of(workplace / "out.jsonl") if "tags" in row]
+    assert tagged == (["r0", "r5"] if most > 5 else ["r0"])
+    server.answer = obedient
+    assert run(*command, *options, model=None).code == 0
+    assert len(rows_of(workplace / "out.jsonl")) == 90
+
+
+def test_failures_that_differ_or_do_not_come_in_a_row_stop_nothing() -> None:
+    streak = Streak(3)
+    for number in range(9):
+        streak.fail(ServerError(f"the server answers {'abcdefghi'[number]}"))
+        streak.fail(ReadmeError("is empty"))
+    for number in range(9):
+        streak.fail(ReplyError(f"the reply names {number} tags"))
+        if number % 2:
+            streak.succeed()
+    streak.fail(ReplyError("is about the id 'a', and not 'b'; it begins: c"))
+    streak.fail(ReplyError("is about the id 'd', and not 'e'; it begins: f"))
+    streak.fail(ReadmeError("is empty"))
+    with pytest.raises(EndpointError, match="the last 3 READMEs have failed alike"):
+        streak.fail(ReplyError("is about the id 'g', and not 'h'; it begins: i"))
 
 
 def test_eval_asks_the_server(run: Run, server: Server, workplace: Path) -> None:

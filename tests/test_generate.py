@@ -2,6 +2,7 @@
 
 import json
 import unicodedata
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -280,3 +281,30 @@ def test_options_that_do_not_go_together(
 def test_replies_that_cannot_be_used(text: str, complaint: str) -> None:
     with pytest.raises(ReplyError, match=complaint):
         written.read(text, "a", Vocabulary.from_names(NAMES), 2)
+
+
+BITS = ["/*", "*/", "//", "#", "</think>", "<think>", "{", "}", "[", "]", ":", ",", "```json"]
+BITS += ['"', "'", "\\", "\n", "é", "\ud800", "null", "1e999", '"tags"', '"cli"']
+BITS += ['{"id": "a", "tags": [']
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(st.tuples(st.sampled_from(BITS), st.sampled_from([1, 2, 50, 800])), max_size=12),
+    st.text(max_size=20),
+)
+def test_whatever_the_reply_it_is_tags_or_a_reply_error(
+    parts: list[tuple[str, int]], end: str
+) -> None:
+    text = "".join(bit * count for bit, count in parts) + end
+    with suppress(ReplyError):
+        assert len(written.read(text, "a", Vocabulary.from_names(NAMES), 2)) <= 2
+
+
+@pytest.mark.parametrize("id_", ["y" * 1_000_000, "é" * 100_000, "\x00" * 1000, "\ud800" * 1000])
+def test_a_long_id_takes_no_more_memory_than_a_short_one(id_: str) -> None:
+    method = writer(tiny.model())
+    asked = method.encode(Readme(id_, "A web server."))
+    assert len(method._ending(asked)) < 2000
+    (tags,) = method.write([asked])
+    assert not isinstance(tags, ReplyError)

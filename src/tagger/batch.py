@@ -13,6 +13,7 @@ from tagger.errors import EndpointError, InputError, OutOfMemoryError, ReadmeErr
 from tagger.ledger import Ledger
 from tagger.readme import Readme
 from tagger.sources import Item
+from tagger.streak import Streak
 from tagger.tagging import Failure, Ranking, Tagging
 
 OnDuplicate = Literal["error", "keep-first", "suffix"]
@@ -55,6 +56,9 @@ class TagSource(Protocol):
 
     def reply(self, id: str, ranking: Ranking) -> Tagging:  # noqa: A002
         """Return the reply for a README."""
+
+    def stop(self) -> None:
+        """Let `rank` end early, if it takes long; the last READMEs then have no ranking."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +123,8 @@ class Batch:
         on_duplicate: what to do with an id that was met before.
         batch_tokens: how many tokens go through the model at once; None takes one README a pass.
         at_once: how many READMEs go at once where tokens are not what limits them.
+        max_failures: how many failures of a server that look alike, one after another, end the
+            batch; None sets no limit.
 
     """
 
@@ -130,12 +136,14 @@ class Batch:
         on_duplicate: OnDuplicate = "error",
         batch_tokens: int | None = None,
         at_once: int = 1,
+        max_failures: int | None = None,
     ) -> None:
         self._tagger = tagger
         self._ledger = ledger
         self._on_duplicate = on_duplicate
         self._batch_tokens = batch_tokens
         self._at_once = at_once
+        self._streak = Streak(max_failures)
         self._stopped = threading.Event()
 
     @property
@@ -146,6 +154,7 @@ class Batch:
     def stop(self) -> None:
         """Let `rows` end after the READMEs that the model is reading now."""
         self._stopped.set()
+        self._tagger.stop()
 
     def rows(self, items: Iterable[Item]) -> Iterator[Row]:
         """Yield a row for every README, in order; each is remembered before it is yielded.
@@ -153,6 +162,7 @@ class Batch:
         Raises:
             InputError: an id comes twice, and that is to stop the batch; or a source breaks off.
             OutputError: the ledger cannot be written.
+            EndpointError: too many READMEs in a row have failed alike.
 
         """
         window = _WINDOW if self._batch_tokens else self._at_once
@@ -163,6 +173,10 @@ class Batch:
                 if job.outcome is None:  # stopped before its turn
                     return
                 yield self._row(job, job.outcome)
+                if isinstance(job.outcome, Exception):
+                    self._streak.fail(job.outcome)
+                elif job.read:  # and not known before
+                    self._streak.succeed()
 
     def _jobs(self, items: Iterable[Item]) -> Iterator[_Job]:
         """Read, clean and tokenise, as far as that is still to do."""
@@ -224,7 +238,7 @@ class Batch:
             if isinstance(error, OutOfMemoryError) and self._batch_tokens:
                 self._batch_tokens = max(1, self._batch_tokens // 2)
         else:
-            for job, ranking in zip(jobs, rankings, strict=True):
+            for job, ranking in zip(jobs, rankings, strict=not self.stopped):
                 if not isinstance(ranking, TaggerError):
                     self._ledger.keep(job.text, ranking)
                 job.outcome, job.read = ranking, job.length

@@ -21,7 +21,7 @@
         ├── LoadError             files are here and cannot be used
         ├── OutOfMemoryError      a README needs more memory than there is
         ├── DeviceError           the processor asked for is not there
-        └── EndpointError         a server that answers no README at all
+        └── EndpointError         a server that answers no README, or none any more
 
 A message is one line for a person: what is wrong, then what to do about it.
 """
@@ -113,4 +113,7 @@ class DeviceError(ModelError):
 
 
 class EndpointError(ModelError):
-    """A server can answer no README: nobody is there, or the key or the model is refused."""
+    """A server can answer no README: nobody is there, or the key or the model is refused.
+
+    Or many READMEs in a row have failed alike.
+    """

@@ -117,6 +117,9 @@ class Tagger:
             for ranking in self._rank.rank(readmes)
         ]
 
+    def stop(self) -> None:
+        """Do nothing: a pass of the model takes seconds, and ends by itself."""
+
     def reply(self, id: str, ranking: Ranking) -> Tagging:  # noqa: A002
         """Return the reply for a README: those of its ranked tags that are to be given."""
         confidences = [tag.confidence or 0.0 for tag in ranking]

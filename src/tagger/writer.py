@@ -1,14 +1,16 @@
 """`Writer`: a vocabulary and a model that writes its replies, here or behind a server."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tagger.errors import TaggerError
 from tagger.methods.endpoint import Endpoint
-from tagger.methods.generate import Generate
 from tagger.readme import Readme
 from tagger.tagging import GivenTag, Ranking, Tagging
 from tagger.vocabulary import Vocabulary
+
+if TYPE_CHECKING:  # it loads PyTorch, which a server's client has no use for
+    from tagger.methods.generate import Generate
 
 
 class Writer:
@@ -21,7 +23,9 @@ class Writer:
 
     """
 
-    def __init__(self, method: Generate | Endpoint, vocabulary: Vocabulary, max_tags: int) -> None:
+    def __init__(
+        self, method: "Generate | Endpoint", vocabulary: Vocabulary, max_tags: int
+    ) -> None:
         self.vocabulary = vocabulary
         self._method: Any = method
         self._max_tags = max_tags
@@ -41,12 +45,20 @@ class Writer:
         """Read the list of tags, or make sure that a server answers."""
         self._method.prepare()
 
+    def stop(self) -> None:
+        """Let `rank` end early: with the READMEs that a server has been asked about."""
+        if isinstance(self._method, Endpoint):
+            self._method.stop()
+
     def encode(self, readme: Readme) -> Any:
         """Return what is asked about a README."""
         return self._method.encode(readme)
 
     def rank(self, readmes: Sequence[Any]) -> list[Ranking | TaggerError]:
-        """Return the tags of each README in the order of its reply, or why there are none."""
+        """Return the tags of each README in the order of its reply, or why there are none.
+
+        After `stop` the last READMEs may be missing.
+        """
         return [
             found
             if isinstance(found, TaggerError)

@@ -4,16 +4,18 @@ Nothing of weight is imported here, so that `main` stands before an interrupt ca
 """
 
 import os
-import signal
 import sys
+
+from tagger.cli import signals
+from tagger.cli.signals import INTERRUPTED, TERMINATED
+
+__all__ = ["INTERNAL_ERROR", "INTERRUPTED", "OUTPUT_ERROR", "READER_GONE", "TERMINATED", "main"]
 
 INTERNAL_ERROR = 70
 OUTPUT_ERROR = 74
-INTERRUPTED = 130
 READER_GONE = 141
-TERMINATED = 143
-"""Exit codes as the conventions have them: EX_SOFTWARE, EX_IOERR, and 128 + SIGINT, SIGPIPE and
-SIGTERM. `errors.py` says the rest."""
+"""Exit codes as the conventions have them: EX_SOFTWARE, EX_IOERR, and 128 + SIGPIPE. `signals.py`
+has those of signals, `errors.py` the rest."""
 
 
 def main() -> None:
@@ -23,7 +25,7 @@ def main() -> None:
     if sys.stdout is None:
         print("tagger: standard output is closed, so nothing can be answered", file=sys.stderr)
         sys.exit(OUTPUT_ERROR)
-    signal.signal(signal.SIGTERM, _terminate)
+    signals.on_first(signals.leave)
     try:
         code = _run()
     except KeyboardInterrupt:
@@ -34,12 +36,6 @@ def main() -> None:
         _discard_output()
         code = READER_GONE
     sys.exit(code)
-
-
-def _terminate(*_: object) -> None:
-    """End by an exception, which lets a fetch tidy up behind itself; a second signal kills."""
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    sys.exit(TERMINATED)
 
 
 def _discard_output() -> None:

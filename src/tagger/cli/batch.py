@@ -1,6 +1,5 @@
 """`tagger batch`: tag folders, files and dumps of READMEs, so that nothing is lost."""
 
-import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -8,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from tagger.cli import INTERRUPTED, options
+from tagger.cli import options, signals
 from tagger.defaults import DEFAULT_MODEL, README_TOKENS
+from tagger.errors import UsageError
 
 if TYPE_CHECKING:
     from tagger.batch import Batch, OnDuplicate, Row
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 STDOUT = "-"
 SOME_FAILED = 1
+MAX_FAILURES = 20
 
 
 def batch(
@@ -101,6 +102,7 @@ def batch(
     grammar: options.Grammar = None,
     endpoint: options.Endpoint = None,
     concurrency: options.Concurrency = None,
+    max_failures: options.MaxFailures = None,
     offline: options.Offline = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,  # noqa: ARG001 (its callback acts)
@@ -136,6 +138,8 @@ def batch(
         quiet=quiet,
     )
     request.check(choice, scores=scores)
+    if max_failures and not endpoint:
+        raise UsageError("--max-failures goes with --endpoint")
     vocabulary = Vocabulary.load(options.vocabulary_file(tags))
     template = request.template(prompt)
     place = Place.of(output) if output and str(output) != STDOUT else None
@@ -181,9 +185,10 @@ def batch(
             on_duplicate=on_duplicate,
             batch_tokens=opened.room and (batch_tokens or opened.room),
             at_once=opened.at_once,
+            max_failures=(max_failures or MAX_FAILURES) if endpoint else None,
         )
         display = stack.enter_context(Display(total, quiet=quiet))
-        with _finishing_what_is_in_hand(work):
+        with _finishing_what_is_in_hand(work) as received:
             for row in work.rows(found):
                 written.write(_line(row, tags_as, scores=scores))
                 display.add(row)
@@ -198,7 +203,7 @@ def batch(
         first = "mend or leave out the last one, then " if failed else ""
         then = f"{first}run the same command again to go on" if place else "nothing of it is kept"
         options.log.warning("stopped after %d READMEs; %s", display.rows, then)
-        return SOME_FAILED if failed else INTERRUPTED
+        return SOME_FAILED if failed else 128 + received[0]
     if not display.rows:
         raise found.nothing_found()
     if place and place.is_table:
@@ -233,16 +238,18 @@ def _line(row: "Row", tags_as: "TagsAs", *, scores: bool) -> str:
 
 
 @contextmanager
-def _finishing_what_is_in_hand(work: "Batch") -> Iterator[None]:
-    """Let the first Ctrl-C end the batch in order; the second is the usual one."""
+def _finishing_what_is_in_hand(work: "Batch") -> Iterator[list[int]]:
+    """Let the first Ctrl-C or SIGTERM end the batch in order; its number goes into the list."""
+    received: list[int] = []
 
-    def stop(*_: object) -> None:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    def stop(number: int) -> None:
+        received.append(number)
         work.stop()
         options.log.warning("finishing the READMEs in hand; Ctrl-C again stops at once")
 
-    earlier = signal.signal(signal.SIGINT, stop)
+    signals.on_first(stop, in_order=True)
     try:
-        yield
+        yield received
     finally:
-        signal.signal(signal.SIGINT, earlier)
+        if not received:
+            signals.on_first(signals.leave)

@@ -113,7 +113,6 @@ class Request:
         self, vocabulary: "Vocabulary", choice: "Choice", template: "PromptTemplate"
     ) -> "Opened":
         """Load the model, or make ready for the server; raises as they do."""
-        from tagger.tagger import Tagger
         from tagger.writer import Writer
 
         if self.endpoint:
@@ -124,6 +123,8 @@ class Request:
                 shown=f"{self.model} at {method.settings['endpoint']}",
                 at_once=4 * method.concurrency,
             )
+        from tagger.tagger import Tagger
+
         calibration = self.fitted(vocabulary, template.digest, self.model)
         model = self.load()
         room = model.batch_tokens()

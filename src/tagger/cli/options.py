@@ -116,6 +116,15 @@ Concurrency = Annotated[
         envvar="TAGGER_CONCURRENCY",
     ),
 ]
+MaxFailures = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        metavar="N",
+        help="With --endpoint: stop when N READMEs in a row have failed alike. Default: 20.",
+        envvar="TAGGER_MAX_FAILURES",
+    ),
+]
 Device = Annotated[
     str,
     typer.Option(help="auto, cpu, cuda, cuda:N or mps.", envvar="TAGGER_DEVICE", callback=_device),

@@ -41,6 +41,7 @@ USER = frozenset(
         "grammar",
         "json",
         "labels",
+        "max-failures",
         "method",
         "offline",
         "on-duplicate",

@@ -1,19 +1,20 @@
 """Replies from a server that speaks OpenAI's chat completions: vLLM, SGLang, llama.cpp and others.
 
 The schema of the reply goes along, and whatever comes back is checked all the same: some servers
-pass the schema over. Waiting, retrying and back-off are the official client's.
+pass the schema over. Waiting, retrying and back-off are the official client's. Requests are tasks
+of one event loop rather than threads: a task can be cancelled wherever it waits, be it for a
+connection, a header or a byte of the body, so that one deadline holds for all of these and an
+interrupt waits for none.
 """
 
+import asyncio
 import json
 import logging
 import os
 import re
-import threading
-import weakref
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 import httpx2
@@ -33,7 +34,10 @@ KEY_VARIABLE = "TAGGER_API_KEY"
 CONCURRENCY = 8
 RETRIES = 4
 TIMEOUT = 120.0
-"""Seconds that a server may stay silent."""
+"""Seconds for one exchange as a whole: connecting, sending, and all of the answer."""
+
+README_TIMEOUTS = 2
+"""How many of these a README may take with everything that is tried for it, waits included."""
 
 _REPLY_TOKENS = 256
 _CHARS_PER_TOKEN = 4
@@ -41,6 +45,9 @@ _CHARS_PER_TOKEN = 4
 
 _ANSWER_BYTES = 4 * 1024 * 1024
 """More than any reply needs: a longer answer is not read to its end."""
+
+_SEARCHED = 4096
+"""Characters of an error's text that are looked at."""
 
 _NO_MODEL = re.compile(r"model.{0,80}(not found|does not exist|unknown|not exist)", re.I | re.S)
 
@@ -58,6 +65,8 @@ _FORMS: tuple[Callable[[dict[str, Any]], dict[str, Any]], ...] = (
     lambda _: {},
 )
 """Ways to send a schema: OpenAI's, that of llama-cpp-python's server, and none."""
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -124,18 +133,8 @@ class Endpoint:
         self.concurrency = concurrency
         self._names = written.names(vocabulary)
         self._max_tags, self._min_tags = max_tags, min_tags
-        self._key = _key()
-        http = bounded_client(TIMEOUT, _ANSWER_BYTES)
-        # Nobody else knows when the last request is done.
-        weakref.finalize(self, http.close)
-        self._client = openai.OpenAI(
-            base_url=url,
-            api_key=self._key or "none",
-            max_retries=RETRIES,
-            timeout=TIMEOUT,
-            http_client=http,
-        )
-        self._lock = threading.Lock()
+        self._address, self._key = url, _key()
+        self._stopped = False
         self._form = 0
         self._options: dict[str, Any] = {"temperature": 0.0, "max_tokens": _REPLY_TOKENS}
         self._forms_left = True
@@ -161,9 +160,13 @@ class Endpoint:
             EndpointError: nobody does, or the key is refused.
 
         """
+        _run(self._prepare())
+
+    async def _prepare(self) -> None:
         try:
-            self._client.models.list()
-        except (openai.APITimeoutError, openai.APIStatusError) as error:
+            async with self._client() as client, asyncio.timeout(TIMEOUT):
+                await client.models.list()
+        except (TimeoutError, openai.APITimeoutError, openai.APIStatusError) as error:
             # Not every server lists its models, and one that is busy may answer later.
             if isinstance(error, openai.AuthenticationError | openai.PermissionDeniedError):
                 raise self._told(error) from None
@@ -175,25 +178,64 @@ class Endpoint:
     def encode(self, readme: Readme) -> Message:
         """Return what is sent of a README, with what looks like a control token broken up."""
         words = readme.words.replace("<|", "< |").replace("|>", "| >")
-        return Message(written.plain(readme.id), words[: self.readme_tokens * _CHARS_PER_TOKEN])
+        return Message(written.called(readme.id), words[: self.readme_tokens * _CHARS_PER_TOKEN])
+
+    def stop(self) -> None:
+        """Let `write` end with the READMEs that the server has been asked about."""
+        self._stopped = True
 
     def write(self, readmes: Sequence[Message]) -> list[list[Tag] | ReplyError | ServerError]:
         """Return the tags of each README's reply, or why there are none.
+
+        After `stop` there are replies for the first READMEs only: those it had begun with.
 
         Raises:
             EndpointError: no README can be answered: nobody is there, the key is refused, the
                 model is not known, or the server speaks another language.
 
         """
-        with ThreadPoolExecutor(self.concurrency) as pool:
-            return list(pool.map(self._reply, readmes))
+        return _run(self._write(readmes))
 
-    def _reply(self, readme: Message) -> list[Tag] | ReplyError | ServerError:
+    async def _write(
+        self, readmes: Sequence[Message]
+    ) -> list[list[Tag] | ReplyError | ServerError]:
+        replies: dict[int, list[Tag] | ReplyError | ServerError] = {}
+        waiting = iter(enumerate(readmes))
+
+        async def work(client: openai.AsyncOpenAI) -> None:
+            while not self._stopped and (entry := next(waiting, None)):
+                at, readme = entry
+                try:
+                    async with asyncio.timeout(README_TIMEOUTS * TIMEOUT):
+                        replies[at] = await self._reply(client, readme)
+                except TimeoutError:
+                    replies[at] = self._late()
+
+        try:
+            async with self._client() as client, asyncio.TaskGroup() as tasks:
+                for _ in range(min(self.concurrency, len(readmes))):
+                    tasks.create_task(work(client))
+        except ExceptionGroup as errors:
+            raise errors.exceptions[0] from None
+        return [replies[at] for at in sorted(replies)]
+
+    def _client(self) -> openai.AsyncOpenAI:
+        return openai.AsyncOpenAI(
+            base_url=self._address,
+            api_key=self._key or "none",
+            max_retries=RETRIES,
+            timeout=TIMEOUT,
+            http_client=bounded_client(self._address, TIMEOUT, _ANSWER_BYTES),
+        )
+
+    async def _reply(
+        self, client: openai.AsyncOpenAI, readme: Message
+    ) -> list[Tag] | ReplyError | ServerError:
         messages = self._messages(readme)
         most, failure, text = self._max_tags, ReplyError(""), ""
         for _ in range(_TRIES):
             try:
-                text = self._understandable(messages, readme.id, most)
+                text = await self._understandable(client, messages, readme.id, most)
                 self._watch(text, readme.id, most)
                 return written.read(
                     text, readme.id, self._vocabulary, most, min(self._min_tags, most)
@@ -215,19 +257,23 @@ class Endpoint:
             ]
         return failure
 
-    def _understandable(self, messages: list[dict[str, str]], id_: str, most: int) -> str:
+    async def _understandable(
+        self, client: openai.AsyncOpenAI, messages: list[dict[str, str]], id_: str, most: int
+    ) -> str:
         """Return the text of a reply, asked for again where the answer was cut or mixed up."""
         for _ in range(_TRIES):
             try:
-                return self._ask(messages, id_, most)
+                return await self._ask(client, messages, id_, most)
             except _Nonsense:
                 log.debug("an answer cannot be read", exc_info=True)
         try:
-            return self._ask(messages, id_, most)
+            return await self._ask(client, messages, id_, most)
         except _Nonsense as nonsense:
             raise self._meaning(nonsense) from nonsense
 
-    def _ask(self, messages: list[dict[str, str]], id_: str, most: int) -> str:
+    async def _ask(
+        self, client: openai.AsyncOpenAI, messages: list[dict[str, str]], id_: str, most: int
+    ) -> str:
         """Return the text of a reply."""
         schema = written.schema(id_, self._names, most, min(self._min_tags, most))
         while True:
@@ -235,7 +281,7 @@ class Endpoint:
             try:
                 # Until a way to send the schema is known to work, errors may be about it, and
                 # servers that cannot take it answer 500 as well as 400.
-                answer = self._client.with_options(
+                answer = await client.with_options(
                     max_retries=RETRIES if self._understood or not self._forms_left else 0
                 ).chat.completions.create(
                     model=self._model,
@@ -287,22 +333,20 @@ class Endpoint:
 
         Args:
             error: what the server says.
-            sent: the options that it refuses; another thread may have changed them since.
+            sent: the options that it refuses; another request may have changed them since.
 
         """
         if not isinstance(error, openai.BadRequestError):
             return False
-        with self._lock:
-            if "max_completion_tokens" in str(error) and "max_tokens" in sent:
-                self._options.pop("max_tokens", None)
-                self._options["max_completion_tokens"] = _REPLY_TOKENS
-                return True
-            if "temperature" in str(error) and "temperature" in sent:
-                if self._options.pop("temperature", None) is not None:
-                    log.warning(
-                        "the server at %s takes no temperature: replies may vary", self._url
-                    )
-                return True
+        said = _said(error)
+        if "max_completion_tokens" in said and "max_tokens" in sent:
+            self._options.pop("max_tokens", None)
+            self._options["max_completion_tokens"] = _REPLY_TOKENS
+            return True
+        if "temperature" in said and "temperature" in sent:
+            if self._options.pop("temperature", None) is not None:
+                log.warning("the server at %s takes no temperature: replies may vary", self._url)
+            return True
         return False
 
     def _messages(self, readme: Message) -> list[dict[str, str]]:
@@ -334,21 +378,19 @@ class Endpoint:
             self._say("passes over the JSON schema")
 
     def _take_next_form(self, form: int) -> None:
-        """Send the schema in another way from now on, unless another thread has seen to it."""
-        with self._lock:
-            self._form = max(self._form, form + 1)
+        """Send the schema in another way from now on, unless another request has seen to it."""
+        self._form = max(self._form, form + 1)
         if self._form == len(_FORMS) - 1:
             self._say("takes no JSON schema")
 
     def _say(self, what: str) -> None:
-        with self._lock:
-            if not self._said:
-                log.warning(
-                    "the server at %s %s: its replies are read leniently and checked all the same",
-                    self._url,
-                    what,
-                )
-            self._said = True
+        if not self._said:
+            log.warning(
+                "the server at %s %s: its replies are read leniently and checked all the same",
+                self._url,
+                what,
+            )
+        self._said = True
 
     def _told(self, error: openai.APIError) -> EndpointError | ServerError:
         """Return what an error of the client's means: for all READMEs, or for this one."""
@@ -363,19 +405,31 @@ class Endpoint:
                 "often in /v1"
             )
         if isinstance(error, openai.APITimeoutError):
-            return ServerError(f"the server was silent for {TIMEOUT:.0f} s, {RETRIES + 1} times")
+            return self._late()
         if isinstance(error, openai.APIConnectionError):
+            if isinstance(error.__cause__, httpx2.ProxyError):
+                return EndpointError(
+                    f"the proxy that the environment names does not lead to {self._url}: "
+                    f"{printable(str(error.__cause__))}; correct HTTP_PROXY or HTTPS_PROXY, or "
+                    "list the server in NO_PROXY"
+                )
             if isinstance(error.__cause__, httpx2.ConnectError):
                 return EndpointError(
                     f"nobody answers at {self._url}: {error.__cause__}; is the server running?"
                 )
             return ServerError(f"the connection broke off, {RETRIES + 1} times")
         status = getattr(error, "status_code", "an error")
-        reason = self._without_key(" ".join(str(error).split()))[:200]
+        reason = self._without_key(" ".join(_said(error).split()))[:200]
         said = f"the server at {self._url} answers {status}: {printable(reason)}"
-        if status in (402, 405) or 300 <= int(status) < 400 or "insufficient_quota" in reason:
+        if status in (402, 405, 407) or 300 <= int(status) < 400 or "insufficient_quota" in reason:
             return EndpointError(f"{said}; no README can be answered so")
         return ServerError(said)
+
+    def _late(self) -> ServerError:
+        return ServerError(
+            f"the server at {self._url} gives no whole answer within "
+            f"{README_TIMEOUTS * TIMEOUT:.0f} s, retries included"
+        )
 
     def _meaning(self, nonsense: _Nonsense) -> EndpointError | ServerError:
         """Return what such an answer means: a slip, or that no other will ever come."""
@@ -392,14 +446,35 @@ class Endpoint:
         return text.replace(self._key, "***") if self._key else text
 
 
+def _run(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine to its end, or until a signal's handler raises."""
+
+    def complain(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        # An interrupt that a task meets is raised by `run` as well: nobody needs to hear twice.
+        if not isinstance(context.get("exception"), KeyboardInterrupt | SystemExit):
+            loop.default_exception_handler(context)
+
+    async def main() -> T:
+        asyncio.get_running_loop().set_exception_handler(complain)
+        return await work
+
+    return asyncio.run(main())
+
+
+def _said(error: openai.APIError) -> str:
+    """Return what a server says of an error, as far as it is worth reading."""
+    return str(error)[:_SEARCHED]
+
+
 def _is_about_the_schema(error: openai.APIError) -> bool:
+    said = _said(error)
     return isinstance(error, openai.APIStatusError) and any(
-        word in str(error) for word in ("response_format", "json_schema", "schema")
+        word in said for word in ("response_format", "json_schema", "schema")
     )
 
 
 def _is_about_the_model(error: openai.APIError) -> bool:
-    return isinstance(error, openai.BadRequestError) and bool(_NO_MODEL.search(str(error)))
+    return isinstance(error, openai.BadRequestError) and bool(_NO_MODEL.search(_said(error)))
 
 
 def _check_address(url: str) -> None:

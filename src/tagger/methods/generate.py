@@ -25,7 +25,7 @@ from tagger.prompt import Prompt, PromptTemplate
 from tagger.readme import Readme
 from tagger.vocabulary import Tag, Vocabulary
 
-WRITING_VERSION = 1
+WRITING_VERSION = 2
 """Raised whenever the same input would be answered otherwise."""
 
 MIN_README_TOKENS = 64
@@ -139,7 +139,7 @@ class Generate:
     def encode(self, readme: Readme) -> Asked:
         """Return what is asked about a README: as many of its tokens as the budget holds."""
         tokens = self._prompt.fit(readme.words, self.readme_tokens)
-        return Asked(written.plain(readme.id), tokens or self._model.tokenizer.encode(" "))
+        return Asked(written.called(readme.id), tokens or self._model.tokenizer.encode(" "))
 
     @torch.inference_mode()
     def write(self, readmes: Sequence[Asked]) -> list[list[Tag] | ReplyError]:

@@ -25,6 +25,9 @@ _MOST_OPENED = 100
 _LONGEST = 20_000
 """Brackets and characters beyond which nothing is a reply of a few tags."""
 
+_LONGEST_ID = 128
+"""Characters of an id that go to the model; paths of READMEs have fewer."""
+
 _SHOWN = 80
 """Characters of a reply that an error shows."""
 
@@ -62,6 +65,15 @@ class RepeatedTagError(ReplyError):
 def plain(text: str) -> str:
     """Return the form in which names and ids are written: composed, without lone surrogates."""
     return storable(unicodedata.normalize("NFC", text))
+
+
+def called(id_: str) -> str:
+    """Return what a reply calls a README: its id, or the beginning of one that is very long.
+
+    The model reads and writes it, and a grammar is made of it: an id of a megabyte would take
+    terabytes.
+    """
+    return plain(id_[:_LONGEST_ID])[:_LONGEST_ID]
 
 
 def names(vocabulary: Vocabulary) -> tuple[str, ...]:
@@ -139,7 +151,10 @@ def read(
     # Repairing would close what is open, and give a name that was cut for a shorter one.
     if lists and _OPENED_LIST.match(answer, lists[0].end()) and not _CLOSED.search(answer):
         raise refused("is cut off", text)
-    found: Any = json_repair.loads(answer)
+    try:
+        found: Any = json_repair.loads(answer)
+    except (ValueError, RecursionError) as error:  # deeper than it can follow
+        raise refused("cannot be read as JSON", text) from error
     if not isinstance(found, dict):
         raise refused("holds no JSON object with an id and tags", text)
     try:
