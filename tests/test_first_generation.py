@@ -38,9 +38,7 @@ def tokenizer() -> Any:
 def original() -> tiktoken.Encoding:
     """The original tokenizer without its control tokens."""
     ranks = load_tiktoken_bpe(str(FIXTURE / "qwen.tiktoken"))
-    return tiktoken.Encoding(
-        "qwen", pat_str=PATTERN, mergeable_ranks=ranks, special_tokens={}
-    )
+    return tiktoken.Encoding("qwen", pat_str=PATTERN, mergeable_ranks=ranks, special_tokens={})
 
 
 @torch.inference_mode()

@@ -118,6 +118,7 @@ HARMLESS: dict[str, Edit] = {
     "code that generates": edited("generation_config.json", custom_generate="org/evil"),
     "settings for compiling": edited("generation_config.json", compile_config={"mode": [1]}),
     "an adapter": written("adapter_config.json", '{"base_model_name_or_path": "org/evil"}'),
+    "a pipe beside the weights": lambda folder: os.mkfifo(folder / "evil.safetensors"),
     "a distributed checkpoint": written("shard-00000-model-00001-of-00001.safetensors", b"x"),
     "a tokenizer that cuts": edited(
         "tokenizer.json",
@@ -345,7 +346,7 @@ def test_only_known_keys_reach_transformers(kind: str, monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("kind", tiny.KINDS)
 def test_the_known_keys_are_all_that_the_model_is_computed_by(kind: str, tmp_path: Path) -> None:
-    settings = {
+    settings: dict[str, Any] = {
         "rms_norm_eps": 1e-3,
         "rope_parameters": {"rope_type": "yarn", "factor": 2.0, "rope_theta": 5000.0,
                             "original_max_position_embeddings": 1024},

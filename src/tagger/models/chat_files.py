@@ -28,6 +28,9 @@ _LINEAR = {"Sequence", "ByteLevel", "Digits", "NFC", "NFD", "NFKC", "NFKD"}
 """Steps whose time and output grow with the text alone. A pattern of the folder's own could take
 for ever."""
 
+_TURN_END = "<|im_end|>"
+"""What ends a turn in ChatML, which all Qwen chat models speak."""
+
 _MOST_VOCABULARY = 64 * 2**20
 _MOST_TEMPLATE = 2**20
 
@@ -103,22 +106,28 @@ def load_tokenizer(folder: Path, config: Mapping[str, Any]) -> PreTrainedTokeniz
     return tokenizer
 
 
-def turn_ends(folder: Path, config: Mapping[str, Any]) -> set[int]:
-    """Return the ids of the tokens with which a model ends its turn, as its folder has them.
+def is_trained_on_chats(
+    folder: Path, config: Mapping[str, Any], tokenizer: PreTrainedTokenizerFast
+) -> bool:
+    """Say whether a model was trained to end its turn as its chat template ends turns.
 
-    None for a first-generation model that was not trained on chats.
+    Args:
+        folder: the model.
+        config: its configuration.
+        tokenizer: its tokenizer.
 
     Raises:
-        LoadError: what the folder has is of no such form.
+        LoadError: what the folder says of it is of no known form.
 
     """
-    ends = _read(_Ends, folder / "generation_config.json")
-    if (ends.chat_format or "chatml") != "chatml":
-        return set()
-    if ends.eos_token_id is None:
-        ends = _validated(_Ends, config, folder / "config.json")
-    ids = ends.eos_token_id
-    return set(ids if isinstance(ids, list) else [] if ids is None else [ids])
+    stated = _read(_Ends, folder / "generation_config.json")
+    if (stated.chat_format or "chatml") != "chatml":  # how first-generation models say it
+        return False
+    if stated.eos_token_id is None:
+        stated = _validated(_Ends, config, folder / "config.json")
+    ends = stated.eos_token_id
+    known = {*(ends if isinstance(ends, list) else [ends]), tokenizer.eos_token_id}
+    return tokenizer.convert_tokens_to_ids(_TURN_END) in known
 
 
 def _template(folder: Path, settings: _Settings) -> str | None:

@@ -119,7 +119,7 @@ def weights_alone(folder: Path) -> Iterator[Path]:
 
 def files(folder: Path) -> list[Path]:
     """Return the files of weights."""
-    return sorted(folder.glob("*.safetensors"))
+    return sorted(path for path in folder.glob("*.safetensors") if path.is_file())
 
 
 def read_ahead(folder: Path) -> None:

@@ -34,7 +34,7 @@ from tagger.errors import (
 )
 from tagger.models import checkpoint, stdout, store
 from tagger.models.catalogue import CatalogueEntry, catalogue, entry
-from tagger.models.chat_files import load_tokenizer, turn_ends
+from tagger.models.chat_files import is_trained_on_chats, load_tokenizer
 from tagger.models.fetch import pull
 from tagger.models.language import LanguageModel
 from tagger.models.plan import ATTENTION, check_room, free, plan
@@ -45,9 +45,6 @@ from tagger.output import reporting
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 _HUB_FILES = ["*.json", "*.safetensors", "*.jinja", "merges.txt"]
 _DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
-
-_TURN_END = "<|im_end|>"
-"""What ends a turn in ChatML, which all Qwen chat models speak."""
 
 _WEIGHTS_SHARE = 0.9
 """Of a GPU's free memory, where a model is spread over several; the rest is for READMEs."""
@@ -101,11 +98,15 @@ def load(
     needed = plan(config, number_format)
     spread = device == "auto" and target.type == "cuda" and needed.total > free(target)
     check_room(name, needed, number_format, target, free(target, spread=spread))
-    ends = turn_ends(folder, stated)
     network, tokenizer = _read(
         folder, stated, config, _placement(target, spread=spread), number_format
     )
-    _warn_of_base_models(name, ends, tokenizer)
+    if not is_trained_on_chats(folder, stated, tokenizer):
+        log.warning(
+            "%s looks like a base model without chat training, whose tags are poor: use the "
+            "Chat or Instruct model",
+            name,
+        )
     return LanguageModel(
         network, ChatTokenizer(tokenizer), name, _weights(folder), _machine(target, number_format)
     )
@@ -272,16 +273,6 @@ def _check_tokenizer(folder: Path, network: Any, tokenizer: Any) -> None:
         raise LoadError(
             f"{folder}: its tokenizer has {tokens:,} tokens and its weights are for {rows:,}: they "
             "are not of the same model"
-        )
-
-
-def _warn_of_base_models(name: str, ends: set[int], tokenizer: Any) -> None:
-    """Say if a model was not trained to end its turn as its chat template ends turns."""
-    if tokenizer.convert_tokens_to_ids(_TURN_END) not in ends | {tokenizer.eos_token_id}:
-        log.warning(
-            "%s looks like a base model without chat training, whose tags are poor: use the "
-            "Chat or Instruct model",
-            name,
         )
 
 
