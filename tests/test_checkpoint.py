@@ -197,6 +197,15 @@ def test_a_base_model_is_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixt
     assert "looks like a base model without chat training" in caplog.text
 
 
+def test_a_first_generation_base_model_is_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tiny.save(tmp_path)
+    changed(tmp_path / "generation_config.json", chat_format="raw")
+    load(str(tmp_path), device="cpu")
+    assert "looks like a base model without chat training" in caplog.text
+
+
 def test_code_that_a_config_names_is_not_run(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -18,8 +18,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from console import Run
 from tagger.errors import LoadError, UsageError
 from tagger.models import first_generation
+from tagger.models.chat_files import PATTERN
 from tagger.models.load import convert, load
-from tagger.models.plan import native
+from tagger.models.shape import native
 from tagger.models.tokenizer import ChatTokenizer
 
 FIXTURE = Path(__file__).parent / "legacy-qwen"
@@ -37,9 +38,7 @@ def tokenizer() -> Any:
 def original() -> tiktoken.Encoding:
     """The original tokenizer without its control tokens."""
     ranks = load_tiktoken_bpe(str(FIXTURE / "qwen.tiktoken"))
-    return tiktoken.Encoding(
-        "qwen", pat_str=first_generation._PATTERN, mergeable_ranks=ranks, special_tokens={}
-    )
+    return tiktoken.Encoding("qwen", pat_str=PATTERN, mergeable_ranks=ranks, special_tokens={})
 
 
 @torch.inference_mode()
@@ -139,8 +138,8 @@ def changed(folder: Path, **values: object) -> None:
         ({"rotary_pct": 0.5}, "rotary_pct"),
         ({"quantization_config": {"bits": 4}}, "quantised"),
         ({"kv_channels": 8}, "do not fit together"),
-        ({"num_hidden_layers": 10**9}, "no number from 1 to"),
-        ({"num_attention_heads": 0}, "no number from 1 to"),
+        ({"num_hidden_layers": 10**9}, "num_hidden_layers is 1000000000"),
+        ({"num_attention_heads": 0}, "num_attention_heads is 0"),
         ({"rotary_emb_base": "x"}, "config.json"),
     ],
 )

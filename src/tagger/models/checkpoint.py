@@ -6,7 +6,11 @@ words that say what is missing. Only the headers of the weights are read.
 
 import json
 import os
-from collections.abc import Mapping
+import reprlib
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +30,9 @@ _INDEX = "model.safetensors.index.json"
 _WHOLE = "model.safetensors"
 _FORMATS = {"BF16", "F16", "F32", "F64"}
 
+_MOST_JSON = 16 * 2**20
+"""Bytes of a JSON file. The index of the largest supported model has a quarter of that."""
+
 
 def read_config(folder: Path) -> dict[str, Any]:
     """Return a model folder's configuration.
@@ -40,7 +47,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise LoadError(f"{folder}: there is no such model folder")
     if not path.is_file():
         raise LoadError(f"{folder}: has no config.json, so it is not a model folder")
-    config = _json(path)
+    config = read_json(path)
     kind = config.get("model_type")
     if kind in _LINEAR:
         raise LoadError(
@@ -49,7 +56,8 @@ def read_config(folder: Path) -> dict[str, Any]:
         )
     if kind not in SUPPORTED:
         raise LoadError(
-            f"{folder}: the model_type {kind!r} of its config.json is not supported; these are: "
+            f"{folder}: the model_type {reprlib.repr(kind)} of its config.json is not supported; "
+            "these are: "
             f"{', '.join(SUPPORTED)}"
         )
     return config
@@ -66,19 +74,52 @@ def check(folder: Path) -> dict[str, Any]:
     tokenizer = "qwen.tiktoken" if config["model_type"] == FIRST_GENERATION else "tokenizer.json"
     if not (folder / tokenizer).is_file():
         raise LoadError(f"{folder}: has no {tokenizer}: fetch that file too")
+    placement(folder)
+    return config
+
+
+def placement(folder: Path) -> dict[str, list[str]]:
+    """Return the names of the tensors in each file of weights, once all are known to be there.
+
+    Raises:
+        LoadError: something is missing, damaged or quantised.
+
+    """
     index = folder / _INDEX
     if index.is_file():
-        _check_shards(folder, _json(index))
-    elif (folder / _WHOLE).is_file():
-        _names(folder / _WHOLE)
-    else:
-        raise _no_weights(folder)
-    return config
+        return _check_shards(folder, read_json(index))
+    if (folder / _WHOLE).is_file():
+        return {_WHOLE: sorted(_names(folder / _WHOLE))}
+    raise _no_weights(folder)
+
+
+@contextmanager
+def weights_alone(folder: Path) -> Iterator[Path]:
+    """Give a folder that holds a model's weights, by links, and nothing else.
+
+    Beside weights, Transformers acts upon adapters, settings for generating and more that it
+    finds; and it takes files that the index does not name, and that were not looked through.
+    """
+    placed = placement(folder)
+    with tempfile.TemporaryDirectory(prefix="tagger-") as name:
+        weights = Path(name)
+        if list(placed) == [_WHOLE]:
+            (weights / _WHOLE).symlink_to((folder / _WHOLE).absolute())
+        else:
+            where: dict[str, str] = {}
+            for number, (shard, tensors) in enumerate(placed.items(), 1):
+                # Names of our own, since some have a meaning to Transformers.
+                link = f"model-{number:05}.safetensors"
+                (weights / link).symlink_to((folder / shard).absolute())
+                where |= dict.fromkeys(tensors, link)
+            index = {"metadata": {}, "weight_map": where}
+            (weights / _INDEX).write_text(json.dumps(index), encoding="utf-8")
+        yield weights
 
 
 def files(folder: Path) -> list[Path]:
     """Return the files of weights."""
-    return sorted(folder.glob("*.safetensors"))
+    return sorted(path for path in folder.glob("*.safetensors") if path.is_file())
 
 
 def read_ahead(folder: Path) -> None:
@@ -89,8 +130,8 @@ def read_ahead(folder: Path) -> None:
                 os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_WILLNEED)
 
 
-def _check_shards(folder: Path, index: dict[str, Any]) -> None:
-    """Compare an index with the shards that it names."""
+def _check_shards(folder: Path, index: dict[str, Any]) -> dict[str, list[str]]:
+    """Compare an index with the shards that it names; return what it places in each."""
     placed = index.get("weight_map")
     if (
         not isinstance(placed, Mapping)
@@ -98,21 +139,27 @@ def _check_shards(folder: Path, index: dict[str, Any]) -> None:
         or not all(isinstance(name, str) for name in placed.values())
     ):
         raise LoadError(f"{folder / _INDEX}: is no index of weights: fetch it anew")
-    for shard in sorted(set(placed.values())):
-        path = folder / shard
-        if Path(shard).name != shard or (path.exists() and not path.is_file()):
-            raise LoadError(f"{folder / _INDEX}: names {shard!r}, which is no file of this folder")
-        if not path.is_file():
+    promised: dict[str, list[str]] = defaultdict(list)
+    for tensor, shard in placed.items():
+        promised[shard].append(tensor)
+    here = {path.name: path for path in folder.iterdir()}
+    for shard, tensors in sorted(promised.items()):
+        path = here.get(shard)
+        if Path(shard).name != shard or (path and path.exists() and not path.is_file()):
             raise LoadError(
-                f"{folder}: the weights in {shard} are missing: fetch that file, which "
+                f"{folder / _INDEX}: names {reprlib.repr(shard)}, which is no file of this folder"
+            )
+        if not path or not path.is_file():
+            raise LoadError(
+                f"{folder}: the weights in {_shortened(shard)} are missing: fetch that file, which "
                 f"{_INDEX} names"
             )
-        promised = {tensor for tensor, name in placed.items() if name == shard}
-        if lacking := promised - _names(path):
+        if lacking := set(tensors) - _names(path):
             raise LoadError(
-                f"{path}: lacks {min(lacking)}, which {_INDEX} says is there: the index and the "
-                "weights are not of the same model"
+                f"{path}: lacks {_shortened(min(lacking))}, which {_INDEX} says is there: the "
+                "index and the weights are not of the same model"
             )
+    return dict(sorted(promised.items()))
 
 
 def _names(path: Path) -> set[str]:
@@ -126,8 +173,8 @@ def _names(path: Path) -> set[str]:
     for name, number_format in formats.items():
         if number_format not in _FORMATS:
             raise LoadError(
-                f"{path}: {name} is kept as {number_format}: quantised models are not supported, "
-                "use the unquantised one"
+                f"{path}: {_shortened(name)} is kept as {number_format}: quantised models are not "
+                "supported, use the unquantised one"
             )
     return set(formats)
 
@@ -144,13 +191,58 @@ def _no_weights(folder: Path) -> LoadError:
     return LoadError(f"{folder}: has no safetensors weights: fetch them too")
 
 
-def _json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the object in a JSON file of a model's folder.
+
+    Raises:
+        LoadError: there is none, or it is larger than any real one.
+
+    """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise LoadError(
-            f"{path}: cannot be read as JSON: {' '.join(str(error).split())}"
-        ) from error
+        content = json.loads(read_text(path, _MOST_JSON))
+    except (ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise LoadError(f"{path}: cannot be read as JSON: {reason[:200]}") from error
     if not isinstance(content, dict):
         raise LoadError(f"{path}: is no JSON object")
     return content
+
+
+def read_text(path: Path, most: int) -> str:
+    """Return the text in a file of a model's folder.
+
+    Args:
+        path: the file.
+        most: the bytes that it may have.
+
+    Raises:
+        LoadError: it is no regular file, too large, or not UTF-8.
+
+    """
+    try:
+        check_size(path, most)
+        with path.open("rb") as file:
+            return file.read(most).decode("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise LoadError(f"{path}: cannot be read: {reason[:200]}") from error
+
+
+def check_size(path: Path, most: int) -> None:
+    """Refuse a file that is not regular, or has too many bytes to be what it is called.
+
+    Raises:
+        LoadError: it is one.
+
+    """
+    if not path.is_file():
+        raise LoadError(f"{path}: is not a file")
+    if (size := path.stat().st_size) > most:
+        raise LoadError(
+            f"{path}: has {size / 2**20:,.0f} MiB, more than the {most // 2**20:,} MiB that such a "
+            "file may have: fetch it anew"
+        )
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= 200 else name[:200] + "…"

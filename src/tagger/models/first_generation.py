@@ -13,8 +13,9 @@ is read of a README is lowered to fit.
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
+from pydantic import Field
 from tiktoken.load import load_tiktoken_bpe
 from tokenizers import normalizers
 from transformers import GenerationConfig, PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
@@ -23,16 +24,17 @@ from transformers.convert_slow_tokenizer import TikTokenConverter
 from transformers.core_model_loading import Chunk, WeightConverter, WeightRenaming
 
 from tagger.errors import LoadError
+from tagger.models.chat_files import PATTERN
+from tagger.models.checkpoint import check_size
+from tagger.models.shape import Base, Epsilon, Heads, Layers, Positions, Shape, Width, Words
 
 TOKENS = "qwen.tiktoken"
 
-_PATTERN = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
-    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
 _END_OF_TEXT, _START, _END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 _CONTROL = (_END_OF_TEXT, _START, _END, *(f"<|extra_{number}|>" for number in range(205)))
 """Control tokens, whose ids follow those of the text's."""
+
+_MOST_VOCABULARY = 64 * 2**20
 
 _CHAT = (
     "{% for message in messages %}"
@@ -77,6 +79,27 @@ register_checkpoint_conversion_mapping(
 )
 
 
+class _Shape(Shape):
+    """The keys of a first-generation `config.json` that are read."""
+
+    vocab_size: Words
+    hidden_size: Width
+    intermediate_size: Annotated[Width, Field(ge=2)]
+    """Of the gate and the up projection together."""
+
+    num_hidden_layers: Layers
+    num_attention_heads: Heads
+    seq_length: Positions
+    layer_norm_epsilon: Epsilon
+    rotary_emb_base: Base
+    tie_word_embeddings: bool = False
+    torch_dtype: Literal["bfloat16", "float16", "float32"] | None = None
+    kv_channels: Width | None = None
+    no_bias: bool = True
+    rotary_pct: float = 1.0
+    scale_attn_weights: bool = True
+
+
 def native_config(config: Mapping[str, Any]) -> Qwen2Config:
     """Return the Qwen2 configuration of a first-generation one.
 
@@ -84,39 +107,29 @@ def native_config(config: Mapping[str, Any]) -> Qwen2Config:
         LoadError: it is incomplete, or of a variant that Qwen2 has no name for.
 
     """
+    shape = _Shape.read(config)
     for key, usual in (("no_bias", True), ("rotary_pct", 1.0), ("scale_attn_weights", True)):
-        if config.get(key, usual) != usual:
+        if getattr(shape, key) != usual:
             raise LoadError(f"config.json: a first-generation model with {key} is not supported")
-    if config.get("quantization_config"):
-        raise LoadError(
-            "config.json: quantised first-generation models are not supported: use the "
-            "unquantised one"
-        )
-    heads, width = config.get("num_attention_heads", 1), config.get("hidden_size", 0)
-    if config.get("kv_channels", width // heads) * heads != width:
+    heads, width = shape.num_attention_heads, shape.hidden_size
+    if (shape.kv_channels or width // heads) * heads != width or width % (2 * heads):
         raise LoadError(
             "config.json: kv_channels, num_attention_heads and hidden_size do not fit together"
         )
-    try:
-        return Qwen2Config(
-            architectures=[Qwen2ForCausalLM.__name__],
-            dtype=config.get("torch_dtype") or "bfloat16",
-            tie_word_embeddings=config.get("tie_word_embeddings", False),
-            vocab_size=config["vocab_size"],
-            hidden_size=config["hidden_size"],
-            intermediate_size=config["intermediate_size"] // 2,
-            num_hidden_layers=config["num_hidden_layers"],
-            num_attention_heads=config["num_attention_heads"],
-            num_key_value_heads=config["num_attention_heads"],
-            max_position_embeddings=config["seq_length"],
-            rms_norm_eps=config["layer_norm_epsilon"],
-            rope_parameters={"rope_type": "default", "rope_theta": config["rotary_emb_base"]},
-        )
-    except KeyError as error:
-        raise LoadError(f"config.json: does not say its {error.args[0]}") from error
-    except Exception as error:  # whatever Transformers makes of odd values
-        reason = " ".join(str(error).split())
-        raise LoadError(f"config.json: cannot be used: {reason[:200]}") from error
+    return Qwen2Config(
+        architectures=[Qwen2ForCausalLM.__name__],
+        dtype=shape.torch_dtype or "bfloat16",
+        tie_word_embeddings=shape.tie_word_embeddings,
+        vocab_size=shape.vocab_size,
+        hidden_size=width,
+        intermediate_size=shape.intermediate_size // 2,
+        num_hidden_layers=shape.num_hidden_layers,
+        num_attention_heads=heads,
+        num_key_value_heads=heads,
+        max_position_embeddings=shape.seq_length,
+        rms_norm_eps=shape.layer_norm_epsilon,
+        rope_parameters={"rope_type": "default", "rope_theta": shape.rotary_emb_base},
+    )
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
@@ -127,13 +140,13 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
 
     """
     path = folder / TOKENS
+    check_size(path, _MOST_VOCABULARY)
     try:
         ranks = load_tiktoken_bpe(str(path))
-        converter = TikTokenConverter(str(path), _PATTERN, extra_special_tokens=list(_CONTROL))
+        converter = TikTokenConverter(str(path), PATTERN, extra_special_tokens=list(_CONTROL))
         backend = converter.converted()
     except Exception as error:  # tiktoken raises what its parsing meets
-        reason = "is missing" if not path.is_file() else "is damaged"
-        raise LoadError(f"{path}: {reason}") from error
+        raise LoadError(f"{path}: is damaged") from error
     backend.normalizer = normalizers.NFC()
     size = len(ranks)
     if size < 256 or set(ranks.values()) != set(range(size)):

@@ -1,8 +1,9 @@
 """From a model's name to a language model in memory.
 
 A name is one of the catalogue's, a folder in Hugging Face's layout, or an id on the Hub. All
-three end as a folder of safetensors, which Transformers' own classes load; code that comes with a
-model never runs.
+three end as a folder of safetensors, which Transformers' own classes load. What else lies in a
+folder is data to this program: it chooses no class, no kernel and no number format, and code that
+comes with a model never runs.
 """
 
 import hashlib
@@ -10,6 +11,7 @@ import json
 import logging
 import re
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ import transformers
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
 from rich.progress import Progress
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, GenerationConfig
 
 from tagger.defaults import DEFAULT_MODEL
 from tagger.errors import (
@@ -30,20 +32,19 @@ from tagger.errors import (
     UnknownModelError,
     UsageError,
 )
-from tagger.models import checkpoint, store
+from tagger.models import checkpoint, stdout, store
 from tagger.models.catalogue import CatalogueEntry, catalogue, entry
+from tagger.models.chat_files import is_trained_on_chats, load_tokenizer
 from tagger.models.fetch import pull
 from tagger.models.language import LanguageModel
-from tagger.models.plan import check_room, free, native, plan
+from tagger.models.plan import ATTENTION, check_room, free, plan
+from tagger.models.shape import native
 from tagger.models.tokenizer import ChatTokenizer
 from tagger.output import reporting
 
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 _HUB_FILES = ["*.json", "*.safetensors", "*.jinja", "merges.txt"]
 _DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
-
-_TURN_END = "<|im_end|>"
-"""What ends a turn in ChatML, which all Qwen chat models speak."""
 
 _WEIGHTS_SHARE = 0.9
 """Of a GPU's free memory, where a model is spread over several; the rest is for READMEs."""
@@ -54,6 +55,7 @@ _PIECES = 256
 log = logging.getLogger(__name__)
 
 
+@stdout.kept_for_results()
 def load(
     name: str = DEFAULT_MODEL,
     *,
@@ -96,21 +98,29 @@ def load(
     needed = plan(config, number_format)
     spread = device == "auto" and target.type == "cuda" and needed.total > free(target)
     check_room(name, needed, number_format, target, free(target, spread=spread))
-    network, tokenizer = _read(folder, config, _placement(target, spread=spread), number_format)
-    _warn_of_base_models(name, network, tokenizer)
+    network, tokenizer = _read(
+        folder, stated, config, _placement(target, spread=spread), number_format
+    )
+    if not is_trained_on_chats(folder, stated, tokenizer):
+        log.warning(
+            "%s looks like a base model without chat training, whose tags are poor: use the "
+            "Chat or Instruct model",
+            name,
+        )
     return LanguageModel(
         network, ChatTokenizer(tokenizer), name, _weights(folder), _machine(target, number_format)
     )
 
 
+@stdout.kept_for_results()
 def tokenizer_of(name: str, *, offline: bool = False, progress: Progress | None = None) -> Any:
     """Return a model's tokenizer alone; raises as `load`."""
     folder = locate(name, offline=offline, progress=progress)
-    checkpoint.read_config(folder)
     transformers.utils.logging.set_verbosity_error()
-    return _tokenizer_and_class(folder, {"local_files_only": True, "trust_remote_code": False})[0]
+    return load_tokenizer(folder, checkpoint.read_config(folder))
 
 
+@stdout.kept_for_results()
 def convert(folder: Path, target: Path) -> None:
     """Write a first-generation model as a folder that Transformers loads as Qwen2.
 
@@ -136,7 +146,7 @@ def convert(folder: Path, target: Path) -> None:
     dtype = getattr(torch, str(shape.dtype).removeprefix("torch."))
     cpu = torch.device("cpu")
     check_room(str(folder), plan(shape, dtype), dtype, cpu, free(cpu))
-    network, tokenizer = _read(folder, shape, _placement(cpu, spread=False), dtype)
+    network, tokenizer = _read(folder, config, shape, _placement(cpu, spread=False), dtype)
     with reporting(str(target)):
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as staging:
@@ -202,30 +212,32 @@ def _placement(device: torch.device, *, spread: bool) -> dict[str, Any]:
 
 
 def _read(
-    folder: Path, config: Any, placement: dict[str, Any], dtype: torch.dtype
+    folder: Path,
+    stated: Mapping[str, Any],
+    config: Any,
+    placement: dict[str, Any],
+    dtype: torch.dtype,
 ) -> tuple[Any, Any]:
     """Load weights and tokenizer by Transformers' own classes."""
     transformers.utils.logging.disable_progress_bar()
     transformers.utils.logging.set_verbosity_error()
-    local = {"local_files_only": True, "trust_remote_code": False}
+    tokenizer = load_tokenizer(folder, stated)
     try:
-        tokenizer, kind = _tokenizer_and_class(folder, local)
-    except TaggerError:
-        raise
-    except Exception as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise LoadError(f"{folder}: its tokenizer cannot be loaded: {reason[:200]}") from error
-    try:
-        network, about = kind.from_pretrained(
-            folder,
-            config=config,
-            dtype=dtype,
-            use_safetensors=True,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,  # told below, in words
-            **placement,
-            **local,
-        )
+        with checkpoint.weights_alone(folder) as weights:
+            network, about = _class(stated).from_pretrained(
+                weights,
+                config=config,
+                # Only to keep Transformers from looking for one: nothing is generated by it.
+                generation_config=GenerationConfig(),
+                attn_implementation=ATTENTION,
+                dtype=dtype,
+                use_safetensors=True,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # told below, in words
+                local_files_only=True,
+                trust_remote_code=False,
+                **placement,
+            )
     except TaggerError:
         raise
     except Exception as error:  # Transformers raises anything from KeyError to RuntimeError
@@ -243,38 +255,24 @@ def _read(
     return network, tokenizer
 
 
-def _tokenizer_and_class(folder: Path, local: dict[str, bool]) -> tuple[Any, Any]:
-    """Return a folder's tokenizer, and the class that reads its weights."""
-    if checkpoint.read_config(folder)["model_type"] != checkpoint.FIRST_GENERATION:
-        return AutoTokenizer.from_pretrained(folder, **local), AutoModelForCausalLM
+def _class(stated: Mapping[str, Any]) -> Any:
+    """Return the class that reads a folder's weights."""
+    if stated["model_type"] != checkpoint.FIRST_GENERATION:
+        return AutoModelForCausalLM
     # Here, not above: it prepares tables that other models have no use for.
-    from tagger.models.first_generation import FirstGeneration, load_tokenizer
+    from tagger.models.first_generation import FirstGeneration
 
-    return load_tokenizer(folder), FirstGeneration
+    return FirstGeneration
 
 
 def _check_tokenizer(folder: Path, network: Any, tokenizer: Any) -> None:
     """Refuse a tokenizer that cannot be the one of the weights, which have some rows to spare."""
-    rows, tokens = network.get_input_embeddings().weight.shape[0], len(tokenizer)
+    rows = network.get_input_embeddings().weight.shape[0]
+    tokens = 1 + max(tokenizer.get_vocab().values(), default=-1)
     if not rows // 2 <= tokens <= rows:
         raise LoadError(
             f"{folder}: its tokenizer has {tokens:,} tokens and its weights are for {rows:,}: they "
             "are not of the same model"
-        )
-
-
-def _warn_of_base_models(name: str, network: Any, tokenizer: Any) -> None:
-    """Say if a model was not trained to end its turn as its chat template ends turns."""
-    ends = network.generation_config.eos_token_id if network.generation_config else None
-    known = {*(ends if isinstance(ends, list) else [ends]), tokenizer.eos_token_id}
-    turn = tokenizer.convert_tokens_to_ids(_TURN_END)
-    # How first-generation models say the same.
-    raw = getattr(network.generation_config, "chat_format", "chatml") != "chatml"
-    if raw or turn not in known:
-        log.warning(
-            "%s looks like a base model without chat training, whose tags are poor: use the "
-            "Chat or Instruct model",
-            name,
         )
 
 

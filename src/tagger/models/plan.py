@@ -19,14 +19,15 @@ import psutil
 import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoModelForCausalLM
 
 from tagger.defaults import README_TOKENS
 from tagger.errors import LoadError, ModelMissingError, OutOfMemoryError, UnknownModelError
 from tagger.models import store
 from tagger.models.catalogue import catalogue
-from tagger.models.checkpoint import FIRST_GENERATION, check, read_config
+from tagger.models.checkpoint import check, read_config
 from tagger.models.checkpoint import files as checkpoint_files
+from tagger.models.shape import native
 
 PREFIX_TOKENS = 500
 """Tokens of the prompt's fixed parts: the list of 90 tags in two orders, and what is around it."""
@@ -34,20 +35,11 @@ PREFIX_TOKENS = 500
 _ASKED_TOKENS = 160
 """Tokens of both questions and the trees of their answers."""
 
+ATTENTION = "sdpa"
+"""PyTorch's own attention, which takes the masks of branches. No model's folder has a say."""
+
 _PROGRAM = 450_000_000
 """Bytes that Python, PyTorch and Transformers take by themselves."""
-
-_MOST = {
-    "num_hidden_layers": 1_000,
-    "hidden_size": 10**6,
-    "intermediate_size": 10**6,
-    "num_attention_heads": 10_000,
-    "num_key_value_heads": 10_000,
-    "vocab_size": 10**7,
-    "max_position_embeddings": 10**9,
-    "seq_length": 10**9,
-}
-"""What no model comes near, so that damaged files do not take the machine's memory and time."""
 
 _SUGGESTED = tuple(
     f"Qwen/Qwen2.5-{size}-Instruct" for size in ("72B", "32B", "14B", "7B", "3B", "1.5B", "0.5B")
@@ -109,7 +101,9 @@ def plan(config: Any, dtype: torch.dtype, readme_tokens: int = README_TOKENS) ->
     """
     try:
         with torch.device("meta"):
-            network = AutoModelForCausalLM.from_config(config, dtype=dtype)
+            network = AutoModelForCausalLM.from_config(
+                config, dtype=dtype, attn_implementation=ATTENTION
+            )
         kept, working = per_token(config)
     except Exception as error:  # whatever Transformers makes of odd values
         reason = " ".join(str(error).split())
@@ -179,34 +173,6 @@ def family() -> Mapping[str, Known]:
     """Return the published chat models whose shape is known, by repository."""
     text = resources.files(__package__).joinpath("family.json").read_text("utf-8")
     return MappingProxyType({row["repository"]: Known(**row) for row in json.loads(text)})
-
-
-def native(config: Mapping[str, Any]) -> Any:
-    """Return the Transformers configuration of what a `config.json` says; raises `LoadError`."""
-    _check_numbers(config)
-    if config["model_type"] == FIRST_GENERATION:
-        from tagger.models.first_generation import native_config
-
-        return native_config(config)
-    shape = {key: value for key, value in config.items() if key != "model_type"}
-    try:
-        made = AutoConfig.for_model(config["model_type"], **shape)
-    except Exception as error:  # whatever Transformers makes of odd values
-        reason = " ".join(str(error).split())
-        raise LoadError(f"config.json: cannot be used: {reason[:200]}") from error
-    if made.use_sliding_window:
-        # Within its window a layer sees all, and farther than that nothing is read.
-        made.max_position_embeddings = min(made.max_position_embeddings, made.sliding_window)
-        made.use_sliding_window, made.sliding_window = False, None
-        made.layer_types = ["full_attention"] * made.num_hidden_layers
-    return made
-
-
-def _check_numbers(config: Mapping[str, Any]) -> None:
-    for key, most in _MOST.items():
-        value = config.get(key, 1)
-        if not isinstance(value, int) or not 1 <= value <= most:
-            raise LoadError(f"config.json: {key} is {value!r}, and no number from 1 to {most:,}")
 
 
 def config_of(name: str) -> Any:

@@ -5,6 +5,7 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from tagger.errors import LoadError
+from tagger.models import template
 
 _SYSTEM, _USER = "TAGGER-SYSTEM-SLOT", "TAGGER-USER-SLOT"
 
@@ -44,16 +45,21 @@ class ChatTokenizer:
     def _render(tokenizer: Any) -> tuple[str, str, str]:
         """Split the rendered chat template at its two slots: before, between and after."""
         messages = [{"role": "system", "content": _SYSTEM}, {"role": "user", "content": _USER}]
-        try:
-            rendered = tokenizer.apply_chat_template(
-                messages, tokenize=False, add_generation_prompt=True, enable_thinking=False
-            )
-        except Exception as error:  # Jinja runs the model's own template: anything may surface
-            raise LoadError(f"the model's chat template fails: {error}") from error
+        context = {
+            **tokenizer.special_tokens_map,
+            "messages": messages,
+            "tools": None,
+            "documents": None,
+            "add_generation_prompt": True,
+            "enable_thinking": False,
+        }
+        rendered = template.render(tokenizer.chat_template, context)
         before, system, rest = rendered.partition(_SYSTEM)
         between, user, after = rest.partition(_USER)
         if not (system and user) or _SYSTEM in rest or _USER in after:
             raise LoadError("the model's chat template has no plain system and user turn")
+        if not after:
+            raise LoadError("the model's chat template does not open the assistant's turn")
         return before, between, after
 
     def encode(self, text: str) -> list[int]:
