@@ -50,6 +50,9 @@ _MAGIC = b"SQLite format 3\0"
 _SMALLEST = 512
 """Bytes of the smallest SQLite database."""
 
+_HEAD = 64 * 1024
+"""Bytes of a damaged file in which its marks are looked for."""
+
 _CANNOT_WRITE = {
     sqlite3.SQLITE_CANTOPEN,
     sqlite3.SQLITE_FULL,
@@ -314,7 +317,7 @@ class Ledger:
         """Turn SQLite's errors into ours."""
         try:
             yield
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter in a damaged schema
             code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the rest says more of the same
             if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
                 raise UsageError(f"{self._name} is in use by another tagger batch") from error
@@ -329,7 +332,9 @@ class Ledger:
                     f"({error}): make room or give leave to write, and run the same command again"
                 ) from error
             if not _is_ours(path):
-                raise UsageError(f"{self._name} is not tagger's: name another output") from error
+                raise UsageError(
+                    f"{self._name} is not tagger's: name another output, or remove it"
+                ) from error
             raise _UnusableError(
                 f"{self._name} is damaged: pass --restart to do all of it again"
             ) from error
@@ -380,7 +385,7 @@ def _is_ours(path: Path) -> bool:
     for a database, of which nobody could make use.
     """
     with path.open("rb") as file:
-        head = file.read(4096)
+        head = file.read(_HEAD)
     if len(head) < _SMALLEST:
         return head.startswith(_MAGIC) or _MAGIC.startswith(head)
     mark = int.from_bytes(head[68:72], "big")
