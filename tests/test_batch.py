@@ -2,15 +2,24 @@
 
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tagger.batch import Batch, Row, distinct
-from tagger.errors import InputError, LoadError, OutOfMemoryError, ReadmeError
+from tagger.errors import (
+    EndpointError,
+    InputError,
+    LoadError,
+    OutOfMemoryError,
+    ReadmeError,
+    UsageError,
+)
 from tagger.ledger import Ledger
 from tagger.methods.rank import Encoded
 from tagger.models.language import LanguageModel
@@ -168,10 +177,80 @@ def test_one_readme_that_cannot_be_ranked_does_not_take_its_neighbours_along(
     assert rows[3].type == error.__name__
 
 
-def test_a_fault_of_the_program_is_not_taken_for_a_readmes(tagger: Tagger, ledger: Ledger) -> None:
-    counting = Counting(tagger, ZeroDivisionError, most=0)
-    with pytest.raises(ZeroDivisionError):
+@pytest.mark.parametrize("step", ["read", "rank", "reply"])
+@pytest.mark.parametrize("error", [ZeroDivisionError("odd"), RecursionError(), MemoryError("odd")])
+def test_whatever_one_readme_makes_fail_is_its_row(
+    tagger: Tagger, ledger: Ledger, monkeypatch: pytest.MonkeyPatch, step: str, error: Exception
+) -> None:
+    items = [item(str(n), f"the words of {n}") for n in range(4)]
+    bad = tagger.encode(items[2].read())
+    counting = Counting(tagger)
+
+    def failing(plain: Callable[..., Any], at: Callable[..., bool]) -> Callable[..., Any]:
+        def call(*args: Any) -> Any:
+            if at(*args):
+                raise error
+            return plain(*args)
+
+        return call
+
+    if step == "read":
+
+        def broken() -> Readme:
+            raise error
+
+        items[2] = replace(items[2], read=broken)
+    elif step == "rank":
+        monkeypatch.setattr(
+            counting, "rank", failing(counting.rank, lambda found: found[0].tokens == bad.tokens)
+        )
+    else:
+        monkeypatch.setattr(counting, "reply", failing(counting.reply, lambda id_, _: id_ == "2"))
+    rows = replies(batch(counting, ledger).rows(items))
+    assert [type(row) for row in rows] == [Tagging, Tagging, Failure, Tagging]
+    assert isinstance(rows[2], Failure)
+    assert rows[2].type == type(error).__name__
+    assert rows[2].message.startswith(f"internal error: {rows[2].type}: ")
+
+
+def test_one_that_cannot_be_ranked_is_found_among_those_of_its_pass(
+    tagger: Tagger, ledger: Ledger
+) -> None:
+    counting = Counting(tagger, RecursionError, most=150)
+    items = [item(str(n), "words " * (400 if n == 3 else 5 + n)) for n in range(6)]
+    rows = replies(batch(counting, ledger, batch_tokens=100_000).rows(items))
+    assert [isinstance(row, Failure) for row in rows] == [n == 3 for n in range(6)]
+
+
+def test_a_server_that_answers_nobody_stops_the_batch(tagger: Tagger, ledger: Ledger) -> None:
+    counting = Counting(tagger, EndpointError, most=0)
+    with pytest.raises(EndpointError):
         list(batch(counting, ledger).rows(texts(2)))
+
+
+def test_a_damaged_ledger_stops_the_batch_and_is_no_readmes_fault(
+    tagger: Tagger, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def damaged(text: bytes) -> Ranking:
+        raise UsageError("state is damaged: pass --restart to do all of it again")
+
+    monkeypatch.setattr(ledger, "ranking", damaged)
+    with pytest.raises(UsageError, match="is damaged"):
+        list(batch(tagger, ledger).rows(texts(2)))
+
+
+@pytest.mark.parametrize("first", ["README.md", "README.rst"])
+def test_the_same_bytes_in_another_markup_are_another_readme(
+    tagger: Tagger, ledger: Ledger, first: str
+) -> None:
+    text = "A game\n======\n\n.. image:: http.png\n   :alt: client\n\n::\n\n    cli\n"
+    names = [first, *({"README.md", "README.rst", "README.adoc"} - {first})]
+    readmes = [Readme(name, text, source=name) for name in names]
+    assert len({readme.markup for readme in readmes}) == 3
+    items = [Item(each.id, each.source, lambda each=each: each) for each in readmes]  # type: ignore[misc]
+    counting = Counting(tagger)
+    assert replies(batch(counting, ledger).rows(items)) == list(tagger.tag(readmes))
+    assert len(counting.passes) == 3
 
 
 def test_what_a_source_raises_comes_after_the_rows_before_it(

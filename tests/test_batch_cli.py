@@ -249,6 +249,104 @@ def test_another_model_or_vocabulary_is_refused_before_anything_is_lost(
     }
 
 
+# Links, and files that go away.
+
+
+@pytest.mark.parametrize("restart", [(), ("--restart",)], ids=["", "restart"])
+@pytest.mark.parametrize("name", ["out.jsonl", "out.jsonl.state", "out.jsonl.state-wal"])
+def test_a_link_that_came_with_a_folder_is_not_written_through(
+    run: Run, catalogue: Path, name: str, restart: tuple[str, ...]
+) -> None:
+    good(run(*BATCH))
+    victim = catalogue.parent.parent / "precious"
+    victim.write_text("precious")
+    link = catalogue.parent / name
+    link.unlink(missing_ok=True)
+    link.symlink_to(victim)
+    refused = run(*BATCH, *restart, "--quiet")
+    assert refused.code == 2
+    assert f"{name} is a symbolic link" in one_line(refused.err)
+    assert victim.read_text() == "precious"
+
+
+def test_a_table_is_not_written_through_a_link(run: Run, catalogue: Path) -> None:
+    victim = catalogue.parent.parent / "precious"
+    victim.write_text("precious")
+    (catalogue.parent / ".out.parquet.part").symlink_to(victim)
+    good(run(*BATCH[:-1], "out.parquet"))
+    assert victim.read_text() == "precious"
+    (catalogue.parent / "out.parquet").unlink()
+    (catalogue.parent / "out.parquet").symlink_to(victim)
+    refused = run(*BATCH[:-1], "out.parquet", "--quiet")
+    assert refused.code == 2
+    assert "out.parquet is a symbolic link" in one_line(refused.err)
+    assert victim.read_text() == "precious"
+
+
+def test_what_a_link_leads_to_outside_is_not_read_unless_asked_for(
+    run: Run, catalogue: Path
+) -> None:
+    (catalogue.parent / "secret").write_text("A key.")
+    path = catalogue / "repo-2" / "README.md"
+    path.unlink()
+    path.symlink_to("../../secret")
+    outcome = good(run(*BATCH))
+    assert outcome.err.count("lead out of catalogue, and are not read: 1") == 1
+    assert len(rows(catalogue.parent / "out.jsonl")) == COUNT - 1
+    good(run(*BATCH, "--follow-links"))
+    assert len(rows(catalogue.parent / "out.jsonl")) == COUNT
+
+
+def test_an_output_removed_meanwhile_is_an_error_and_written_by_the_next_run(
+    run: Run, catalogue: Path, tagged: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tagger.output import LinesFile
+
+    plain = LinesFile.finish
+
+    def remove(self: LinesFile) -> int:
+        (catalogue.parent / "out.jsonl").unlink()
+        return plain(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LinesFile, "finish", remove)
+        outcome = run(*BATCH, "--quiet")
+    assert outcome.code == tagger.cli.OUTPUT_ERROR
+    assert "out.jsonl was removed or replaced" in one_line(outcome.err)
+    good(run(*BATCH))
+    assert len(rows(catalogue.parent / "out.jsonl")) == COUNT == len(tagged)
+
+
+def test_a_memory_removed_meanwhile_is_written_again(
+    run: Run, catalogue: Path, tagged: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tagger.output import LinesFile
+
+    plain = LinesFile.finish
+
+    def remove(self: LinesFile) -> int:
+        (catalogue.parent / "out.jsonl.state").unlink()
+        return plain(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LinesFile, "finish", remove)
+        assert "out.jsonl.state was removed while the batch ran" in good(run(*BATCH)).err
+    good(run(*BATCH))
+    assert len(tagged) == COUNT
+
+
+def test_a_table_of_mixed_ids(run: Run, catalogue: Path) -> None:
+    (catalogue.parent / "mixed.json").write_text('[{"id":1,"name":"cli"},{"id":"b","name":"web"}]')
+    outcome = good(run("batch", "catalogue", "--tags", "mixed.json", "-o", "out.parquet"))
+    assert outcome.err.count("the table holds them as text") == 1
+    ids = {
+        tag["id"]
+        for row in pyarrow.parquet.read_table(catalogue.parent / "out.parquet").to_pylist()
+        for tag in row["tags"]
+    }
+    assert ids <= {"1", "b"}
+
+
 # Bad input.
 
 

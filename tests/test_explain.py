@@ -107,3 +107,11 @@ def test_mentions_are_counted(run: Run, workplace: Path) -> None:
 def test_a_file_that_is_too_long_is_said(run: Run, workplace: Path) -> None:
     (workplace / "long.md").write_text("word " * 100_000)
     assert json.loads(run("explain", "long.md", "--json").out)["readme"]["cut"]
+
+
+def test_nothing_of_a_readme_acts_on_a_terminal(run: Run, workplace: Path) -> None:
+    text = "A game \x9b31m engine \u202e for \u061c the \u2066 terminal."
+    (workplace / "odd.md").write_text(text)
+    out = run("explain", "odd.md", "--json").out
+    assert all(char.isprintable() for char in out.removesuffix("\n"))
+    assert "\u202e for \u061c" in json.loads(out)["readme"]["last"]

@@ -1,5 +1,6 @@
 """The file of lines: what an earlier run wrote is kept as far as it is written again."""
 
+import os
 import resource
 import signal
 from pathlib import Path
@@ -9,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tagger.errors import OutputError, UsageError
-from tagger.output import LinesFile, Place
+from tagger.output import LinesFile, Place, check_target
+from tagger.paths import replacing, write_atomically
 
 
 def write(path: Path, *lines: str, finish: bool = True, restart: bool = False) -> int:
@@ -115,3 +117,90 @@ def test_a_file_that_no_batch_has_begun_is_not_overwritten(path: Path) -> None:
         place.check_ours()
     place.state.write_text("something")
     place.check_ours()
+
+
+@pytest.fixture
+def victim(tmp_path: Path) -> Path:
+    """A file elsewhere that a link leads to."""
+    (tmp_path / "elsewhere").mkdir()
+    victim = tmp_path / "elsewhere" / "precious"
+    victim.write_text("precious")
+    return victim
+
+
+@pytest.mark.parametrize("name", ["out.jsonl", "out.parquet", "out.parquet.jsonl"])
+@pytest.mark.parametrize("dangling", [True, False])
+def test_an_output_that_is_a_link_is_refused(
+    tmp_path: Path, victim: Path, name: str, dangling: bool
+) -> None:
+    if dangling:
+        victim.unlink()
+    (tmp_path / name).symlink_to(victim)
+    with pytest.raises(UsageError, match="is a symbolic link: name the file that it leads to"):
+        Place.of(tmp_path / name.removesuffix(".jsonl") if "parquet" in name else tmp_path / name)
+    with pytest.raises(UsageError, match="is a symbolic link"):
+        write(tmp_path / name, "a", restart=True)
+    assert victim.exists() is not dangling
+    assert dangling or victim.read_text() == "precious"
+
+
+def test_an_output_of_two_names_is_refused(path: Path, victim: Path) -> None:
+    path.hardlink_to(victim)
+    with pytest.raises(UsageError, match="has other names"):
+        Place.of(path)
+    with pytest.raises(UsageError, match="has other names"):
+        write(path, "a")
+    assert victim.read_text() == "precious"
+
+
+def test_a_folder_may_be_reached_by_a_link(tmp_path: Path, victim: Path) -> None:
+    (tmp_path / "here").symlink_to(victim.parent, target_is_directory=True)
+    output = tmp_path / "here" / "out.jsonl"
+    assert Place.of(output).files == Place.of(victim.parent / "out.jsonl").files
+    write(output, "a")
+    assert (victim.parent / "out.jsonl").read_text() == "a\n"
+
+
+@pytest.mark.parametrize("then", ["removed", "replaced"])
+def test_an_output_that_goes_away_meanwhile_is_an_error(path: Path, then: str) -> None:
+    with LinesFile(path) as file:
+        file.write("a")
+        path.unlink()
+        if then == "replaced":
+            path.write_text("another's")
+        with pytest.raises(OutputError, match="removed or replaced while it was being written"):
+            file.finish()
+
+
+def test_what_is_replaced_whole_replaces_a_link_and_follows_none(path: Path, victim: Path) -> None:
+    path.symlink_to(victim)
+    # Names that a part might be expected to have.
+    for name in (".out.jsonl.part", "out.jsonl.part", ".out.jsonl.tmp"):
+        path.with_name(name).symlink_to(victim)
+    check_target(path, lambda: True, "report")
+    write_atomically(path, "new")
+    assert not path.is_symlink()
+    assert path.read_text() == "new"
+    assert victim.read_text() == "precious"
+
+
+def test_parts_have_names_that_nobody_can_foresee_and_go_when_writing_fails(path: Path) -> None:
+    path.write_text("old")
+    with replacing(path) as first, replacing(path) as second:
+        assert first != second
+        second.unlink()
+        second.write_text("second")
+        first.write_text("first")
+    with pytest.raises(ZeroDivisionError), replacing(path):
+        raise ZeroDivisionError
+    assert path.read_text() == "first"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_written_files_have_the_permissions_that_the_umask_gives(path: Path) -> None:
+    umask = os.umask(0o027)
+    try:
+        write_atomically(path, "new")
+    finally:
+        os.umask(umask)
+    assert path.stat().st_mode & 0o777 == 0o640

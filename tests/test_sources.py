@@ -3,6 +3,8 @@
 import io
 import json
 import os
+import subprocess
+import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -98,6 +100,64 @@ def test_links_to_folders_are_not_followed_and_links_to_files_are(folder: Path) 
     assert found(folder)[-1].read().text == "The README b/README.md."
 
 
+@pytest.fixture
+def leading_out(folder: Path) -> Path:
+    """A folder with links to files: one out of it, one within it, one out and back."""
+    secret = folder.parent / "secret"
+    secret.write_text("A key.")
+    for name in ("out", "within", "back"):
+        (folder / name).mkdir()
+    (folder / "out" / "README.md").symlink_to(secret)
+    (folder / "within" / "README.md").symlink_to("../b/README.md")
+    (folder.parent / "again").symlink_to(folder / "b", target_is_directory=True)
+    (folder / "back" / "README.md").symlink_to("../../again/README.md")
+    return folder
+
+
+def test_a_link_that_leads_out_of_the_folder_is_not_read_and_that_is_said_once(
+    leading_out: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    sources = Sources((str(leading_out),))
+    for _ in range(2):
+        met = [item.id for item in sources]
+        assert met[2:] == ["b/README.md", "back/README.md", "within/README.md"]
+    (said,) = caplog.messages
+    assert "are not read: 1, the first" in said
+    assert "out/README.md (--follow-links reads them)" in said
+
+
+def test_links_that_lead_out_are_read_by_the_users_own_word(
+    leading_out: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    items = found(leading_out, follow_links=True)
+    (out,) = [item for item in items if item.id == "out/README.md"]
+    assert out.read().text == "A key."
+    (named,) = found(leading_out / "out" / "README.md")
+    assert named.read().text == "A key."
+    (leading_out.parent / "link").symlink_to(leading_out, target_is_directory=True)
+    assert "b/README.md" in ids(leading_out.parent / "link"), "the source itself may be a link"
+    assert len(caplog.messages) == 1
+
+
+def test_folders_within_folders_without_end(tmp_path: Path) -> None:
+    """1,500 deep is more than Python recurses; below that lies more than a path may name."""
+    here = os.open(tmp_path, os.O_RDONLY)
+    for _ in range(2500):
+        os.mkdir("d", dir_fd=here)
+        there = os.open("d", os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = there
+    os.close(here)
+    (tmp_path / "README.md").write_text("words")
+    (tmp_path / "/".join(["d"] * 1500) / "README.md").write_text("deep words")
+    first, deep, beyond = found(tmp_path)
+    assert first.read().text == "words"
+    assert deep.read().text == "deep words"
+    with pytest.raises(ReadmeError, match="cannot list this folder: File name too long"):
+        beyond.read()
+    subprocess.run(["rm", "-rf", str(tmp_path / "d")], check=True)
+
+
 def test_what_cannot_be_read_is_found_and_says_so_when_read(tmp_path: Path) -> None:
     for name in ("loop", "gone", "pipe"):
         (tmp_path / name).mkdir()
@@ -167,6 +227,7 @@ def test_fields_of_other_names(tmp_path: Path) -> None:
         ({"readme": "x"}, "LINE", "lacks the field 'id'"),
         ({"id": None, "readme": "x"}, "LINE", "neither text nor a whole number"),
         ({"id": True, "readme": "x"}, "LINE", "neither text nor a whole number"),
+        ({"id": "y" * 5000, "readme": "x"}, "LINE", "'id' is longer than 4,096 characters"),
         ({"id": " ", "readme": "x"}, "LINE", "the field 'id' is empty"),
         ('{"id": ' + "1" * 5000 + "}", "LINE", "holds a number that is too long"),
         ('{"id": "caf\udce9"}', "LINE", "is not UTF-8"),
@@ -241,3 +302,124 @@ def test_pipes_cannot_be_walked_twice(tmp_path: Path, folder: Path) -> None:
     assert Sources((str(folder),)).rereadable
     assert not Sources((str(folder), "-")).rereadable
     assert not Sources((str(tmp_path / "pipe.jsonl"),)).rereadable
+
+
+def test_a_parquet_value_that_is_not_utf8_is_one_bad_row(tmp_path: Path) -> None:
+    texts = pyarrow.array([b"good", b"caf\xe9", b"good"]).cast(pyarrow.binary())
+    odd = pyarrow.Array.from_buffers(pyarrow.string(), 3, texts.buffers())
+    path = parquet(tmp_path / "dump.parquet", id=["a", "b", "c"], readme=odd)
+    first, bad, last = found(path)
+    assert (first.read().text, last.read().text) == ("good", "good")
+    assert bad.id == "b"
+    with pytest.raises(ReadmeError, match="row 2: the field 'readme' is not text"):
+        bad.read()
+    path = parquet(tmp_path / "dump.parquet", id=odd, readme=["x", "y", "z"])
+    assert [item.sound for item in found(path)] == [True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "says"),
+    [
+        ("id", pyarrow.array([10**18], pyarrow.timestamp("ns")), r"timestamp\[ns\], neither text"),
+        ("id", pyarrow.array([10**9], pyarrow.date32()), "neither text nor whole numbers"),
+        ("id", pyarrow.array([0.5]), "double, neither text"),
+        ("id", pyarrow.array([[1]]), "neither text"),
+        ("id", pyarrow.nulls(1), "null, neither text"),
+        ("readme", pyarrow.array([1]), "int64, not text; name another with --readme-field"),
+        ("readme", pyarrow.array([["x"]]), "not text"),
+        ("readme", pyarrow.array([b"x"]), "binary, not text"),
+    ],
+)
+def test_parquet_columns_of_other_types_are_refused_at_once(
+    tmp_path: Path, column: str, values: pyarrow.Array, says: str
+) -> None:
+    columns = {"id": pyarrow.array(["a"]), "readme": pyarrow.array(["x"]), column: values}
+    with pytest.raises(InputError, match=f"the column '{column}' holds .*{says}"):
+        Sources((str(parquet(tmp_path / "dump.parquet", **columns)),))
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pyarrow.large_string(),
+        pyarrow.string_view(),
+        pyarrow.dictionary(pyarrow.int8(), pyarrow.string()),
+    ],
+    ids=str,
+)
+def test_parquet_text_of_every_kind(tmp_path: Path, kind: pyarrow.DataType) -> None:
+    text = pyarrow.array(["x", None, "x"]).cast(kind)
+    path = parquet(tmp_path / "dump.parquet", id=pyarrow.array([1, 2, 3], "uint64"), readme=text)
+    assert [(item.id, item.sound) for item in found(path)] == [
+        ("1", True),
+        ("2", False),
+        ("3", True),
+    ]
+
+
+@pytest.mark.parametrize("long", ["A game. " * 40_000, "é" * 200_000, "a" + "é" * 200_000])
+def test_a_long_text_of_parquet_is_read_as_that_of_a_file(tmp_path: Path, long: str) -> None:
+    (tmp_path / "README.md").write_text(long)
+    path = parquet(tmp_path / "dump.parquet", id=["a"], readme=[long])
+    assert found(path)[0].read().text == found(tmp_path / "README.md")[0].read().text
+
+
+def test_damaged_parquet_is_an_error_that_names_the_file(tmp_path: Path) -> None:
+    path = parquet(tmp_path / "dump.parquet", id=[*"abc"], readme=["some words " * 999, "y", "z"])
+    whole = path.read_bytes()
+    for start in range(4, len(whole) - 8, 7):
+        path.write_bytes(whole[:start] + b"\xff" * 9 + whole[start + 9 :])
+        try:
+            for item in found(path):
+                with suppress(ReadmeError):
+                    item.read()
+        except InputError as error:
+            assert "dump.parquet" in str(error)  # noqa: PT017
+
+
+HUGE = """
+import resource, sys
+import pyarrow, pyarrow.parquet
+from tagger.errors import ReadmeError
+from tagger.sources import Sources
+start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+for item in Sources((sys.argv[1],)):
+    try:
+        item.read()
+    except ReadmeError as error:
+        print(error, file=sys.stderr)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - start)
+"""
+"""Says how many KiB of memory a dump takes at most."""
+
+
+def memory(path: Path) -> float:
+    """Return the MB that walking a dump takes, in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-c", HUGE, str(path)], capture_output=True, text=True, check=True
+    )
+    return int(done.stdout) / 1000
+
+
+@pytest.mark.parametrize("as_dictionary", [True, False])
+def test_a_small_file_of_huge_texts_takes_bounded_memory(
+    tmp_path: Path, as_dictionary: bool
+) -> None:
+    path = tmp_path / "dump.parquet"
+    text = pyarrow.DictionaryArray.from_arrays(
+        pyarrow.array([0] * 16, "int8"), ["word " * 6_000_000]
+    )
+    column = text if as_dictionary else text.cast(pyarrow.string())
+    table = pyarrow.table({"id": [str(n) for n in range(16)], "readme": column})
+    pyarrow.parquet.write_table(table, path, compression="zstd", write_statistics=False)
+    assert path.stat().st_size < 10_000
+    assert memory(path) < 400
+
+
+def test_a_line_of_many_values_takes_bounded_memory(tmp_path: Path) -> None:
+    path = tmp_path / "dump.jsonl"
+    count = (sources.MAX_LINE - 100) // 3
+    path.write_text('{"id": "a", "readme": "x", "more": [' + "[]," * count + "[]]}\n")
+    assert memory(path) < 400
+    path.write_text('{"id": "a", "readme": "x", "more": [' + "[]," * 9 * count + "[]]}\n")
+    assert memory(path) < 60

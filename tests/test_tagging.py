@@ -61,3 +61,4 @@ def test_any_id_survives_and_leaves_the_terminal_alone(id_: str) -> None:
 
 def test_direction_overrides_and_bytes_that_are_not_utf8_are_escaped() -> None:
     assert reply(id_="a\u202eb\udcff\u2028").to_json().startswith('{"id":"a\\u202eb\\udcff\\u2028"')
+    assert reply(id_="a\u061cb\x9b").to_json().startswith('{"id":"a\\u061cb\\u009b"')

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Literal, Protocol, TypeVar
 
-from tagger.errors import EndpointError, InputError, OutOfMemoryError, ReadmeError, TaggerError
+from tagger.errors import EndpointError, InputError, OutOfMemoryError, TaggerError
 from tagger.ledger import Ledger
 from tagger.readme import Readme
 from tagger.sources import Item
 from tagger.streak import Streak
 from tagger.tagging import Failure, Ranking, Tagging
+from tagger.text import printable
 
 OnDuplicate = Literal["error", "keep-first", "suffix"]
 """What to do with an id that was met before: stop, leave the README out, or number the id."""
@@ -159,8 +160,12 @@ class Batch:
     def rows(self, items: Iterable[Item]) -> Iterator[Row]:
         """Yield a row for every README, in order; each is remembered before it is yielded.
 
+        Whatever one README makes fail is that README's row, and the others go on.
+
         Raises:
-            InputError: an id comes twice, and that is to stop the batch; or a source breaks off.
+            InputError: an id comes twice, and that is to stop the batch; or a source breaks off; or
+                the ledger is damaged.
+            EndpointError: the server answers no README at all.
             OutputError: the ledger cannot be written.
             EndpointError: too many READMEs in a row have failed alike.
 
@@ -184,17 +189,16 @@ class Batch:
             job = _Job(item.id)
             try:
                 readme = item.read()
-            except ReadmeError as error:
+                job.text = _key(readme)
+            except Exception as error:  # whatever is odd about one of a million is its row
                 job.outcome = error
                 yield job
                 continue
-            job.text = hashlib.sha256(readme.text.encode()).digest()
             job.outcome = self._ledger.ranking(job.text)
             if job.outcome is None:
                 try:
                     job.encoded = self._tagger.encode(readme)
-                except Exception as error:  # odd markup in one of a million is a row as well
-                    log.debug("%s cannot be made words", item.place, exc_info=error)
+                except Exception as error:
                     job.outcome = error
             yield job
 
@@ -231,7 +235,7 @@ class Batch:
             rankings = self._tagger.rank([job.encoded for job in jobs if job.encoded])
         except EndpointError:  # the next ones would not fare better
             raise
-        except TaggerError as error:
+        except Exception as error:
             if len(jobs) == 1:
                 jobs[0].outcome = error
                 return
@@ -249,10 +253,21 @@ class Batch:
         self._read(jobs[middle:])
 
     def _row(self, job: _Job, outcome: Ranking | Exception) -> Row:
-        if isinstance(outcome, Exception):
-            failure = Failure(id=job.id, type=type(outcome).__name__, message=str(outcome))
-            return Row(failure)
-        return Row(self._tagger.reply(job.id, outcome), job.read)
+        if not isinstance(outcome, Exception):
+            try:
+                return Row(self._tagger.reply(job.id, outcome), job.read)
+            except Exception as error:
+                outcome = error
+        kind, message = type(outcome).__name__, str(outcome)
+        if not isinstance(outcome, TaggerError):
+            log.debug("%s: the error in full:", printable(job.id), exc_info=outcome)
+            message = f"internal error: {kind}: {message} (--debug shows where)"
+        return Row(Failure(id=job.id, type=kind, message=message))
+
+
+def _key(readme: Readme) -> bytes:
+    """Return what tells a README from others: its text, and the markup by which it is read."""
+    return hashlib.sha256(f"{readme.markup}\n{readme.text}".encode()).digest()
 
 
 def _ahead(items: Iterator[T], size: int, stopped: threading.Event) -> Iterator[T]:

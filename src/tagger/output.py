@@ -2,6 +2,7 @@
 
 import errno
 import os
+import stat
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -29,7 +30,7 @@ class Place:
         """Derive the names of the other two.
 
         Raises:
-            UsageError: a folder or a device goes by the name, or there is no folder for it.
+            UsageError: a folder, a device or a link goes by the name, or there is no folder for it.
 
         """
         if not output.parent.is_dir():
@@ -41,6 +42,8 @@ class Place:
         lines = output
         if output.suffix.lower() == ".parquet":
             lines = output.with_name(f"{output.name}.jsonl")
+        for path in (output, lines):
+            check_own_file(path)
         return cls(output, lines, lines.with_name(f"{lines.name}.state"))
 
     @property
@@ -67,6 +70,32 @@ class Place:
                     f"written it ({printable(self.state.name)} is missing): name another output, "
                     "or remove it"
                 )
+
+
+def check_own_file(path: Path) -> None:
+    """Make sure that what is written to `path` changes no file of another name.
+
+    Links can come with a clone or an archive. Links among the folders above the file are the
+    user's own choice.
+
+    Raises:
+        UsageError: a symbolic link goes by the name, or a file that has other names as well.
+
+    """
+    name = printable(str(path))
+    try:
+        found = path.lstat()
+    except OSError:  # not there, or opening it will tell
+        return
+    if stat.S_ISLNK(found.st_mode):
+        raise UsageError(
+            f"{name} is a symbolic link: name the file that it leads to, or remove the link"
+        )
+    if stat.S_ISREG(found.st_mode) and found.st_nlink > 1:
+        raise UsageError(
+            f"{name} has other names (hard links), whose content would change with it: name "
+            "another output, or remove it"
+        )
 
 
 def _is_filled(path: Path) -> bool:
@@ -115,17 +144,22 @@ class LinesFile:
 
     Raises:
         OutputError: it cannot be opened for writing.
+        UsageError: it is a link, or has other names.
 
     """
 
     def __init__(self, path: Path, *, restart: bool = False) -> None:
+        check_own_file(path)
+        self._path = path
         self._name = printable(str(path))
         self._end = 0
         self._ahead = True
         """Whether lines of an earlier run may lie ahead."""
         with reporting(self._name):
-            flags = os.O_RDWR | os.O_CREAT | (os.O_TRUNC if restart else 0)
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
             self._file = os.fdopen(os.open(path, flags, 0o666), "r+b")
+            if restart:
+                self._file.truncate()
 
     def __enter__(self) -> Self:
         return self
@@ -156,6 +190,11 @@ class LinesFile:
             left = self._cut() if self._ahead else 0
             self._file.flush()
             os.fsync(self._file.fileno())
+        if not is_still(self._path, os.fstat(self._file.fileno())):
+            raise OutputError(
+                f"{self._name} was removed or replaced while it was being written: run the same "
+                "command again"
+            )
         return left
 
     def _cut(self) -> int:
@@ -166,6 +205,14 @@ class LinesFile:
         self._file.truncate()
         self._ahead = False
         return lines
+
+
+def is_still(path: Path, opened: os.stat_result) -> bool:
+    """Say whether a path names the file that was opened by it."""
+    try:
+        return os.path.samestat(path.lstat(), opened)
+    except OSError:
+        return False
 
 
 def check_target(path: Path, ours: Callable[[], bool], what: str) -> None:

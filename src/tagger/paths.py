@@ -1,7 +1,9 @@
 """Files: where tagger keeps what it can fetch or compute again, and how it writes them."""
 
 import os
-import tempfile
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import platformdirs
@@ -23,24 +25,34 @@ def real(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a new, empty file beside `path` that takes its place at the end, unless anything fails.
+
+    A link that goes by the name `path` is replaced, never followed. The new file's name cannot be
+    foreseen and it did not exist before, so no link can lie in wait for it either. Its permissions
+    are those that the user's umask gives to new files.
+
+    Raises:
+        OSError: the folder cannot be written. Whatever `path` was is then as it was.
+
+    """
+    part = path.with_name(f".tagger-{secrets.token_hex(8)}.part")
+    os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+    try:
+        yield part
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
 def write_atomically(path: Path, text: str) -> None:
     """Write a file that is either whole or not there, whoever else writes it.
-
-    It may be read by whom the user's umask lets read files.
 
     Raises:
         OSError: the folder cannot be written.
 
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        umask = os.umask(0)
-        os.umask(umask)
-        Path(name).chmod(0o666 & ~umask)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    with replacing(path) as part:
+        part.write_text(text, encoding="utf-8")

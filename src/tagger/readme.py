@@ -4,7 +4,7 @@ import logging
 import sys
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import BinaryIO, Self
+from typing import BinaryIO, Literal, Self
 
 from tagger.encoding import decode
 from tagger.errors import ReadmeError
@@ -82,6 +82,14 @@ class Readme:
         """
         data = text[:MAX_BYTES].encode("utf-8", "replace")[:MAX_BYTES]
         return cls(id=id, text=_decode(data, source), source=source)
+
+    @property
+    def markup(self) -> Literal["markdown", "rst", "asciidoc"]:
+        """How the text is marked up: Markdown, unless the source's name says otherwise."""
+        ending = PurePath(self.source).suffix.lower()
+        if ending in _RST:
+            return "rst"
+        return "asciidoc" if ending in _ASCIIDOC else "markdown"
 
     @property
     def words(self) -> str:

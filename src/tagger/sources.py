@@ -5,11 +5,12 @@ is wrong with one README is raised when that one is read, so that the others are
 """
 
 import json
+import logging
 import os
 import stat
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePath
 from typing import BinaryIO, Literal
@@ -17,18 +18,25 @@ from typing import BinaryIO, Literal
 from tagger import parquet
 from tagger.errors import InputError, ReadmeError, UsageError
 from tagger.paths import real
-from tagger.readme import STDIN, Readme
+from tagger.readme import MAX_BYTES, STDIN, Readme
 from tagger.text import printable, storable
 
 MARKUP = ("md", "markdown", "mdown", "mkd", "rst", "adoc", "asciidoc", "org", "txt")
 """Endings of the usual README names, beside none at all."""
 
-MAX_LINE = 64 * 1024 * 1024
-"""Bytes of a JSON line; a longer one is passed over unread and reported."""
+MAX_LINE = 8 * 1024 * 1024
+"""Bytes of a JSON line; a longer one is skipped unread and reported. At worst, one of this length
+takes 250 MB once it is parsed."""
+
+MAX_ID = 4096
+"""Characters of an id in a dump, as many as a path may have bytes."""
 
 IdFrom = Literal["relative", "path", "stem", "parent"]
 """What names a README of a folder: its path within the folder, its whole path, its file name
 without the ending, or the name of the folder that holds it."""
+
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -61,6 +69,8 @@ class Sources:
         id_field: the field or column that holds the id.
         readme_field: the field or column that holds the README.
         own: files that are never taken for READMEs, such as the output.
+        follow_links: read links to files that lead out of the folder they lie in; they are left
+            out otherwise, with a warning.
 
     Raises:
         InputError: a source that is not there, or not what it is called.
@@ -73,6 +83,9 @@ class Sources:
     id_field: str = "id"
     readme_field: str = "readme"
     own: frozenset[Path] = frozenset()
+    follow_links: bool = False
+    _warned: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
+    """Folders of whose links a warning has been given."""
 
     def __post_init__(self) -> None:
         if self.paths.count(STDIN) > 1:
@@ -88,7 +101,7 @@ class Sources:
             if real(Path(path)) in self.own:
                 raise UsageError(f"{printable(path)} is both read and written: name another output")
             if stat.S_ISREG(mode) and _ending(path) == "parquet":
-                parquet.check(path, [self.id_field, self.readme_field])
+                parquet.check(path, self.id_field, self.readme_field)
 
     @property
     def rereadable(self) -> bool:
@@ -119,19 +132,27 @@ class Sources:
         return InputError(f"no READMEs in {names}")
 
     def _folder(self, folder: str) -> Iterator[Item]:
-        unlisted: list[OSError] = []
-        # Links to folders are not followed: they may lead around in a circle.
-        for parent, folders, files in os.walk(folder, onerror=unlisted.append):
-            folders.sort()
-            for name in sorted(files):
-                path = Path(parent, name)
-                if self._wanted(path.relative_to(folder)) and real(path) not in self.own:
-                    id_ = storable(self._id(path, Path(folder)))
-                    yield Item(id_, printable(str(path)), partial(_read_found, path, id_))
-            for error in unlisted:
-                yield _unlisted(error)
-            unlisted.clear()
-        yield from map(_unlisted, unlisted)
+        outside: list[Path] = []
+        home = real(Path(folder))
+        for path in _files(folder):
+            if isinstance(path, Item):
+                yield path
+            elif not self._wanted(path.relative_to(folder)) or real(path) in self.own:
+                continue
+            elif not self.follow_links and not real(path).is_relative_to(home):
+                outside.append(path)
+            else:
+                id_ = storable(self._id(path, Path(folder)))
+                yield Item(id_, printable(str(path)), partial(_read_found, path, id_))
+        if outside and folder not in self._warned:
+            self._warned.add(folder)
+            log.warning(
+                "links that lead out of %s, and are not read: %d, the first: %s (--follow-links "
+                "reads them)",
+                printable(folder),
+                len(outside),
+                printable(str(outside[0])),
+            )
 
     def _wanted(self, relative: Path) -> bool:
         if self.globs:
@@ -183,6 +204,9 @@ class Sources:
             reason = f"the field {self.id_field!r} is neither text nor a whole number"
             return _faulty(fallback, place, reason)
         name = storable(str(id_))
+        if len(name) > MAX_ID:
+            reason = f"the field {self.id_field!r} is longer than {MAX_ID:,} characters"
+            return _faulty(fallback, place, reason)
         if not name.strip():
             return _faulty(fallback, place, f"the field {self.id_field!r} is empty")
         if self.readme_field not in row:
@@ -193,7 +217,8 @@ class Sources:
         return Item(name, place, partial(Readme.from_text, text, name, place))
 
     def _parquet(self, path: str) -> Iterator[Item]:
-        rows = parquet.read(path, [self.id_field, self.readme_field])
+        # A little more than is read of a README, so that it is seen where there is more.
+        rows = parquet.read(path, [self.id_field, self.readme_field], MAX_BYTES + 4)
         for number, row in enumerate(rows, start=1):
             place = f"{printable(path)}, row {number}"
             yield self._row(row, f"{storable(path)}:{number}", place)
@@ -226,9 +251,36 @@ def _faulty(id_: str, place: str, reason: str) -> Item:
     return Item(id_, place, read, sound=False)
 
 
-def _unlisted(error: OSError) -> Item:
-    name = os.fsdecode(error.filename)
-    return _faulty(storable(name), printable(name), f"cannot list this folder: {error.strerror}")
+def _files(folder: str) -> Iterator[Path | Item]:
+    """Yield the files of a folder, sorted, then those of the folders in it; no recursion.
+
+    A folder that cannot be listed is an item that says so when it is read. Links to folders are not
+    followed: they may lead around in a circle.
+    """
+    waiting = [folder]
+    while waiting:
+        parent = waiting.pop()
+        try:
+            with os.scandir(parent) as entries:
+                found = sorted(entries, key=lambda entry: entry.name)
+        except OSError as error:
+            reason = f"cannot list this folder: {error.strerror}"
+            yield _faulty(storable(parent), printable(parent), reason)
+            continue
+        folders: list[str] = []
+        for entry in found:
+            if not _is_folder(entry):
+                yield Path(parent, entry.name)
+            elif not entry.is_symlink():
+                folders.append(entry.path)
+        waiting += reversed(folders)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def _json(line: bytes) -> object:

@@ -1,7 +1,6 @@
 """The reply: what it holds, and what it is allowed to hold."""
 
 import json
-import re
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal, Self
 
@@ -17,11 +16,8 @@ from pydantic import (
 )
 
 from tagger.errors import ReplyError
+from tagger.text import printable_json
 from tagger.vocabulary import Vocabulary
-
-_UNSAFE = re.compile(r"[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-"""What JSON lets through and a terminal or an encoder would act or choke on."""
-
 
 TagsAs = Literal["objects", "ids", "names"]
 """How a reply writes its tags."""
@@ -124,8 +120,7 @@ class Failure(BaseModel):
 
 
 def _line(reply: dict[str, Any]) -> str:
-    line = json.dumps(reply, ensure_ascii=False, separators=(",", ":"))
-    return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", line)
+    return printable_json(json.dumps(reply, ensure_ascii=False, separators=(",", ":")))
 
 
 def _written(tag: GivenTag, keys: tuple[str, ...], *, scores: bool) -> Any:

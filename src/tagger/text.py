@@ -1,6 +1,12 @@
 """Text on its way to a terminal or a file."""
 
+import re
 import unicodedata
+
+_UNSAFE_IN_JSON = re.compile(
+    r"[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u206f\ud800-\udfff]"
+)
+"""What JSON lets through and a terminal or an encoder would act or choke on."""
 
 _UNSAFE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 
@@ -15,6 +21,14 @@ def printable(text: str) -> str:
         char.encode("unicode_escape").decode() if unicodedata.category(char) in _UNSAFE else char
         for char in text
     )
+
+
+def printable_json(text: str) -> str:
+    """Return JSON that says the same and is safe to print on any terminal.
+
+    Control characters, bidirectional overrides and marks, and lone surrogates become JSON escapes.
+    """
+    return _UNSAFE_IN_JSON.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def storable(text: str) -> str:

@@ -51,6 +51,7 @@ def batch(
         ),
     ] = False,
     glob: options.Glob = None,
+    follow_links: options.FollowLinks = False,
     id_from: Annotated[
         Literal["relative", "path", "stem", "parent"],
         typer.Option(
@@ -144,7 +145,7 @@ def batch(
     template = request.template(prompt)
     place = Place.of(output) if output and str(output) != STDOUT else None
     if place and place.is_table:
-        parquet.arrow()
+        parquet.check_table(vocabulary, tags_as, scores=scores)
     found = Sources(
         tuple(sources),
         globs=tuple(glob or ()),
@@ -152,6 +153,7 @@ def batch(
         id_field=id_field,
         readme_field=readme_field,
         own=place.files if place else frozenset(),
+        follow_links=follow_links,
     )
     if place:
         place.check_ours()
@@ -173,7 +175,8 @@ def batch(
 
         opened = request.open(vocabulary, choice, template)
         ledger.claim("model", opened.identity, opened.shown)
-        if changed := ledger.use(opened.tagger.settings):
+        known = [(tag.id, tag.name) for tag in vocabulary]
+        if changed := ledger.use(opened.tagger.settings, known):
             options.log.warning("done again, because of another %s", " and ".join(changed))
         if batch_tokens and opened.room is None:
             options.log.warning("--batch-tokens is for GPUs; here READMEs are read one by one")

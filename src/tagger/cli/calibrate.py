@@ -56,6 +56,7 @@ def calibrate(
         ),
     ] = 100,
     glob: options.Glob = None,
+    follow_links: options.FollowLinks = False,
     id_field: options.IdField = "id",
     readme_field: options.ReadmeField = "readme",
     model: options.Model = DEFAULT_MODEL,
@@ -96,7 +97,11 @@ def calibrate(
     CalibrationFile.check_target(output)
     labelled = load_labels(labels, vocabulary) if labels else []
     found = Sources(
-        tuple(sources or ()), globs=tuple(glob or ()), id_field=id_field, readme_field=readme_field
+        tuple(sources or ()),
+        globs=tuple(glob or ()),
+        id_field=id_field,
+        readme_field=readme_field,
+        follow_links=follow_links,
     )
     texts = {label.readme: (label, label.source()) for label in labelled}
     corpus = _drawn(found, sample) if sources else list(texts.values())

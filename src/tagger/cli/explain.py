@@ -72,6 +72,7 @@ def explain(
     from tagger.explain import explain as explanation_of
     from tagger.explain import timed
     from tagger.tagger import Tagger
+    from tagger.text import printable_json
 
     seconds: dict[str, float] = {}
     known = read_calibration(calibration, vocabulary, template.digest, model)
@@ -91,7 +92,7 @@ def explain(
         tagger.prepare()
     shown = f"{known.summary} ({calibration})" if known else "as shipped"
     explained = explanation_of(tagger, found, seconds, shown)
-    typer.echo(explained.model_dump_json() if json_ else _drawn(explained, top))
+    typer.echo(printable_json(explained.model_dump_json()) if json_ else _drawn(explained, top))
 
 
 def _drawn(explained: "Explanation", top: int) -> str:

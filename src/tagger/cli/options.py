@@ -176,6 +176,14 @@ Glob = Annotated[
         envvar="TAGGER_GLOB",
     ),
 ]
+FollowLinks = Annotated[
+    bool,
+    typer.Option(
+        "--follow-links",
+        help="In folders, read links to files that lead out of the folder, too.",
+        envvar="TAGGER_FOLLOW_LINKS",
+    ),
+]
 IdField = Annotated[
     str,
     typer.Option(
