@@ -3,20 +3,16 @@
 A failure here is had again by `PYTHONPATH=tests python -m fuzz --only KIND:NUMBER`.
 """
 
-import os
-import signal
-import sys
-import time
 from collections.abc import Iterator
-from random import Random
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import misbehaving
 from fuzz import checks
 from fuzz.readmes import ASCIIDOC, HTML, MARKDOWN, RST, File
-from fuzz.runner import Failure, Kind, Runner, random_of
+from fuzz.runner import Runner, random_of
 
 COUNTS = {
     "readme": 2_000,
@@ -86,35 +82,14 @@ def test_anything_is_a_list_of_tags_or_refused(data: bytes) -> None:
 # The harness itself
 
 
-def number_of(random: Random) -> float:
-    return random.random()
-
-
-def misbehave(number: float) -> None:
-    """Go wrong in one of the ways that a check can."""
-    match int(number * 5):
-        case 0:
-            raise ValueError("no")
-        case 1:
-            sys.exit(3)
-        case 2:
-            os.kill(os.getpid(), signal.SIGSEGV)
-        case 3:
-            time.sleep(60)
-
-
-ODD = {"odd": Kind(number_of, misbehave)}
-
-
 def test_what_goes_wrong_is_found_and_the_rest_is_done() -> None:
-    expected = ["ValueError", "SystemExit", "died", "hung", None]
-    numbers = range(12)
-    ways = [int(random_of("1", "odd", number).random() * 5) for number in numbers]
-    assert set(ways) == set(range(5))
-    with Runner("1", ODD, jobs=2, limit=0.1) as runner:
+    seed, numbers = "31", range(6)  # which meet every way
+    ways = [misbehaving.way(random_of(seed, "odd", number)) for number in numbers]
+    assert set(ways) == set(range(len(misbehaving.WAYS)))
+    with Runner(seed, misbehaving.KINDS, jobs=2, limit=0.1) as runner:
         summary = runner.run("odd", numbers)
-    found: dict[int, Failure] = {failure.number: failure for failure in summary.failures}
-    assert [found[n].what if n in found else None for n in numbers] == [expected[w] for w in ways]
+    found = {failure.number: failure.what for failure in summary.failures}
+    assert [found.get(n) for n in numbers] == [misbehaving.WAYS[way] for way in ways]
     assert set(summary.seconds) == set(numbers)
 
 

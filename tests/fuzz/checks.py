@@ -5,7 +5,6 @@ import io
 import json
 import logging
 import math
-import os
 import re
 import socketserver
 import sys
@@ -14,6 +13,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache, partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -232,7 +232,6 @@ def _tagger_batch(*args: str) -> tuple[int, str, str]:
 
 @cache
 def _model() -> Any:
-    _home()
     return tiny.model()
 
 
@@ -248,18 +247,7 @@ def _mentions() -> Mentions:
 
 @cache
 def _model_folder() -> Path:
-    return tiny.save(_home() / "tiny")
-
-
-@cache
-def _home() -> Path:
-    """Return a cache folder of the process's own, which no user's file gets into."""
-    home = Path(tempfile.mkdtemp(prefix="fuzz-home-"))
-    for name in [name for name in os.environ if name.startswith("TAGGER_")]:
-        del os.environ[name]
-    os.environ |= {"TAGGER_HOME": str(home), "HF_HUB_OFFLINE": "1", "NO_PROXY": "127.0.0.1"}
-    os.chdir(home)  # where no settings file lies
-    return home
+    return tiny.save(Path(tempfile.mkdtemp(), "tiny"))
 
 
 class _Server(socketserver.ThreadingTCPServer):
@@ -283,10 +271,8 @@ class _Handler(socketserver.StreamRequestHandler):
 
 @cache
 def _server() -> _Server:
-    import openai._base_client as client
-
-    _home()
     # The client's own back-off, shortened.
+    client: Any = import_module("openai._base_client")
     client.INITIAL_RETRY_DELAY, client.MAX_RETRY_DELAY = 0.001, 0.002
     server = _Server(("127.0.0.1", 0), _Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()

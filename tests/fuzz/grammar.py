@@ -1,5 +1,6 @@
 """Text from context-free grammars, and the mutations that turn it hostile."""
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -35,7 +36,7 @@ WORDS = (
 
 def size(random: Random, most: int) -> int:
     """Return a size from 1 to `most`, every order of magnitude as likely as another."""
-    return round(most ** random.random())
+    return int(math.pow(most, random.random()))
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ class Grammar:
         """Return a text of about as many characters as `most`, often well-formed, often not."""
         makers = [self._document] * 6 + [self._soup] * 4 + [self._repeated] * 5 + [self._nested] * 3
         if self.chain:
-            makers.append(lambda random, _: self.chain(random) if self.chain else "")
+            makers.append(self._chained)
         text = random.choice(makers)(random, most)
         while random.random() < 0.3:
             text = mutated(random, text)
@@ -117,6 +118,9 @@ class Grammar:
             unit = whole[: random.randint(1, len(whole))]
         head, tail = (random.choice(("", "", *self.marks)) for _ in range(2))
         return head + unit * (most // len(unit) + 1) + tail
+
+    def _chained(self, random: Random, most: int) -> str:
+        return self.chain(random) if self.chain else ""
 
     def _nested(self, random: Random, most: int) -> str:
         opened, closed = random.choice(self.pairs)

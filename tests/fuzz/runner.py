@@ -11,6 +11,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from random import Random
@@ -123,8 +124,8 @@ class Runner:
     ) -> None:
         # Killed processes leave files behind.
         self._scratch = tempfile.TemporaryDirectory(prefix="fuzz-", ignore_cleanup_errors=True)
-        self._make = lambda: _Child(seed, kinds, limit, self._scratch.name, quiet=quiet)
-        self._children: list[_Child] = [self._make() for _ in range(jobs)]
+        self._start = partial(_Child, seed, kinds, limit, self._scratch.name, quiet=quiet)
+        self._children = [self._start() for _ in range(jobs)]
 
     def __enter__(self) -> Self:
         return self
@@ -155,7 +156,7 @@ class Runner:
             for place, child in enumerate(self._children):
                 if child.number is None and (number := next(numbers, None)) is not None:
                     if child.dead:
-                        self._children[place] = child = self._make()
+                        self._children[place] = child = self._start()
                     child.begin(kind, number)
             busy = [child for child in self._children if child.number is not None]
             if not busy:
@@ -251,7 +252,7 @@ def _serve(
     if sys.platform == "linux":
         resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    os.environ["TMPDIR"] = tempfile.tempdir = scratch
+    _keep_apart(scratch)
     if quiet:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, 1)
@@ -276,6 +277,16 @@ def _serve(
             if failure is None and seconds > limit:
                 failure = Failure(number, "slow", message=f"{seconds:.1f} s")
             pipe.send((seconds, _resident(), failure))
+
+
+def _keep_apart(scratch: str) -> None:
+    """Keep the user's settings, caches and network away from this process, and their place too."""
+    for name in [name for name in os.environ if name.startswith("TAGGER_")]:
+        del os.environ[name]
+    os.environ |= {"HF_HUB_OFFLINE": "1", "NO_PROXY": "127.0.0.1", "TMPDIR": scratch}
+    os.environ["TAGGER_HOME"] = tempfile.mkdtemp(prefix="home-", dir=scratch)
+    tempfile.tempdir = scratch
+    os.chdir(scratch)
 
 
 def random_of(seed: str, kind: str, number: int) -> Random:
