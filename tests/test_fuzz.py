@@ -37,7 +37,7 @@ free = settings(
 
 @pytest.fixture(scope="module")
 def runner() -> Iterator[Runner]:
-    with Runner("0", checks.KINDS) as made:
+    with Runner("0", checks.KINDS, jobs=2) as made:
         yield made
 
 

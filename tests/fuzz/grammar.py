@@ -72,14 +72,18 @@ class Grammar:
         return tuple(sorted(pairs))
 
     def text(self, random: Random, most: int) -> str:
-        """Return a text of about as many characters as `most`, often well-formed, often not."""
+        """Return a text of up to `most` characters, often well-formed, often not."""
         makers = [self._document] * 6 + [self._soup] * 4 + [self._repeated] * 5 + [self._nested] * 3
         if self.chain:
             makers.append(self._chained)
-        text = random.choice(makers)(random, most)
+        maker = random.choice(makers)
+        # What takes more than linear time shows only where there is much of it.
+        long = maker in (self._repeated, self._nested) and random.random() < 0.2
+        length = most if long else size(random, most)
+        text = maker(random, length)
         while random.random() < 0.3:
             text = mutated(random, text)
-        return text[:most]
+        return text[:length]
 
     def expand(self, random: Random, symbol: str, deepest: int) -> str:
         """Return one of the texts that a symbol stands for."""
@@ -112,7 +116,9 @@ class Grammar:
 
     def _repeated(self, random: Random, most: int) -> str:
         """Repeat a few marks, which is what backtracking and quadratic scans fall over."""
-        unit = "".join(random.choices((*self.marks, *self.marks, *WORDS), k=random.randint(1, 3)))
+        unit = "".join(
+            random.choices((*self.marks, *self.marks, *WORDS), k=random.choice((1, 1, 2, 3)))
+        )
         if random.random() < 0.3:
             whole = self.expand(random, random.choice(sorted(self.rules)), 3) or "x"
             unit = whole[: random.randint(1, len(whole))]

@@ -321,15 +321,14 @@ def short_readme(random: Random) -> File:
 
 
 def _text(random: Random, grammar: Grammar, most: int) -> str:
-    length = size(random, most)
     if random.random() < 0.06:
         made = random.choice(_examples())
         for _ in range(random.randint(0, 8)):
             made = mutated(random, made)
         return made[:most]
     if random.random() < 0.04:
-        return "".join(random.choices(WORDS, k=min(length, 3_000)))[:length]
-    return grammar.text(random, length)
+        return "".join(random.choices(WORDS, k=size(random, 3_000)))[:most]
+    return grammar.text(random, most)
 
 
 def _bytes(random: Random, made: str) -> bytes:
