@@ -1,13 +1,14 @@
 # make demo    tag an example README with the default model
 # make test    run the tests
 # make test-servers   the tests against real servers, llama.cpp's among them: minutes, weekly
+# make fuzz    hostile input of every kind, about an hour on two processors
 # make check   what CI runs before the tests: style, types, drift of the generated docs
 
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test test-servers check docs clean
+.PHONY: demo test test-servers fuzz check docs clean
 
 demo: .venv/installed
 	@$(BIN)/tagger run examples/readmes/tumblewick.md --tags tags.json --id 1375
@@ -20,6 +21,9 @@ test: .venv/installed-dev
 
 test-servers: .venv/installed-dev .llama/installed
 	TAGGER_TEST_LLAMA=.llama/bin/python $(BIN)/python -m pytest -m servers
+
+fuzz: .venv/installed-dev
+	PYTHONPATH=tests OMP_NUM_THREADS=1 $(BIN)/python -m fuzz
 
 # In an environment of its own, because it is built for this processor.
 .llama/installed: constraints.txt
