@@ -37,6 +37,7 @@ USER = frozenset(
         "dump",
         "endpoint",
         "fail-fast",
+        "follow-links",
         "from",
         "grammar",
         "json",
