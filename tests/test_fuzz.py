@@ -43,8 +43,8 @@ def runner() -> Iterator[Runner]:
 
 @pytest.mark.parametrize("kind", COUNTS)
 def test_hostile_input_is_used_or_refused_in_order(runner: Runner, kind: str) -> None:
-    summary = runner.run(kind, range(COUNTS[kind]))
-    assert not summary.failures, f"{len(summary.failures)} of {COUNTS[kind]}"
+    summary = runner.run(kind, range(COUNTS[kind]), enough=3)
+    assert [f"{kind}:{failure.number} {failure[1:4]}" for failure in summary.failures] == []
 
 
 def test_every_kind_is_tried() -> None:

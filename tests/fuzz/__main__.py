@@ -33,7 +33,7 @@ def main() -> int:
             continue
         # Processes of its own, so that its memory can be told from that of others.
         with Runner(options.seed, KINDS, jobs=options.jobs) as runner:
-            summary = runner.run(kind, range(count), _Progress(kind, count))
+            summary = runner.run(kind, range(count), progress=_Progress(kind, count))
         _print_failures(options.seed, kind, summary)
         failed = failed or bool(summary.failures)
         rows.append(_row(kind, summary))

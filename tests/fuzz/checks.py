@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import tiny
-from fuzz import inputs, readmes
+from fuzz import folders, inputs, readmes, replies
 from fuzz.inputs import Command, Dump
 from fuzz.readmes import File
 from fuzz.runner import Kind
@@ -287,8 +287,8 @@ KINDS: dict[str, Kind] = {
     "vocabulary": Kind(inputs.vocabulary, check_vocabulary, _tagger),
     "dump": Kind(inputs.lines, check_dump, partial(check_ranked, _README)),
     "parquet": Kind(inputs.table, check_dump, partial(check_ranked, _README)),
-    "model": Kind(inputs.model, check_model, _model_folder),
-    "answer": Kind(inputs.answers, check_answers, _server),
+    "model": Kind(folders.model, check_model, _model_folder),
+    "answer": Kind(replies.answers, check_answers, _server),
     "command": Kind(inputs.command, check_command, _model_folder),
 }
 """Every kind of input by its name."""

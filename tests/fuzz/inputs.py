@@ -1,11 +1,9 @@
-"""Lists of tags, dumps, tables, model folders, servers' answers and command lines, sound or not."""
+"""Lists of tags, dumps, tables and command lines, sound or not."""
 
 import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -28,7 +26,7 @@ def value(random: Random, deepest: int = 3) -> Any:
     return random.choice((*_ATOMS, *WORDS))
 
 
-def _json(random: Random, made: object) -> bytes:
+def as_json(random: Random, made: object) -> bytes:
     """Return JSON, one time in five no longer quite that."""
     whole = json.dumps(made, ensure_ascii=random.random() < 0.5).encode("utf-8", "surrogatepass")
     match random.randrange(10):
@@ -56,7 +54,7 @@ def vocabulary(random: Random) -> bytes:
         return b"[" * depth + b"]" * random.choice((0, depth))
     if random.random() < 0.05:
         made = value(random)
-    return (b"\xef\xbb\xbf" if random.random() < 0.05 else b"") + _json(random, made)
+    return (b"\xef\xbb\xbf" if random.random() < 0.05 else b"") + as_json(random, made)
 
 
 def _name(random: Random) -> str:
@@ -121,7 +119,7 @@ def _line(random: Random, number: int) -> bytes:
             return random.choice((b"", b"  ", b"\r", b"\x0b", b"null", b"[]", b'"x"', b"NaN"))
         case 6:
             return random.randbytes(size(random, 300)).replace(b"\n", b"")
-    return _json(random, row).replace(b"\n", b" ")
+    return as_json(random, row).replace(b"\n", b" ")
 
 
 def table(random: Random) -> Dump:
@@ -194,250 +192,6 @@ def _column(random: Random, pa: Any, rows: int) -> Any:
         case 14:
             return of(("z" * size(random, 8_000_000), "y"), pa.string())
     return pa.array(range(rows)).cast(random.choice((pa.int64(), pa.int32(), pa.string())))
-
-
-# Model folders
-
-
-_CONFIG: tuple[str, ...] = (
-    *("attn_implementation", "_attn_implementation", "experts_implementation", "num_labels"),
-    *("id2label", "label2id", "auto_map", "quantization_config", "layer_types", "model_type"),
-    *("use_sliding_window", "sliding_window", "max_window_layers", "rope_parameters", "dtype"),
-    *("rope_scaling", "rope_theta", "torch_dtype", "tie_word_embeddings", "eos_token_id"),
-    *(
-        "bos_token_id",
-        "pad_token_id",
-        "hidden_act",
-        "architectures",
-        "problem_type",
-        "pruned_heads",
-    ),
-    *("is_encoder_decoder", "return_dict", "output_attentions", "use_cache", "torchscript"),
-    *("chunk_size_feed_forward", "tokenizer_class", "vocab_size", "hidden_size", "rms_norm_eps"),
-    *("intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads"),
-    *("max_position_embeddings", "head_dim", "transformers_version", "attention_dropout"),
-    *("initializer_range", "num_experts", "decoder_sparse_step", "mlp_only_layers", "per_layer"),
-    *(
-        "adapter",
-        "peft_config",
-        "_name_or_path",
-        "base_model_tp_plan",
-        "text_config",
-        "name_or_path",
-    ),
-)
-_CHOICES: tuple[Any, ...] = (
-    *(
-        "org/kernel",
-        "flex_attention",
-        "flash_attention_2",
-        "paged|eager",
-        "eager",
-        "linear_attention",
-    ),
-    *("fp8", "float8_e4m3fn", "int8", "silu", "gelu_10", "qwen3", "qwen2_moe", "llama", "yarn"),
-    *(
-        10**9,
-        4,
-        32,
-        64,
-        512,
-        2048,
-        32768,
-        {"rope_type": "yarn"},
-        {"rope_type": "dynamic", "factor": 2},
-    ),
-    *({"quant_method": "fp8"}, {"quant_method": "bitsandbytes", "load_in_4bit": True}, [{}], [[1]]),
-    *(["linear_attention"] * 2, ["sliding_attention"] * 2, {"AutoModelForCausalLM": "m.M"}, ["M"]),
-)
-_TEMPLATES = (
-    "{% for a in range(99999) %}{% for b in range(99999) %}x{% endfor %}{% endfor %}",
-    '{{ "a" * 20000000000 }}',
-    "{{ messages.__class__.__mro__ }}",
-    "{% include 'config.json' %}",
-    "{{ raise_exception('no') }}",
-    "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
-    "{% for m in messages %}{{ m.content }}{{ m.content }}{% endfor %}",
-    "{{ '%999999999d' | format(1) }}",
-    "{{ 9 ** 999999999 }}",
-    "{{ range(10 ** 9) | list }}",
-    "{{ messages | tojson }}",
-    "{% set n = namespace(s='a') %}{% for i in range(60) %}{% set n.s = n.s + n.s %}{% endfor %}",
-)
-
-
-@cache
-def _model() -> dict[str, bytes]:
-    """Return the files of a sound tiny model."""
-    import tempfile
-
-    import tiny
-
-    with tempfile.TemporaryDirectory() as folder:
-        return {path.name: path.read_bytes() for path in sorted(tiny.save(Path(folder)).iterdir())}
-
-
-def model(random: Random) -> dict[str, bytes]:
-    """Return the files of a model's folder with a few things changed."""
-    files = dict(_model())
-    for _ in range(random.choice((1, 1, 1, 2, 3))):
-        match random.randrange(10):
-            case 0 | 1 | 2 | 3:
-                _change(random, files, "config.json", _CONFIG)
-            case 4:
-                _change(random, files, "generation_config.json", ("eos_token_id", "chat_format"))
-            case 5:
-                keys = ("eos_token", "chat_template", "tokenizer_class", "auto_map", "pad_token")
-                more = ("added_tokens_decoder", "model_max_length", "extra_special_tokens")
-                _change(random, files, "tokenizer_config.json", keys + more)
-            case 6:
-                files["chat_template.jinja"] = random.choice(_TEMPLATES).encode()
-                if random.random() < 0.5:
-                    whole = _model()["chat_template.jinja"].decode()
-                    files["chat_template.jinja"] = mutated(random, whole).encode("utf-8", "replace")
-            case 7:
-                places = {
-                    "model.norm.weight": random.choice(("model.safetensors", "../x", "y" * 5_000))
-                }
-                index = {"metadata": {}, "weight_map": random.choice((places, value(random)))}
-                files["model.safetensors.index.json"] = _json(random, index)
-            case 8:
-                name = random.choice(sorted(files))
-                files[name] = damaged(random, files[name])
-            case _:
-                name = random.choice((*files, "adapter_config.json", "special_tokens_map.json"))
-                files[name] = _json(random, value(random))
-    return files
-
-
-def _change(random: Random, files: dict[str, bytes], name: str, keys: tuple[str, ...]) -> None:
-    """Give keys of a JSON file other values."""
-    try:
-        content = json.loads(files[name])
-    except ValueError:  # changed before
-        content = None
-    if not isinstance(content, dict):
-        content = {}
-    key = random.choice((*keys, *content))
-    odd = {"content": "<|im_end|>", "evil": 1, "special": True}
-    content[key] = random.choice((value(random), random.choice(_CHOICES), odd))
-    files[name] = json.dumps(content).encode()
-
-
-# Servers' answers
-
-
-_STATUS = (
-    200,
-    200,
-    200,
-    200,
-    201,
-    204,
-    302,
-    307,
-    400,
-    401,
-    402,
-    403,
-    404,
-    408,
-    409,
-    422,
-    429,
-    500,
-    503,
-)
-_HEADERS = (
-    *("Retry-After: -1", "Retry-After: nan", "Retry-After: 1e999", "retry-after-ms: 1"),
-    *("Content-Encoding: gzip", "Content-Encoding: x", "Transfer-Encoding: chunked", "Location: /"),
-    *("Location: file:///etc/passwd", "Content-Type: text/event-stream", "Connection: keep-alive"),
-    *(
-        "X: " + "y" * 70_000,
-        "Content-Type: application/json; charset=utf-7",
-        "x-should-retry: true",
-    ),
-    *("Content-Length: 5", "Content-Length: -1", "Set-Cookie: a=b", "\x00: \xff", " folded", ""),
-)
-
-
-def answers(random: Random) -> list[bytes]:
-    """Return the bytes that a server sends to one request after another, the last for good."""
-    return [_answer(random) for _ in range(random.choice((1, 1, 2, 4)))]
-
-
-def _answer(random: Random) -> bytes:
-    if random.random() < 0.05:
-        return random.randbytes(random.randint(0, 300))
-    status, body = random.choice(_STATUS), _body(random)
-    if random.random() < 0.5:
-        status = 200
-    head = f"HTTP/1.1 {status} x\r\nContent-Type: application/json\r\n"
-    if random.random() < 0.9:
-        head += f"Content-Length: {len(body)}\r\n"
-    while random.random() < 0.2:
-        head += random.choice(_HEADERS) + "\r\n"
-    whole = (head + "\r\n").encode("latin-1") + body
-    return damaged(random, whole) if random.random() < 0.05 else whole
-
-
-def _body(random: Random) -> bytes:
-    if random.random() < 0.15:
-        errors = (
-            "response_format",
-            "temperature",
-            "max_completion_tokens",
-            "model " * 99,
-            "no",
-            "",
-        )
-        return _json(random, {"error": {"message": random.choice(errors)}})
-    if random.random() < 0.1:
-        return _json(random, value(random, 6))
-    message: dict[str, Any] = {"role": "assistant", "content": _reply(random)}
-    choice = {"index": 0, "finish_reason": "stop", "message": message}
-    body = {"id": "1", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice]}
-    if random.random() < 0.15:
-        place = random.choice((message, choice, body))
-        place[random.choice((*place, "refusal", "usage"))] = value(random)
-    return _json(random, body)
-
-
-def _reply(random: Random) -> str:
-    """Return what a model writes: a reply, or something like one."""
-    tags: list[Any] = random.choices((*NAMES, "unknown"), k=random.randint(0, 4))
-    if random.random() < 0.1:
-        tags = [value(random), *tags]
-    made = json.dumps({"id": random.choice(("1375", "1375", "1375", 1375, "x")), "tags": tags})
-    marks = (
-        "/*",
-        "//",
-        "</think>",
-        "<think>",
-        "```json\n",
-        "[",
-        "{",
-        '"',
-        "'",
-        '{"a":',
-        "\\",
-        "#",
-        ",",
-    )
-    match random.randrange(8):
-        case 0:
-            return random.choice(marks) * size(random, 8_000) + made
-        case 1:
-            return made + "".join(random.choices(marks, k=size(random, 4_000)))
-        case 2:
-            return f"<think>{text(random, 500)}</think>Here you are:\n```json\n{made}\n```"
-        case 3:
-            return mutated(random, mutated(random, made))
-        case 4:
-            return text(random, 30_000)
-        case 5:
-            return made.replace('"', "'")
-    return made
 
 
 # Command lines

@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import takewhile
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from random import Random
@@ -136,11 +137,25 @@ class Runner:
         self._scratch.cleanup()
 
     def run(
-        self, kind: str, numbers: Iterable[int], progress: Callable[[Summary], None] | None = None
+        self,
+        kind: str,
+        numbers: Iterable[int],
+        *,
+        enough: int | None = None,
+        progress: Callable[[Summary], None] | None = None,
     ) -> Summary:
-        """Check cases, and tell `progress` after each how it stands."""
+        """Check cases.
+
+        Args:
+            kind: of which kind.
+            numbers: and which of them.
+            enough: failures after which no other case is begun.
+            progress: is told after each case how it stands.
+
+        """
         summary, start = Summary(), time.monotonic()
-        for number, outcome in self._outcomes(kind, iter(numbers)):
+        numbers = takewhile(lambda _: enough is None or len(summary.failures) < enough, numbers)
+        for number, outcome in self._outcomes(kind, numbers):
             summary.seconds[number] = outcome.seconds
             summary.resident = max(summary.resident, outcome.resident)
             summary.wall = time.monotonic() - start
