@@ -201,6 +201,13 @@ def test_answers_of_any_shape(
     assert "internal error" not in outcome.err
 
 
+@pytest.mark.parametrize("models", ["[1, 2]", "null", '"none"', "<html>", "[" * 200_000])
+def test_an_odd_list_of_models_stops_nothing(run: Run, server: Server, models: str) -> None:
+    server.models = (200, JSON, models)
+    outcome = ask(run, server)
+    assert outcome.code == 0, outcome.err
+
+
 def test_newer_models_take_other_options(run: Run, server: Server) -> None:
     def answer(request: dict[str, Any]) -> Answer:
         if "max_tokens" in request:

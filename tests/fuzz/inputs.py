@@ -122,6 +122,9 @@ def _line(random: Random, number: int) -> bytes:
     return as_json(random, row).replace(b"\n", b" ")
 
 
+_UNITS = ("ms", "us", "ns")
+
+
 def table(random: Random) -> Dump:
     """Return a Parquet file with columns of any type."""
     import pyarrow as pa
@@ -169,8 +172,9 @@ def _column(random: Random, pa: Any, rows: int) -> Any:
         case 3:
             return of(WORDS, pa.string()).dictionary_encode()
         case 4:
-            far = (0, 10**18, -(2**63) + 1, 2**63 - 1)
-            return of(far, pa.timestamp(random.choice(("s", "ms", "us", "ns"))))
+            # Seconds are written as milliseconds, and so must fit when multiplied.
+            unit, most = random.choice((("s", 10**15), *((unit, 2**63 - 1) for unit in _UNITS)))
+            return of((0, most // 2, -most, most), pa.timestamp(unit))
         case 5:
             return of((0, -(2**31), 2**31 - 1), pa.date32())
         case 6:

@@ -163,16 +163,21 @@ class Endpoint:
         _run(self._prepare())
 
     async def _prepare(self) -> None:
+        # Only what rules out every README counts: not every server lists its models, and one that
+        # is busy or confused here may answer later. The first README tells.
         try:
             async with self._client() as client, asyncio.timeout(TIMEOUT):
                 await client.models.list()
-        except (TimeoutError, openai.APITimeoutError, openai.APIStatusError) as error:
-            # Not every server lists its models, and one that is busy may answer later.
-            if isinstance(error, openai.AuthenticationError | openai.PermissionDeniedError):
-                raise self._told(error) from None
-        except openai.APIConnectionError as error:
-            raise self._told(error) from None
-        except (openai.APIError, ValueError, TypeError):  # told apart by the first README
+        except (
+            openai.APIConnectionError,
+            openai.AuthenticationError,
+            openai.PermissionDeniedError,
+        ) as error:
+            if isinstance(verdict := self._told(error), EndpointError):
+                raise verdict from None
+        except EndpointError:
+            raise
+        except Exception:  # the client raises anything at an answer of an odd shape
             log.debug("the list of models cannot be read", exc_info=True)
 
     def encode(self, readme: Readme) -> Message:

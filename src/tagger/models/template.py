@@ -15,8 +15,9 @@ from typing import Any
 
 from tagger.errors import LoadError
 
-SECONDS = 5
-"""Processor time of a rendering. Starting the program takes 0.1 s of it."""
+SECONDS = 2
+"""Processor time of a rendering. Starting the program takes 0.1 s of it, a published template
+milliseconds."""
 
 MEMORY = 2**30
 """Bytes of address space; not enforced by macOS, where time alone bounds a rendering."""
