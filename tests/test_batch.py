@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hostile_inputs import KINDS
 from tagger.batch import Batch, Row, distinct
 from tagger.errors import (
     EndpointError,
@@ -23,11 +24,12 @@ from tagger.errors import (
 from tagger.ledger import Ledger
 from tagger.methods.rank import Encoded
 from tagger.models.language import LanguageModel
-from tagger.readme import Readme
+from tagger.readme import MAX_BYTES, Readme
 from tagger.sources import Item
 from tagger.tagger import Tagger
 from tagger.tagging import Failure, Ranking, Tagging
 from tagger.vocabulary import Vocabulary
+from tagger.worker import Worker
 
 VOCABULARY = Vocabulary.from_names(["http", "http-client", "game", "cli"])
 
@@ -138,13 +140,29 @@ def test_a_failure_is_a_row_among_the_others(tagger: Tagger, ledger: Ledger) -> 
     assert rows[1].to_json() == '{"id":"b","error":{"type":"ReadmeError","message":"b: is empty"}}'
 
 
-def test_markup_that_nobody_foresaw_costs_one_row(
+def test_an_error_that_nobody_foresaw_costs_one_row(
     tagger: Tagger, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tagger.readme.plain_text", lambda text: 1 / 0 if "odd" in text else text)
+    def words(readme: Readme) -> str:
+        return str(1 / 0) if readme.text == "odd" else readme.text
+
+    monkeypatch.setattr(Readme, "words", property(words))
     rows = replies(batch(tagger, ledger).rows([item("a", "odd"), item("b", "plain")]))
     assert isinstance(rows[0], Failure)
     assert rows[0].type == "ZeroDivisionError"
+    assert isinstance(rows[1], Tagging)
+
+
+def test_a_readme_made_to_be_slow_costs_one_row(
+    tagger: Tagger, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tagger.readme.worker", worker := Worker(cpu_seconds=0.1))
+    slow = KINDS["emphasis: alternating marks"].text(MAX_BYTES)
+    rows = replies(batch(tagger, ledger).rows([item("a", slow), item("b", "plain")]))
+    worker.stop()
+    assert isinstance(rows[0], Failure)
+    assert rows[0].type == "ReadmeError"
+    assert "takes longer than 0.1 s" in rows[0].message
     assert isinstance(rows[1], Tagging)
 
 

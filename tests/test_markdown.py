@@ -29,6 +29,8 @@ from tagger.markdown import CODE_LINES, plain_text
         ("one\r\ntwo\rthree", "one\ntwo\nthree"),
         ("\x1b[31mred\x1b[0m \x07bell\u200b", "red bell"),
         ("~~~python\nprint()\n~~~", "print()"),
+        ("<p>see <![foo]> this", "see this"),
+        (f"<p>&#{'9' * 5000}; words", f"&#{'9' * 5000}; words"),
     ],
 )
 def test_markup_is_reduced_to_words(markdown: str, text: str) -> None:

@@ -1,6 +1,7 @@
 """Mentions of tags in a README."""
 
 import math
+import time
 
 import pytest
 from hypothesis import given
@@ -56,3 +57,12 @@ def test_any_text_gives_finite_numbers(text: str) -> None:
     assert found.shape == (3, 2)
     assert found.isfinite().all()
     assert (found[:, 0] >= found[:, 1]).all()
+
+
+def test_long_names_of_one_word_take_no_longer_than_others() -> None:
+    names = [" ".join(["a"] * length) for length in range(1, 101)]
+    start = time.process_time()
+    found = counts("a " * 10_000, *names)
+    assert time.process_time() - start < 3
+    assert found[0] == (10_000, 250)
+    assert found[99] == (9901, 250)

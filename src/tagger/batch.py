@@ -165,9 +165,9 @@ class Batch:
         Raises:
             InputError: an id comes twice, and that is to stop the batch; or a source breaks off; or
                 the ledger is damaged.
-            EndpointError: the server answers no README at all.
+            EndpointError: the server answers no README at all, or too many READMEs in a row have
+                failed alike.
             OutputError: the ledger cannot be written.
-            EndpointError: too many READMEs in a row have failed alike.
 
         """
         window = _WINDOW if self._batch_tokens else self._at_once

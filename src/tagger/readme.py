@@ -4,21 +4,18 @@ import logging
 import sys
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import BinaryIO, Literal, Self
+from typing import BinaryIO, Self
 
+from tagger.cleaning import Markup, markup_of
 from tagger.encoding import decode
 from tagger.errors import ReadmeError
-from tagger.markdown import plain_text
-from tagger.restructured import plain_asciidoc, plain_rst
 from tagger.text import printable, storable
+from tagger.worker import worker
 
 MAX_BYTES = 128 * 1024
 """What is read of a file. The token budget is spent long before; the rest stays unread."""
 
 STDIN = "-"
-
-_RST = {".rst", ".rest"}
-_ASCIIDOC = {".adoc", ".asciidoc", ".asc"}
 
 log = logging.getLogger(__name__)
 
@@ -84,26 +81,29 @@ class Readme:
         return cls(id=id, text=_decode(data, source), source=source)
 
     @property
-    def markup(self) -> Literal["markdown", "rst", "asciidoc"]:
+    def markup(self) -> Markup:
         """How the text is marked up: Markdown, unless the source's name says otherwise."""
-        ending = PurePath(self.source).suffix.lower()
-        if ending in _RST:
-            return "rst"
-        return "asciidoc" if ending in _ASCIIDOC else "markdown"
+        return markup_of(self._suffix)
 
     @property
     def words(self) -> str:
         """The text without markup, as the model reads it.
 
-        Markdown, unless the source's name says otherwise.
+        Markdown, unless the source's name says otherwise. A process of its own makes it, with
+        limits on time and memory.
+
+        Raises:
+            ReadmeError: it takes too much of either, or is too odd for its parser.
+
         """
-        ending = PurePath(self.source).suffix.lower()
-        if ending in _RST:
-            try:
-                return plain_rst(self.text)
-            except RecursionError:  # lists within lists by the hundred
-                return plain_text(self.text)
-        return plain_asciidoc(self.text) if ending in _ASCIIDOC else plain_text(self.text)
+        try:
+            return worker.clean(self.text[:MAX_BYTES], self._suffix)
+        except ReadmeError as error:
+            raise ReadmeError(f"{self.source}: {error}") from error
+
+    @property
+    def _suffix(self) -> str:
+        return PurePath(self.source).suffix.lower()
 
 
 def _head(file: BinaryIO) -> bytes:

@@ -1,91 +1,117 @@
-"""reStructuredText and AsciiDoc to the words a person would read, marked as Markdown's are."""
+"""reStructuredText to the words a person would read, marked as Markdown's are.
 
-import re
+Importing this module imports docutils, which takes a tenth of a second.
+"""
+
 from collections.abc import Iterator
 from typing import Any
 
-from tagger.markdown import shortened, tidy
+from docutils.core import publish_doctree
+from docutils.parsers.rst import Parser
+from docutils.parsers.rst.states import Inliner
+from docutils.readers.standalone import Reader
+from docutils.transforms.references import Substitutions
+
+from tagger.html import URL
+from tagger.markdown import plain_text, shortened, tidy
 
 _MOST = 16 * 1024
-"""Characters that are looked at: many times the budget, and little enough for slow parsers."""
+"""Characters that are looked at: many times the budget, and little enough for a slow parser."""
+
+_MOST_LINES = 2000
+"""Lines that are looked at: each can cost the parser 0.5 ms. Texts for people have half as many."""
+
+_MOST_INLINE = 500
+"""Characters of a paragraph that are parsed at once: docutils looks for the end of every mark
+as far as it can."""
+
+_MOST_SUBSTITUTED = 100
+"""Characters of a substitution's value."""
 
 _MOST_DEEP = 40
 """Headings and lists within one another; deeper ones are not worth reading."""
 
-_ATTRIBUTE = re.compile(
-    r"^:[\w!-]+:.*$|^\[[^\[\]\n]*\]$|^(?:ifdef|ifndef|endif|include|toc)::.*$|^[|!,:]===$"
-    r"|^\|(?=\S)|(?<=\s)\|(?=\S)|\{[a-z][\w-]*\}",
-    re.M,
-)
-_COMMENT = re.compile(r"^////$.*?^////$|^//(?!/)[^\n]*$", re.M | re.S)
-_IMAGE = re.compile(r"\bimage::?[^\s\[\]]*\[([^\]\n]*)\]")
-_LINK = re.compile(r"(?:\b(?:link|xref):[^\s\[\]]+|\b(?:https?|mailto)\S*?)\[([^\]\n]*)\]")
-_REFERENCE = re.compile(r"<<[^,>\n]+(?:,\s*([^>\n]*))?>>")
-_LISTING = re.compile(r"^(-{4,}|\.{4,}|`{3,}.*|={4,}|\*{4,}|_{4,}|\+{4,})$", re.M)
-_URL = re.compile(r"\b(?:https?|ftp)://[^\s<>()\[\]]+")
+
+class _Reader(Reader):  # type: ignore[misc]
+    """Leaves substitutions as they are: ten levels of ten uses each would make 10^10 words."""
+
+    def get_transforms(self) -> list[Any]:
+        return [each for each in super().get_transforms() if each is not Substitutions]
+
+
+def _inliner() -> Inliner:
+    """Return a parser of paragraphs that parses long ones in pieces."""
+    # No subclass: docutils takes its patterns from the attributes of the class itself.
+    inliner = Inliner()
+    whole = inliner.parse
+
+    def parse(text: str, *args: Any) -> tuple[list[Any], list[Any]]:
+        # The messages, one for each odd mark, would only have to be taken out again.
+        return [node for piece in _pieces(text) for node in whole(piece, *args)[0]], []
+
+    inliner.parse = parse
+    return inliner
+
+
+def _pieces(text: str) -> Iterator[str]:
+    """Yield a text in pieces of at most `_MOST_INLINE` characters, cut at blanks if it has any."""
+    start = 0
+    while len(text) - start > _MOST_INLINE:
+        blank = max(text.rfind(mark, start + 1, start + _MOST_INLINE) for mark in " \n")
+        end = blank if blank > 0 else start + _MOST_INLINE
+        yield text[start:end]
+        start = end
+    yield text[start:]
 
 
 def plain_rst(text: str) -> str:
     """Return the words of a reStructuredText, which docutils parses; files that it names stay shut.
 
-    Directives and roles that are not docutils' own (Sphinx has many) are passed over.
+    Directives and roles that are not docutils' own (Sphinx has many) are left out. A substitution
+    becomes its value, in which others stay as they are.
     """
-    # Here, not above: most READMEs are Markdown.
-    from docutils.core import publish_doctree
+    try:
+        tree = publish_doctree(
+            "\n".join(text[:_MOST].split("\n", _MOST_LINES)[:_MOST_LINES]),
+            parser=Parser(inliner=_inliner()),
+            reader=_Reader(),
+            settings_overrides={
+                "_disable_config": True,
+                "doctitle_xform": False,
+                "file_insertion_enabled": False,
+                "halt_level": 6,
+                "line_length_limit": _MOST,
+                "raw_enabled": False,
+                "report_level": 5,
+            },
+        )
+        values = {
+            name: "".join(_words(node, 0, {}))[:_MOST_SUBSTITUTED]
+            for name, node in tree.substitution_defs.items()
+        }
+        return tidy("".join(_words(tree, 0, values)))
+    except RecursionError:  # lists within lists by the hundred
+        return plain_text(text)
 
-    tree = publish_doctree(
-        text[:_MOST],
-        settings_overrides={
-            "_disable_config": True,
-            "doctitle_xform": False,
-            "file_insertion_enabled": False,
-            "halt_level": 6,
-            "line_length_limit": _MOST,
-            "raw_enabled": False,
-            "report_level": 5,
-        },
-    )
-    return tidy("".join(_rst(tree, 0)))
 
-
-def _rst(node: Any, depth: int) -> Iterator[str]:
-    """Yield the text of a node of docutils' tree."""
+def _words(node: Any, depth: int, values: dict[str, str]) -> Iterator[str]:
+    """Yield the text of a node of docutils' tree, with the values of substitutions."""
     kind = type(node).__name__
     if depth > _MOST_DEEP or kind in ("comment", "system_message", "raw", "target", "pending"):
         return
     if kind == "Text":
-        yield _URL.sub("", str(node))
+        yield URL.sub("", str(node))
     elif kind == "title":
         yield f"\n\n{'#' * min(depth, 6)} {node.astext()}\n"
     elif kind == "literal_block":
         yield f"\n\n{shortened(node.astext())}\n"
     elif kind == "image":
         yield f" {node.get('alt', '')} "
+    elif kind == "substitution_reference":
+        yield values.get(node.get("refname", ""), node.rawsource)
     else:
         inner = depth + (kind in ("section", "bullet_list", "enumerated_list", "block_quote"))
         yield {"list_item": "\n- ", "paragraph": "\n" * (depth < 2)}.get(kind, "")
         for child in node.children:
-            yield from _rst(child, inner)
+            yield from _words(child, inner, values)
         yield "\n" if kind in ("paragraph", "list_item", "entry", "term") else ""
-
-
-def plain_asciidoc(text: str) -> str:
-    """Return the words of an AsciiDoc text, reduced by its marks: Python has no parser of it."""
-    text = _COMMENT.sub("", text[:_MOST].replace("\r\n", "\n").replace("\r", "\n"))
-    parts = _LISTING.split(text)
-    # Between an opening mark and its closing one lies a block; marks stand at odd places.
-    pieces, open_ = [], ""
-    for place, part in enumerate(parts):
-        if place % 2:
-            open_ = "" if open_ else part
-        else:
-            pieces.append(
-                shortened(part.strip("\n")) + "\n" if open_[:1] in "-.`" and open_ else part
-            )
-    text = _ATTRIBUTE.sub("", "".join(pieces))
-    text = re.sub(r"^(={1,6}) ", lambda mark: "#" * len(mark[1]) + " ", text, flags=re.M)
-    text = re.sub(r"^[*.-]{1,5} ", "- ", text, flags=re.M)
-    for pattern in (_IMAGE, _LINK, _REFERENCE):
-        text = pattern.sub(lambda found: (found[1] or "").split(",")[0].rstrip("^"), text)
-    text = _URL.sub("", re.sub(r"(\*\*|__|``|[*_`+#])(?=\S)([^\n]*?\S)\1", r"\2", text))
-    return tidy(text)

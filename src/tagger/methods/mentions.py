@@ -28,26 +28,40 @@ class Mentions:
     """Counts the mentions of a vocabulary's tags."""
 
     def __init__(self, vocabulary: Vocabulary) -> None:
-        self._tags: dict[tuple[str, ...], list[int]] = {}
+        self._names = _Node()
         for index, tag in enumerate(vocabulary):
             for name in {tuple(word for word, _ in _words(name)) for name in tag.names}:
-                self._tags.setdefault(name, []).append(index)
-        self._tags.pop((), None)  # a name without a letter or digit is found nowhere
-        self._longest = max(map(len, self._tags), default=0)
+                node = self._names
+                for word in name:
+                    node = node.after.setdefault(word, _Node())
+                node.tags.append(index)
+        self._names.tags.clear()  # a name without a letter or digit is found nowhere
         self._size = len(vocabulary)
 
     def count(self, text: str) -> Tensor:
         """Return [tags, 2] log(1 + mentions), anywhere in the text and in its lead."""
-        counts = torch.zeros(self._size, 2)
+        anywhere, lead = [0] * self._size, [0] * self._size
         words = _words(text[:LIMIT])
         for start, (_, position) in enumerate(words):
-            name: tuple[str, ...] = ()
-            for word, _ in words[start : start + self._longest]:
-                name = (*name, word)
-                for tag in self._tags.get(name, ()):
-                    counts[tag, 0] += 1
-                    counts[tag, 1] += position < LEAD
-        return counts.log1p()
+            node = self._names
+            for place in range(start, len(words)):
+                following = node.after.get(words[place][0])
+                if following is None:
+                    break
+                node = following
+                for tag in node.tags:
+                    anywhere[tag] += 1
+                    lead[tag] += position < LEAD
+        counts = list(zip(anywhere, lead, strict=True))
+        return torch.tensor(counts, dtype=torch.float32).log1p()
+
+
+class _Node:
+    """Where some words lead: to the tags of that name, and to the words that may follow."""
+
+    def __init__(self) -> None:
+        self.tags: list[int] = []
+        self.after: dict[str, _Node] = {}
 
 
 def _words(text: str) -> list[tuple[str, int]]:
