@@ -5,7 +5,7 @@
 The ceiling is the fastest bfloat16 product of two square matrices. Against it stands the
 floating-point work of the tokens that a README brings, its own and the questions', and of them
 alone: two operations for each weight outside of the embeddings and each token, and those of
-attention to everything that the token sees. The trees of answers, the output embedding and all that
+attention to everything that the token sees. The trees of tags, the output embedding and all that
 is no arithmetic count as time without work.
 
 Every README is scored between two products, so that a machine that slows down does so for both. It
@@ -22,11 +22,11 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 from transformers import AutoConfig
 
-from common import SAMPLE, labelled, reported, timed, words_of
+from common import SAMPLE, labelled, reported, texts_of, timed
 from tagger import Vocabulary
 from tagger.defaults import README_TOKENS
 from tagger.methods.calibration import Calibration
-from tagger.methods.candidates import CandidateTree
+from tagger.methods.candidates import TagTree
 from tagger.methods.rank import Rank
 from tagger.models.load import load, locate
 from tagger.models.tokenizer import ChatTokenizer
@@ -40,24 +40,24 @@ KINDS = {
 }
 
 
-def operations(config: Any, new: int, seen: int) -> float:
+def operations(config: Any, new: int, past: int) -> float:
     """Return the floating-point operations of a causal pass of a Qwen2 model.
 
     Args:
         config: its shape.
         new: tokens that are read.
-        seen: tokens that each of them sees before those.
+        past: tokens before these that each of them attends to.
 
     """
     width, shared = config.hidden_size, config.num_key_value_heads / config.num_attention_heads
     weights = width * width * (2 + 2 * shared) + 3 * width * config.intermediate_size
-    attention = 2 * width * (seen + new / 2)
+    attention = 2 * width * (past + new / 2)
     return float(2 * config.num_hidden_layers * new * (weights + attention))
 
 
 def roots_of(prompt: Prompt, vocabulary: Vocabulary, tokenizer: ChatTokenizer) -> list[int]:
     """Return for each question how many tokens the model's turn is opened with."""
-    trees = (CandidateTree.build(vocabulary, tokenizer, opening) for opening in prompt.openings)
+    trees = (TagTree.build(vocabulary, tokenizer, opening) for opening in prompt.openings)
     return [len(tree.root) for tree in trees]
 
 
@@ -66,7 +66,7 @@ def work_of(config: Any, prompt: Prompt, roots: list[int], tokens: int) -> float
 
     Args:
         config: the model's shape.
-        prompt: what is said to it.
+        prompt: the prompt.
         roots: as `roots_of` gives them.
         tokens: how many the README has.
 
@@ -76,8 +76,8 @@ def work_of(config: Any, prompt: Prompt, roots: list[int], tokens: int) -> float
     branches = max(len(prompt.endings), len(prompt.lists))
     for branch in range(branches):
         question, order = branch % len(prompt.endings), branch % len(prompt.lists)
-        asked = len(prompt.endings[question]) + roots[question]
-        total += operations(config, asked, before + len(prompt.lists[order]) + tokens)
+        question_tokens = len(prompt.endings[question]) + roots[question]
+        total += operations(config, question_tokens, before + len(prompt.lists[order]) + tokens)
     return total
 
 
@@ -92,7 +92,7 @@ def kind_of(operation: str) -> str:
 def main() -> None:
     """Measure and print."""
     options = labelled(__doc__, 8).parse_args()
-    words = words_of(options.labels)
+    texts = texts_of(options.labels)
 
     vocabulary = SAMPLE
     template = PromptTemplate.load()
@@ -103,7 +103,7 @@ def main() -> None:
     rank.prepare()
     prompt = Prompt(template, vocabulary, model.tokenizer)
     roots = roots_of(prompt, vocabulary, model.tokenizer)
-    encoded = map(rank.encode, words)
+    encoded = map(rank.encode, texts)
     full = [one for one in encoded if len(one.tokens) > 0.8 * README_TOKENS][: options.readmes]
     if not full:
         sys.exit(f"{options.labels}: no README fills the budget of {README_TOKENS} tokens")

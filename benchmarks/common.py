@@ -54,10 +54,10 @@ def labelled(doc: str | None, readmes: int) -> argparse.ArgumentParser:
     return made
 
 
-def words_of(labels: Path) -> list[str]:
-    """Return the cleaned text of every labelled README."""
+def texts_of(labels: Path) -> list[str]:
+    """Return the plain text of every labelled README."""
     rows = load_labels(labels, SAMPLE)
-    return [words for row in rows if (words := Readme(row.id, row.readme).words)]
+    return [text for row in rows if (text := Readme(row.id, row.readme).words)]
 
 
 def timed(work: Callable[[], object]) -> float:

@@ -44,7 +44,7 @@ SHAPES = {
     "0.5b": (24, 896, 14, 2, 4864, 151936),
     "tiny": (2, 64, 4, 2, 128, 151936),
 }
-"""Layers, hidden size, heads, key-value heads, intermediate size and words of Qwen2.5."""
+"""Layers, hidden size, heads, key-value heads, intermediate size and vocabulary size of Qwen2.5."""
 
 WRITTEN = 24
 """Tokens that three tags as JSON take."""
@@ -52,14 +52,14 @@ WRITTEN = 24
 
 def network_of(shape: str, device: torch.device) -> Any:
     """Return a random network in bfloat16."""
-    layers, hidden, heads, shared, inner, words = SHAPES[shape]
+    layers, hidden, heads, shared, inner, vocab_size = SHAPES[shape]
     config = Qwen2Config(
         num_hidden_layers=layers,
         hidden_size=hidden,
         num_attention_heads=heads,
         num_key_value_heads=shared,
         intermediate_size=inner,
-        vocab_size=words,
+        vocab_size=vocab_size,
         max_position_embeddings=32_768,
         rope_theta=1_000_000.0,
         dtype=torch.bfloat16,

@@ -2,9 +2,9 @@
 
     python benchmarks/scaling.py ../shared/eval/github-dev.jsonl --model qwen2.5-coder-0.5b
 
-Texts are put behind one another until they fill every budget. Settings are measured in turn, text
-by text, so that a slow moment of the machine falls on all of them. It prints two tables and writes
-`scaling-tags.svg` and `scaling-tokens.svg`, with `--plots docs` those of the documentation.
+Texts are concatenated until they fill every budget. Settings are measured in turn, text by text, so
+that a slow moment of the machine affects all of them. It prints two tables and writes
+`scaling-tags.svg` and `scaling-tokens.svg`; with `--plots docs` those of the documentation.
 """
 
 import functools
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import matplotlib
 
-from common import folder, labelled, reported, timed, words_of
+from common import folder, labelled, reported, texts_of, timed
 from scoring import thousand
 from tagger import Vocabulary
 from tagger.defaults import README_TOKENS
@@ -52,7 +52,7 @@ def main() -> None:
     parser = labelled(__doc__, 3)
     parser.add_argument("--plots", type=folder, default=Path(), help="where the plots go")
     options = parser.parse_args()
-    texts = words_of(options.labels)
+    texts = texts_of(options.labels)
     if len(texts) < options.readmes:
         sys.exit(f"{options.labels}: holds fewer than {options.readmes} READMEs")
     matplotlib.rcParams["svg.hashsalt"] = "tagger"
@@ -69,14 +69,14 @@ def main() -> None:
         return rank
 
     size = len(texts) // options.readmes
-    words = [
+    readmes = [
         "\n\n".join(texts[start * size : (start + 1) * size]) for start in range(options.readmes)
     ]
 
     def measured(ranks: dict[int, Rank]) -> dict[int, float]:
         """Return READMEs a second of each setting."""
         seconds: dict[int, list[float]] = {step: [] for step in ranks}
-        for text in words:
+        for text in readmes:
             for step, rank in ranks.items():
                 readme = rank.encode(text)
                 if len(readme.tokens) < 0.8 * rank.readme_tokens:

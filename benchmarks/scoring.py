@@ -4,11 +4,11 @@
 
 Every README is scored by each way in turn, so that the ratios are of paired timings:
 
-- `plain`: one question, one order of the list, read behind it: README, question and the tree of
-  answers in one pass;
+- `plain`: one question and one order of the list, which the README follows: README, question and
+  the tree of tags in one pass;
 - `90 tags`: the method of the package, with the sample vocabulary;
 - `1,000 tags`: the same with the sample vocabulary and 910 names made of two parts, as topics on
-  code hosts are (`python-parser`), found by search.
+  code hosts are (`python-parser`), which are searched.
 
 It prints a Markdown table, whether the search found the ten best tags of a whole scoring for the
 first README, and how long the priors took.
@@ -21,13 +21,12 @@ from itertools import product
 
 import torch
 
-from common import SAMPLE, labelled, reported, timed, words_of
+from common import SAMPLE, labelled, reported, texts_of, timed
 from tagger import Vocabulary
 from tagger.defaults import README_TOKENS
 from tagger.methods.calibration import Calibration
-from tagger.methods.candidates import CandidateTree, Forest
+from tagger.methods.candidates import Forest, TagTree
 from tagger.methods.rank import Encoded, Rank
-from tagger.methods.search import LIMIT
 from tagger.models.language import LanguageModel
 from tagger.models.load import load
 from tagger.prompt import Prompt, PromptTemplate
@@ -55,16 +54,16 @@ def thousand() -> Vocabulary:
 def plain(model: LanguageModel, template: PromptTemplate) -> Callable[[Encoded], torch.Tensor]:
     """Return the one-pass method: the list, the README and one question in a row."""
     prompt = Prompt(template, SAMPLE, model.tokenizer)
-    tree = CandidateTree.build(SAMPLE, model.tokenizer, prompt.openings[0])
-    memory = model.read([[*prompt.head, *prompt.lists[0], *prompt.bridge]])
+    tree = TagTree.build(SAMPLE, model.tokenizer, prompt.openings[0])
+    prefix = model.prefill([[*prompt.head, *prompt.lists[0], *prompt.bridge]])
 
     def score(readme: Encoded) -> torch.Tensor:
         stem = [*readme.tokens, *prompt.endings[0]]
         forest = Forest.build([stem], [tree], [torch.ones(0, dtype=torch.bool)])
-        (hidden,) = model.branch(
-            memory, forest.tokens, forest.depths, forest.ancestry, forest.sight
+        (hidden,) = model.forward_tree(
+            prefix, forest.tokens, forest.depths, forest.ancestors, forest.visible
         )
-        return forest.answers(model.logits(hidden[forest.scored], forest.words)).names
+        return forest.log_probs(model.logits(hidden[forest.output_nodes], forest.token_ids)).full
 
     return score
 
@@ -72,7 +71,7 @@ def plain(model: LanguageModel, template: PromptTemplate) -> Callable[[Encoded],
 def main() -> None:
     """Time the ways and print their ratios."""
     options = labelled(__doc__, 12).parse_args()
-    words = words_of(options.labels)
+    texts = texts_of(options.labels)
     topics = thousand()
     model = load(options.model)
     template = PromptTemplate.load()
@@ -88,7 +87,7 @@ def main() -> None:
         )
     small, large = ranks.values()
     # Only whole budgets: of a short README the method's own part would be larger than it is.
-    full = [text for text in words if len(small.encode(text).tokens) > 0.8 * README_TOKENS]
+    full = [text for text in texts if len(small.encode(text).tokens) > 0.8 * README_TOKENS]
     pairs = [(small.encode(text), large.encode(text)) for text in full[: options.readmes]]
     if not pairs:
         sys.exit(f"{options.labels}: no README fills the budget of {README_TOKENS} tokens")
@@ -109,21 +108,19 @@ def main() -> None:
         print(f"| {name} | {median:.2f} | {ratios[0]:.2f} | {ratios[1]:.2f} |")
 
     many = pairs[0][1]
-    (found,) = large.rank([many])
+    (ranking,) = large.rank([many])
     calibration = Calibration.of(options.model, topics)
-    evidence = calibration.logits(large.answers([many.tokens]), large.prior, many.mentions, LIMIT)[
-        0
-    ]
+    (logits,) = calibration.logits(large.evidence([many]))
     by_name = {tag.name: index for index, tag in enumerate(topics)}
-    best = [by_name[scored.tag.name] for scored in found[:10]]
-    same = set(best) == set(evidence.topk(10).indices.tolist())
+    best = [by_name[scored.tag.name] for scored in ranking[:10]]
+    same = set(best) == set(logits.topk(10).indices.tolist())
     apart = max(
-        abs(scored.evidence - evidence[index].item())
-        for scored, index in zip(found, best, strict=False)
+        abs(scored.logit - logits[index].item())
+        for scored, index in zip(ranking, best, strict=False)
     )
     print(
-        f"\nscored by the search: {len(found)} of 1,000; its ten best are those of scoring all: "
-        f"{same}, their evidence at most {apart:.3f} apart"
+        f"\nscored by the search: {len(ranking)} of 1,000; its ten best are those of scoring all: "
+        f"{same}, their logits at most {apart:.3f} apart"
     )
 
 

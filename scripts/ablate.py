@@ -13,50 +13,50 @@ from pathlib import Path
 
 import numpy as np
 
-from fit_calibration import VOID, Data, Evidence, cross_validated, gather
+from fit_calibration import VOID, Data, Features, cross_validated, features_of
 from tagger import Vocabulary
 from tagger.evaluate import Judged, measure
-from tagger.methods.answers import Answers
+from tagger.methods.answers import TagLogProbs
 
 ROOT = Path(__file__).parents[1]
-MARGIN, MENTIONS, MOVEMENT = 0, (1, 2), 3
-"""Columns of the evidence."""
+MARGIN, MENTIONS, SHIFT = 0, (1, 2), 3
+"""Columns of the features."""
 
 SHOWN = ("first strict", "first acceptable", "hit@3", "F1 (given)")
 RESAMPLES = 500
 
 
-def without(evidence: Evidence, *columns: int) -> Evidence:
-    """Return the evidence with some of its kinds blotted out."""
-    kept = copy.deepcopy(evidence)
-    for parts in kept.values():
+def without(features: Features, *columns: int) -> Features:
+    """Return the features with some of their columns set to zero."""
+    rest = copy.deepcopy(features)
+    for parts in rest.values():
         for kinds in parts:
             kinds[..., list(columns)] = 0
-    return kept
+    return rest
 
 
 def only(data: Data, branch: int) -> Data:
-    """Return the data as if one branch alone had been asked."""
-    scores = data.scores
+    """Return the data as if there were one branch alone."""
+    evidence = data.scores.evidence
 
-    def one(answers: Answers) -> Answers:
-        names, starts = answers.names, answers.starts
-        return Answers(names[..., [branch], :], starts[..., [branch], :])
+    def one(log_probs: TagLogProbs) -> TagLogProbs:
+        full, first = log_probs.full, log_probs.first
+        return TagLogProbs(full[..., [branch], :], first[..., [branch], :])
 
-    fewer = replace(scores, answers=one(scores.answers), prior=one(scores.prior))
-    return Data(data.labels, fewer, data.vocabulary)
+    part = replace(evidence, log_probs=one(evidence.log_probs), prior=one(evidence.prior))
+    return Data(data.labels, replace(data.scores, evidence=part), data.vocabulary)
 
 
 def differences(whole: Judged, part: Judged) -> dict[str, tuple[float, float]]:
     """Return intervals of part less whole, by a bootstrap that draws the same READMEs of both."""
     draw = np.random.default_rng(0)
     size = len(whole.gold)
-    found = []
+    samples = []
     for _ in range(RESAMPLES):
         rows = draw.integers(0, size, size)
         before, after = measure(whole.take(rows)), measure(part.take(rows))
-        found.append([after[name] - before[name] for name in SHOWN])
-    low, high = np.quantile(found, [0.025, 0.975], axis=0)
+        samples.append([after[name] - before[name] for name in SHOWN])
+    low, high = np.quantile(samples, [0.025, 0.975], axis=0)
     return {name: (low[index], high[index]) for index, name in enumerate(SHOWN)}
 
 
@@ -71,26 +71,26 @@ def main() -> None:
     vocabulary = Vocabulary.load(options.tags)
     data = Data.load(options.labels, options.scores, vocabulary)
     void = Data.load(VOID, options.void, vocabulary)
-    evidence = gather(data, void)
+    features = features_of(data, void)
     variants = {
-        "all": evidence,
-        "no mentions": without(evidence, *MENTIONS),
-        "mentions in the lead only": without(evidence, MENTIONS[0]),
-        "mentions only": without(evidence, MARGIN),
-        "no movement": without(evidence, MOVEMENT),
-        "no prior": {0.0: evidence[0.0]},
-        "half the prior": {0.5: evidence[0.5]},
-        "the whole prior": {1.0: evidence[1.0]},
+        "all": features,
+        "no mentions": without(features, *MENTIONS),
+        "mentions in the lead only": without(features, MENTIONS[0]),
+        "mentions only": without(features, MARGIN),
+        "no prior shift": without(features, SHIFT),
+        "no prior": {0.0: features[0.0]},
+        "half the prior": {0.5: features[0.5]},
+        "the whole prior": {1.0: features[1.0]},
     }
-    found = {name: cross_validated(data, kinds) for name, kinds in variants.items()}
-    for branch in range(len(data.scores.prior.names)):
+    results = {name: cross_validated(data, kinds) for name, kinds in variants.items()}
+    for branch in range(len(data.scores.evidence.prior.full)):
         alone = only(data, branch)
-        found[f"branch {branch + 1} only"] = cross_validated(
-            alone, gather(alone, only(void, branch))
+        results[f"branch {branch + 1} only"] = cross_validated(
+            alone, features_of(alone, only(void, branch))
         )
     print(f"| {data.scores.model} | {' | '.join(SHOWN)} |\n|---|{'---|' * len(SHOWN)}")
-    for name, judged in found.items():
-        values, limits = measure(judged), differences(found["all"], judged)
+    for name, judged in results.items():
+        values, limits = measure(judged), differences(results["all"], judged)
         cells = [
             f"{values[shown]:.3f}"
             + (f" ({limits[shown][0]:+.2f} to {limits[shown][1]:+.2f})" if name != "all" else "")

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tagger import Vocabulary
-from tagger.calibrate import background, cross_validated, fit, judged
+from tagger.calibrate import cross_validated, fit, judged
 from tagger.evaluate import Judged, load_labels, measure
 from tagger.methods.calibration import Calibration
 from tagger.scores import Scores
@@ -22,9 +22,9 @@ ROOT = Path(__file__).parents[1]
 MEASURES = ("first acceptable", "hit@3", "recall@3", "precision (given)", "F1 (given)", "ECE")
 
 
-def row(title: str, found: Judged) -> str:
+def row(title: str, result: Judged) -> str:
     """Return a line of the table."""
-    measures = measure(found)
+    measures = measure(result)
     return f"| {title} | " + " | ".join(f"{measures[name]:.3f}" for name in MEASURES) + " |"
 
 
@@ -52,14 +52,16 @@ def main() -> None:
         print(row("no calibration", judged(scores, vocabulary, start)))
         others = [other for other in corpora if other != name]
         for other in (*others, name):
-            known = replace(start, background=background(corpora[other].answers))
-            print(row(f"READMEs of {other}", judged(scores, vocabulary, known)))
+            background = corpora[other].evidence.log_probs.mean()
+            unlabelled = replace(start, background=background)
+            print(row(f"READMEs of {other}", judged(scores, vocabulary, unlabelled)))
             if other == name:
-                seen_not = cross_validated(scores, vocabulary, known)
-                print(row(f"READMEs and labels of {other}, cross-validated", seen_not))
+                result = cross_validated(scores, vocabulary, unlabelled)
+                print(row(f"READMEs and labels of {other}, cross-validated", result))
             else:
-                fitted = fit(corpora[other], vocabulary, known)
-                print(row(f"READMEs and labels of {other}", judged(scores, vocabulary, fitted)))
+                calibration = fit(corpora[other], vocabulary, unlabelled)
+                result = judged(scores, vocabulary, calibration)
+                print(row(f"READMEs and labels of {other}", result))
 
 
 if __name__ == "__main__":

@@ -4,10 +4,10 @@
     tagger eval scripts/void.jsonl --tags tags.json --model NAME --dump void.parquet
     python scripts/fit_calibration.py labels.jsonl scores.parquet void.parquet
 
-1. For each strength of the prior on a grid, the weights of the evidence are fitted: a logistic
-   regression of "a curator accepts this tag" over all READMEs and tags, and over the texts of
-   scripts/void.jsonl, written for this, which say nothing and for which no tag is right. The
-   strength is the one whose ranking is best, averaged over those next to it.
+1. For each prior weight on a grid, the weights of the evidence are fitted: a logistic regression of
+   "a curator accepts this tag" over all READMEs and tags, and over the texts of scripts/void.jsonl,
+   written for this, which say nothing and for which no tag is right. The prior weight whose ranking
+   is best is taken, averaged over its neighbours.
 2. The threshold is the highest one that loses next to nothing of the best F1 of given tags (one to
    three tags a README), averaged over thresholds nearby.
 3. The same is done five times without a fifth of the READMEs, to print what it gives on those that
@@ -40,12 +40,12 @@ from tagger.evaluate import (
     reliability,
 )
 from tagger.methods import calibration as package
-from tagger.methods.calibration import Calibration, movement
+from tagger.methods.calibration import Calibration, prior_shift
 from tagger.scores import Scores
 
 ROOT = Path(__file__).parents[1]
 VOID = Path(__file__).with_name("void.jsonl")
-STRENGTHS = [round(0.05 * step, 2) for step in range(21)]
+PRIOR_WEIGHTS = [round(0.05 * step, 2) for step in range(21)]
 ENOUGH = 0.005
 """F1 that may be lost for a higher threshold, which gives fewer tags and surer ones."""
 
@@ -71,52 +71,55 @@ class Data:
         rows = load_labels(labels, vocabulary)
         return cls(rows, Scores.load(scores, vocabulary, rows), vocabulary)
 
-    def evidence(self, strength: float) -> Floats:
-        """Return [READMEs, tags, kinds]: margin, mentions anywhere and in the lead, movement."""
-        scores, prior = self.scores.answers, self.scores.prior
-        unweighed = Calibration(strength, 1, 0, 0, 0, 0, 0)
-        above = unweighed.scores(scores, prior).unsqueeze(-1)
-        moved = movement(scores.starts, prior.starts).log()[:, None, None].expand_as(above)
-        kinds: Floats = torch.cat([above, self.scores.mentions, moved], dim=-1).double().numpy()
+    def features(self, prior_weight: float) -> Floats:
+        """Return [READMEs, tags, kinds]: margin, mentions anywhere and in the lead, prior shift."""
+        evidence = self.scores.evidence
+        log_probs, prior = evidence.log_probs, evidence.prior
+        unweighted = Calibration(prior_weight, 1, 0, 0, 0, 0, 0)
+        margins = unweighted.margins(log_probs, prior).unsqueeze(-1)
+        shift = prior_shift(log_probs.first, prior.first).log()[:, None, None].expand_as(margins)
+        kinds: Floats = torch.cat([margins, evidence.mentions, shift], dim=-1).double().numpy()
         return kinds
 
     def judged(self, calibration: Calibration, rows: Rows) -> Judged:
-        """Return what a calibration makes of some of the READMEs."""
+        """Judge some of the READMEs with a calibration."""
         return judged(self.scores.take(rows), self.vocabulary, calibration)
 
 
-Evidence = dict[float, tuple[Floats, Floats]]
-"""For each strength of the prior the evidence in READMEs and in texts that say nothing."""
+Features = dict[float, tuple[Floats, Floats]]
+"""For each prior weight the features of READMEs and of texts that say nothing."""
 
 
-def gather(data: Data, void: Data) -> Evidence:
-    """Return the evidence at all strengths."""
-    return {strength: (data.evidence(strength), void.evidence(strength)) for strength in STRENGTHS}
+def features_of(data: Data, void: Data) -> Features:
+    """Return the features at all prior weights."""
+    return {weight: (data.features(weight), void.features(weight)) for weight in PRIOR_WEIGHTS}
 
 
-def fit(data: Data, evidence: Evidence, rows: Rows) -> Calibration:
+def fit(data: Data, features: Features, rows: Rows) -> Calibration:
     """Fit all numbers on some of the READMEs."""
-    fitted = [
-        weigh(data, kinds, nothing, strength, rows)
-        for strength, (kinds, nothing) in evidence.items()
+    candidates = [
+        fit_weights(data, kinds, nothing, prior_weight, rows)
+        for prior_weight, (kinds, nothing) in features.items()
     ]
-    return best(data.scores.take(rows), data.vocabulary, fitted, ENOUGH)
+    return best(data.scores.take(rows), data.vocabulary, candidates, ENOUGH)
 
 
-def weigh(data: Data, kinds: Floats, nothing: Floats, strength: float, rows: Rows) -> Calibration:
-    """Fit the weights of the evidence at one strength of the prior."""
+def fit_weights(
+    data: Data, kinds: Floats, nothing: Floats, prior_weight: float, rows: Rows
+) -> Calibration:
+    """Fit the weights of the evidence at one prior weight."""
     x = np.concatenate([kinds[rows], nothing]).reshape(-1, kinds.shape[-1])
     y = np.concatenate([data.accepted[rows], np.zeros(nothing.shape[:2], bool)]).ravel()
     model = LogisticRegression(max_iter=1000).fit(x, y)
-    above, mentions, lead, moved = (round(float(weight), 4) for weight in model.coef_[0])
+    margin, mentions, lead, shift = (round(float(weight), 4) for weight in model.coef_[0])
     intercept = round(float(model.intercept_[0]), 4)
-    return Calibration(strength, above, mentions, lead, moved, intercept, threshold=0.5)
+    return Calibration(prior_weight, margin, mentions, lead, shift, intercept, threshold=0.5)
 
 
-def cross_validated(data: Data, evidence: Evidence) -> Judged:
-    """Return what calibrations make of READMEs that they were not fitted on."""
+def cross_validated(data: Data, features: Features) -> Judged:
+    """Judge READMEs in five folds, each with a calibration fitted on the others."""
     folds = KFold(FOLDS, shuffle=True, random_state=0).split(data.labels)
-    return Judged.cat([data.judged(fit(data, evidence, train), test) for train, test in folds])
+    return Judged.cat([data.judged(fit(data, features, train), test) for train, test in folds])
 
 
 def report(title: str, judged: Judged) -> None:
@@ -145,9 +148,9 @@ def main() -> None:
     vocabulary = Vocabulary.load(options.tags)
     data = Data.load(options.labels, options.scores, vocabulary)
     void = Data.load(VOID, options.void, vocabulary)
-    evidence = gather(data, void)
-    report(f"{data.scores.model}, cross-validated", cross_validated(data, evidence))
-    calibration = fit(data, evidence, np.arange(len(data.labels)))
+    features = features_of(data, void)
+    report(f"{data.scores.model}, cross-validated", cross_validated(data, features))
+    calibration = fit(data, features, np.arange(len(data.labels)))
     if options.also:
         labels, scores = options.also
         more = Data.load(labels, scores, vocabulary)

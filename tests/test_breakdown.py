@@ -7,7 +7,7 @@ import pytest
 
 from tagger.breakdown import by_tag, by_threshold, misses
 from tagger.choice import Choice
-from tagger.evaluate import Judged, Label, chosen, judge
+from tagger.evaluate import Judged, Label, judge, select
 from tagger.vocabulary import Vocabulary
 
 VOCABULARY = Vocabulary.from_names(["ai", "cli", "web ", "game"])
@@ -32,7 +32,7 @@ NAMES = [label.id for label in LABELS]
 
 @pytest.fixture
 def judged() -> Judged:
-    given = chosen(CONFIDENCES, Choice(min_tags=0), 0.5)
+    given = select(CONFIDENCES, Choice(min_tags=0), 0.5)
     return judge(LABELS, VOCABULARY, CONFIDENCES, given)
 
 
@@ -67,9 +67,9 @@ def test_precision_and_recall_go_with_the_threshold(judged: Judged) -> None:
 
 
 def test_the_worst_miss_is_the_surest_wrong_one(judged: Judged) -> None:
-    found = misses(judged, LABELS, VOCABULARY, NAMES, most=10)
-    assert [miss.id for miss in found] == ["sure and wrong", "swapped", "left out"]
-    worst = found[0]
+    worst_first = misses(judged, LABELS, VOCABULARY, NAMES, most=10)
+    assert [miss.id for miss in worst_first] == ["sure and wrong", "swapped", "left out"]
+    worst = worst_first[0]
     assert worst.given == (("web", 0.95, False),)
     assert (worst.wanted, worst.ranked, worst.read) == (("game",), 2, "sure and wrong")
     assert len(misses(judged, LABELS, VOCABULARY, NAMES, most=1)) == 1

@@ -1,4 +1,4 @@
-"""Fitting to a corpus of one's own: what is fitted, and `tagger calibrate` on a tiny model."""
+"""Fitting a calibration to a corpus, and `tagger calibrate` on a tiny model."""
 
 import json
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from tagger import calibrate
 from tagger.calibration_file import CalibrationFile
 from tagger.errors import CalibrationError
 from tagger.evaluate import Label, measure
-from tagger.methods.answers import Answers
+from tagger.methods.answers import Evidence, TagLogProbs
 from tagger.methods.calibration import Calibration
 from tagger.prompt import PromptTemplate
 from tagger.scores import Scores
@@ -26,17 +26,20 @@ COUNT = 300
 
 
 def scores(slope: float, intercept: float) -> Scores:
-    """READMEs whose tags are accepted with a probability that `START` states wrongly."""
+    """READMEs whose tags are accepted with another probability than `START` states."""
     draw = torch.Generator().manual_seed(1)
 
-    def answers(*shape: int) -> Answers:
+    def log_probs(*shape: int) -> TagLogProbs:
         values = -4 + 2 * torch.randn(shape, generator=draw)
-        return Answers(values, values)
+        return TagLogProbs(values, values)
 
-    said, prior = answers(COUNT, 2, 20), answers(2, 20)
-    mentions = (torch.rand(COUNT, 20, 2, generator=draw) > 0.95).float()
-    chances = (slope * START.logits(said, prior, mentions) + intercept).sigmoid()
-    right = torch.rand(COUNT, 20, generator=draw) < chances
+    evidence = Evidence(
+        log_probs(COUNT, 2, 20),
+        log_probs(2, 20),
+        (torch.rand(COUNT, 20, 2, generator=draw) > 0.95).float(),
+    )
+    probabilities = (slope * START.logits(evidence) + intercept).sigmoid()
+    right = torch.rand(COUNT, 20, generator=draw) < probabilities
     labels = tuple(
         Label(
             id=str(row),
@@ -45,17 +48,17 @@ def scores(slope: float, intercept: float) -> Scores:
         )
         for row in range(COUNT)
     )
-    return Scores("tiny", "a prompt", labels, said, prior, mentions, ("",) * COUNT)
+    return Scores("tiny", "a prompt", labels, evidence, ("",) * COUNT)
 
 
 def test_confidences_are_fitted_to_the_labels() -> None:
-    known = scores(slope=0.5, intercept=-0.7)
-    candidate = calibrate._scaled(known, VOCABULARY, START)
-    assert candidate.answers == pytest.approx(0.5, abs=0.07)
-    assert candidate.mentions / candidate.answers == pytest.approx(0.5)
+    labelled = scores(slope=0.5, intercept=-0.7)
+    candidate = calibrate._scaled(labelled, VOCABULARY, START)
+    assert candidate.margin == pytest.approx(0.5, abs=0.07)
+    assert candidate.mentions / candidate.margin == pytest.approx(0.5)
     assert candidate.intercept == pytest.approx(0.5 * -1.0 - 0.7, abs=0.1)
-    before = measure(calibrate.judged(known, VOCABULARY, START))
-    unseen = measure(calibrate.cross_validated(known, VOCABULARY, START))
+    before = measure(calibrate.judged(labelled, VOCABULARY, START))
+    unseen = measure(calibrate.cross_validated(labelled, VOCABULARY, START))
     assert unseen["ECE"] < before["ECE"] / 2
     assert unseen["F1 (given)"] >= before["F1 (given)"] - 0.01
 
@@ -66,41 +69,38 @@ def test_labels_that_contradict_the_model_are_refused() -> None:
 
 
 def test_the_threshold_is_one_that_gives_good_replies() -> None:
-    known = scores(slope=1.0, intercept=0.0)
-    fitted = calibrate.fit(known, VOCABULARY, replace(START, threshold=0.99))
-    strict = measure(calibrate.judged(known, VOCABULARY, replace(fitted, threshold=0.99)))
-    found = measure(calibrate.judged(known, VOCABULARY, fitted))
-    assert found["F1 (given)"] > strict["F1 (given)"]
+    labelled = scores(slope=1.0, intercept=0.0)
+    fitted = calibrate.fit(labelled, VOCABULARY, replace(START, threshold=0.99))
+    strict = measure(calibrate.judged(labelled, VOCABULARY, replace(fitted, threshold=0.99)))
+    measures = measure(calibrate.judged(labelled, VOCABULARY, fitted))
+    assert measures["F1 (given)"] > strict["F1 (given)"]
 
 
 def test_the_background_is_half_of_what_is_subtracted() -> None:
-    known = scores(1.0, 0.0)
-    background = calibrate.background(known.answers)
-    assert torch.allclose(background.names, known.answers.names.mean(0))
-    middle = Answers(
-        (background.names + known.prior.names) / 2, (background.starts + known.prior.starts) / 2
-    )
-    with_it = replace(START, background=background)
-    assert torch.equal(
-        with_it.scores(known.answers, known.prior), START.scores(known.answers, middle)
-    )
-    assert with_it.digest != START.digest
+    evidence = scores(1.0, 0.0).evidence
+    log_probs, prior = evidence.log_probs, evidence.prior
+    background = log_probs.mean()
+    assert torch.allclose(background.full, log_probs.full.mean(0))
+    expected = TagLogProbs((background.full + prior.full) / 2, (background.first + prior.first) / 2)
+    calibration = replace(START, background=background)
+    assert torch.equal(calibration.margins(log_probs, prior), START.margins(log_probs, expected))
+    assert calibration.digest != START.digest
 
 
 def test_what_all_readmes_have_in_common_tells_nothing() -> None:
-    prior = Answers(torch.full((1, 3), -5.0), torch.full((1, 3), -5.0))
-    # Every README of this corpus speaks of the first tag, and one of them of the second, too.
-    usual = torch.tensor([[-1.0, -5.0, -5.0]])
+    prior = TagLogProbs(torch.full((1, 3), -5.0), torch.full((1, 3), -5.0))
+    # Every README of this corpus is about the first tag, and one is about the second, too.
+    mean = torch.tensor([[-1.0, -5.0, -5.0]])
     this = torch.tensor([[-1.0, -2.0, -5.0]])
-    plain = replace(START, strength=1.0)
-    known = replace(plain, background=Answers(usual, usual))
-    assert plain.scores(Answers(this, this), prior).argmax() == 0
-    assert known.scores(Answers(this, this), prior).argmax() == 1
+    without = replace(START, prior_weight=1.0)
+    with_background = replace(without, background=TagLogProbs(mean, mean))
+    assert without.margins(TagLogProbs(this, this), prior).argmax() == 0
+    assert with_background.margins(TagLogProbs(this, this), prior).argmax() == 1
 
 
-@pytest.mark.parametrize(("count", "told"), [(0, "are 0"), (1, "is one"), (9, "are 9")])
-def test_a_background_takes_ten_readmes(count: int, told: str) -> None:
-    with pytest.raises(CalibrationError, match=f"takes 10 different READMEs, and here {told}"):
+@pytest.mark.parametrize(("count", "text"), [(0, "are 0"), (1, "is one"), (9, "are 9")])
+def test_a_background_takes_ten_readmes(count: int, text: str) -> None:
+    with pytest.raises(CalibrationError, match=f"takes 10 different READMEs, and here {text}"):
         calibrate.check_readmes(count)
     calibrate.check_readmes(10)
 
@@ -159,8 +159,8 @@ def test_unlabelled_readmes_give_a_background(run: Run, corpus: Path, workplace:
     file = json.loads((workplace / "c.json").read_text())
     assert (file["readmes"], file["labels"]) == (11, 0)
     assert file["numbers"] == Calibration.shipped("").numbers
-    assert len(file["names"]) == 2
-    assert {len(row) for row in file["names"]} == {3}
+    assert len(file["full"]) == 2
+    assert {len(row) for row in file["full"]} == {3}
 
 
 def test_the_same_readmes_give_the_same_bytes_in_any_order(
@@ -227,12 +227,12 @@ def test_a_batch_is_done_again_with_another_calibration(
 
 
 def edited(text: str) -> str:
-    return text.replace('"strength": 0.', '"strength": 0.0')
+    return text.replace('"prior_weight": 0.', '"prior_weight": 0.0')
 
 
 def without_a_row(text: str) -> str:
     file = json.loads(text)
-    return json.dumps(file | {"names": file["names"][:1]})
+    return json.dumps(file | {"full": file["full"][:1]})
 
 
 @pytest.mark.parametrize(
@@ -243,7 +243,7 @@ def without_a_row(text: str) -> str:
         (lambda text: text[: len(text) // 2], "is no calibration, or is cut short"),
         (lambda _: "{}", "is no calibration"),
         (lambda _: "", "is no calibration"),
-        (lambda text: text.replace('"format": 1', '"format": 2'), "or of another version"),
+        (lambda text: text.replace('"format": 2', '"format": 1'), "or of another version"),
         (lambda text: text.replace('"labels": 0', '"labels": NaN'), "is no calibration"),
     ],
 )
@@ -307,8 +307,8 @@ def test_another_model_of_the_catalogue_is_refused_before_it_is_fetched() -> Non
         readmes=10,
         labels=0,
         numbers={},
-        names=[],
-        starts=[],
+        full=[],
+        first=[],
     )
     file.check_model("qwen2.5-coder-0.5b")
     file.check_model("a/folder")
@@ -318,21 +318,20 @@ def test_another_model_of_the_catalogue_is_refused_before_it_is_fetched() -> Non
         file.check_model("qwen2.5-coder-0.5b", "other weights")
 
 
-def test_kept_scores_say_which_model_a_calibration_must_belong_to(
+def test_saved_scores_say_which_model_a_calibration_must_belong_to(
     run: Run, workplace: Path
 ) -> None:
     vocabulary = Vocabulary.load(workplace / "tags.json")
     label = Label(id="a", readme="words", tags=("cli",))
-    said = Answers(torch.rand(1, 2, 3) - 5, torch.rand(1, 2, 3) - 4)
-    prior = Answers(said.names[0], said.starts[0])
+    log_probs = TagLogProbs(torch.rand(1, 2, 3) - 5, torch.rand(1, 2, 3) - 4)
+    evidence = Evidence(log_probs, log_probs.select(0), torch.zeros(1, 3, 2))
     prompt = PromptTemplate.load().digest
-    model = "qwen2.5-coder-0.5b"
-    kept = Scores(model, prompt, (label,), said, prior, torch.zeros(1, 3, 2), ("words",))
-    kept.save(workplace / "s.parquet", vocabulary)
+    saved = Scores("qwen2.5-coder-0.5b", prompt, (label,), evidence, ("words",))
+    saved.save(workplace / "s.parquet", vocabulary)
     (workplace / "l.jsonl").write_text(label.model_dump_json())
     for model in ("qwen2.5-coder-0.5b", "qwen2.5-coder-1.5b"):
         CalibrationFile.of(
-            replace(Calibration.shipped(model), background=prior),
+            replace(Calibration.shipped(model), background=evidence.prior),
             model=model,
             weights="w",
             template=PromptTemplate.load(),
@@ -345,7 +344,7 @@ def test_kept_scores_say_which_model_a_calibration_must_belong_to(
     outcome = run(*args, "qwen2.5-coder-1.5b.json", model=None)
     assert outcome.code == 2
     assert "belongs to qwen2.5-coder-1.5b" in outcome.err
-    replace(kept, prompt="another").save(workplace / "s.parquet", vocabulary)
+    replace(saved, prompt="another").save(workplace / "s.parquet", vocabulary)
     outcome = run(*args, "qwen2.5-coder-0.5b.json", model=None)
     assert outcome.code == 2
     assert "belongs to another prompt" in outcome.err

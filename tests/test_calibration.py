@@ -1,4 +1,4 @@
-"""The calibrations that ship, and what is said where they do not belong."""
+"""The calibrations that ship, and the warnings where they do not apply."""
 
 import json
 import logging
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tagger.methods.answers import Answers
+from tagger.methods.answers import TagLogProbs
 from tagger.methods.calibration import Calibration
 from tagger.vocabulary import Vocabulary
 
@@ -17,45 +17,46 @@ PLAIN = Calibration(1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.5)
 SHIPPED = json.loads((files("tagger.methods") / "calibrations.json").read_text())["models"]
 
 
-def score(first: float, rest: float, limit: float | None = 1.0) -> float:
-    """Return what a name scores beside one that the README did not move.
+def margin_of(first: float, rest: float, limit: float | None = 1.0) -> float:
+    """Return a tag's margin less that of a tag whose log-probability is its prior.
 
-    Without a README both are at -1 nat for their first token and at -9 for the rest.
+    The priors of both are -1 nat for the first token and -9 nats for the rest.
     """
-    prior = Answers(torch.tensor([[-10.0, -10.0]]), torch.tensor([[-1.0, -1.0]]))
-    said = Answers(torch.tensor([[first + rest, -10.0]]), torch.tensor([[first, -1.0]]))
-    moved, unmoved = PLAIN.scores(said, prior, limit).tolist()
-    return float(moved - unmoved)
+    prior = TagLogProbs(torch.tensor([[-10.0, -10.0]]), torch.tensor([[-1.0, -1.0]]))
+    log_probs = TagLogProbs(torch.tensor([[first + rest, -10.0]]), torch.tensor([[first, -1.0]]))
+    margin, reference = PLAIN.margins(log_probs, prior, limit).tolist()
+    return float(margin - reference)
 
 
 def test_the_rest_of_a_name_counts_in_full() -> None:
-    assert score(-1.0, -14.0, limit=None) == pytest.approx(-5.0)
-    assert score(-1.0, 0.0, limit=None) == pytest.approx(9.0)
+    assert margin_of(-1.0, -14.0, limit=None) == pytest.approx(-5.0)
+    assert margin_of(-1.0, 0.0, limit=None) == pytest.approx(9.0)
 
 
 def test_within_a_limit_the_rest_says_much_against_a_tag_and_little_for_it() -> None:
-    assert score(-1.0, -14.0) == pytest.approx(-5.0)
-    assert score(-1.0, 0.0) == pytest.approx(1.0)
+    assert margin_of(-1.0, -14.0) == pytest.approx(-5.0)
+    assert margin_of(-1.0, 0.0) == pytest.approx(1.0)
     # Of two names that begin alike the likelier one stays ahead.
-    assert score(-1.0, -8.5) > score(-1.0, -8.7) > 0
+    assert margin_of(-1.0, -8.5) > margin_of(-1.0, -8.7) > 0
 
 
 def test_the_beginning_of_a_name_counts_in_full() -> None:
-    assert score(-0.2, -9.0) - score(-1.0, -9.0) == pytest.approx(0.8, abs=1e-4)
+    assert margin_of(-0.2, -9.0) - margin_of(-1.0, -9.0) == pytest.approx(0.8, abs=1e-4)
 
 
 def test_a_tag_stands_high_where_one_branch_is_sure_of_it() -> None:
     prior = torch.full((2, 3), -5.0)
     sure_and_not = torch.tensor([[-1.0, -3.0, -5.0], [-5.0, -3.0, -5.0]])
-    scores = PLAIN.scores(Answers(sure_and_not, sure_and_not), Answers(prior, prior))
-    assert scores[0] > scores[1] > scores[2]
+    log_probs = TagLogProbs(sure_and_not, sure_and_not)
+    margins = PLAIN.margins(log_probs, TagLogProbs(prior, prior))
+    assert margins[0] > margins[1] > margins[2]
 
 
 @pytest.mark.parametrize("model", SHIPPED)
 def test_the_weights_that_ship_can_be_searched_by(model: str) -> None:
     calibration = Calibration(**SHIPPED[model])
-    assert calibration.answers > 0
-    assert 0 <= calibration.strength <= 1
+    assert calibration.margin > 0
+    assert 0 <= calibration.prior_weight <= 1
     assert 0 < calibration.threshold < 1
 
 

@@ -1,4 +1,4 @@
-"""The candidate tree gives what scoring each tag alone by a plain forward gives."""
+"""The tree of tags gives what scoring each tag alone in a plain forward pass gives."""
 
 import dataclasses
 import json
@@ -11,9 +11,10 @@ from torch import Tensor
 
 import tiny
 from tagger.errors import VocabularyError
-from tagger.methods.answers import Answers
-from tagger.methods.candidates import CandidateTree, Forest
-from tagger.models.language import LanguageModel, Memory, join
+from tagger.methods.answers import TagLogProbs
+from tagger.methods.candidates import Forest, TagTree
+from tagger.models.kv import KVCache, concat
+from tagger.models.language import LanguageModel
 from tagger.vocabulary import Vocabulary, fold
 
 OPENING = '{"tags": ["'
@@ -22,21 +23,23 @@ EVERYTHING = torch.ones(0, dtype=torch.bool)
 CONTEXT = MODELS["qwen2"].tokenizer.encode("A README of a project.")
 
 
-def tree_scores(tree: CandidateTree, model: LanguageModel) -> Tensor:
-    """Score all tags together, the first half of the context being the memory."""
+def tree_scores(tree: TagTree, model: LanguageModel) -> Tensor:
+    """Score all tags together, with the first half of the context in the KV cache."""
     half = len(CONTEXT) // 2
-    memory = model.read([CONTEXT[:half]])
+    prefix = model.prefill([CONTEXT[:half]])
     forest = Forest.build([CONTEXT[half:]], [tree], [EVERYTHING])
-    return answers(memory, forest, model).names[0]
+    return log_probs_of(forest, prefix, model).full[0]
 
 
-def answers(memory: Memory, forest: Forest, model: LanguageModel) -> Answers:
-    (hidden,) = model.branch(memory, forest.tokens, forest.depths, forest.ancestry, forest.sight)
-    return forest.answers(model.logits(hidden[forest.scored], forest.words))
+def log_probs_of(forest: Forest, prefix: KVCache, model: LanguageModel) -> TagLogProbs:
+    (hidden,) = model.forward_tree(
+        prefix, forest.tokens, forest.depths, forest.ancestors, forest.visible
+    )
+    return forest.log_probs(model.logits(hidden[forest.output_nodes], forest.token_ids))
 
 
-def plant(names: list[str], model: LanguageModel, opening: str = OPENING) -> CandidateTree:
-    return CandidateTree.build(Vocabulary.from_names(names), model.tokenizer, opening)
+def tree_of(names: list[str], model: LanguageModel, opening: str = OPENING) -> TagTree:
+    return TagTree.build(Vocabulary.from_names(names), model.tokenizer, opening)
 
 
 @torch.inference_mode()
@@ -44,24 +47,24 @@ def one_by_one(
     names: list[str],
     model: LanguageModel,
     context: list[int] = CONTEXT,
-    opened: str = OPENING,
+    opening: str = OPENING,
 ) -> Tensor:
-    """Score each name alone: the whole text in one plain forward of the whole network."""
+    """Score each name alone: the whole text in one plain forward pass of the network."""
     network, encode = model._network, model.tokenizer.encode
-    ways = [encode(opened + json.dumps(name, ensure_ascii=False)[1:-1]) for name in names]
-    opening = encode(opened)
+    paths = [encode(opening + json.dumps(name, ensure_ascii=False)[1:-1]) for name in names]
+    prefix = encode(opening)
     shared = 0
-    while shared < len(opening) and all(way[shared] == opening[shared] for way in ways):
+    while shared < len(prefix) and all(path[shared] == prefix[shared] for path in paths):
         shared += 1
     quotes = model.tokenizer.starting_with('"')
     scores = []
-    for way in ways:
-        ids = torch.tensor([[*context, *way]])
+    for path in paths:
+        ids = torch.tensor([[*context, *path]])
         hidden = network.base_model(ids, use_cache=False).last_hidden_state[0]
         log_probs = (hidden.float() @ network.lm_head.weight.float().T).log_softmax(-1)
         start = len(context) + shared
         score = sum(log_probs[at - 1, ids[0, at]] for at in range(start, ids.shape[1]))
-        if any(other[: len(way)] == way for other in ways if other != way):
+        if any(other[: len(path)] == path for other in paths if other != path):
             score = score + log_probs[-1, quotes].logsumexp(0)
         scores.append(score)
     return torch.stack(scores)
@@ -70,7 +73,7 @@ def one_by_one(
 def largest_difference(names: list[str], model: LanguageModel) -> float:
     """In nats up to scores of 100, beyond in hundredths of the score: float32 has seven digits."""
     alone = one_by_one(names, model)
-    differences = (tree_scores(plant(names, model), model) - alone).abs()
+    differences = (tree_scores(tree_of(names, model), model) - alone).abs()
     return float((differences / (alone.abs() / 100).clamp(min=1)).max())
 
 
@@ -114,8 +117,8 @@ NESTED = ["http", "http-client", "game", "game-engine", "web server", "web clien
 @pytest.mark.parametrize(
     "breakage",
     [
-        lambda tree: {"ancestry": torch.ones_like(tree.ancestry).tril()},
-        lambda tree: {"ancestry": torch.eye(len(tree.tokens), dtype=torch.bool)},
+        lambda tree: {"ancestors": torch.ones_like(tree.ancestors).tril()},
+        lambda tree: {"ancestors": torch.eye(len(tree.tokens), dtype=torch.bool)},
         lambda tree: {"depths": torch.arange(1, len(tree.tokens) + 1)},
         lambda tree: {"depths": tree.depths + 1},
         lambda tree: {"close_tags": tree.close_tags[:0], "close_rows": tree.close_rows[:0]},
@@ -130,7 +133,7 @@ NESTED = ["http", "http-client", "game", "game-engine", "web server", "web clien
 )
 def test_a_broken_tree_is_noticed(breakage: object) -> None:
     model = MODELS["qwen2"]
-    tree = plant(NESTED, model)
+    tree = tree_of(NESTED, model)
     broken = dataclasses.replace(tree, **breakage(tree))  # type: ignore[operator]
     difference = (tree_scores(broken, model) - one_by_one(NESTED, model)).abs().max()
     assert difference > 1e-2
@@ -152,59 +155,60 @@ def test_questions_asked_together_are_answered_as_each_alone(
 ) -> None:
     model = MODELS[kind]
     endings = [model.tokenizer.encode(ask) for ask, _ in questions]
-    trees = [plant(NESTED, model, opening) for _, opening in questions]
+    trees = [tree_of(NESTED, model, opening) for _, opening in questions]
     forest = Forest.build(endings, trees, [EVERYTHING] * len(trees))
-    together = answers(model.read([CONTEXT]), forest, model).names
-    for found, (_, opening), ending in zip(together, questions, endings, strict=True):
+    together = log_probs_of(forest, model.prefill([CONTEXT]), model).full
+    for row, (_, opening), ending in zip(together, questions, endings, strict=True):
         alone = one_by_one(NESTED, model, [*CONTEXT, *ending], opening)
-        assert (found - alone).abs().max() < 1e-4
+        assert (row - alone).abs().max() < 1e-4
 
 
 @pytest.mark.parametrize("kind", MODELS)
-def test_lists_side_by_side_are_read_as_each_alone(kind: str) -> None:
-    """Two lists of one length, a README that sees neither, and a branch for each."""
+def test_a_branch_attends_to_its_own_list_alone(kind: str) -> None:
+    """Two lists of one length, a README that attends to neither, and a branch for each."""
     model = MODELS[kind]
     encode = model.tokenizer.encode
     beginning, readme, ending = encode("Tags:"), encode("A game."), encode(" Which?")
     lists = [encode(" web, game, http"), encode(" http, game, web")]
     assert len(lists[0]) == len(lists[1])
-    head = model.read([beginning])
-    parts = [model.read([ids], after=head) for ids in lists]
-    behind = dataclasses.replace(head, ends=parts[0].ends)
-    memory = join(*parts, head, model.read([readme], after=behind))
+    head = model.prefill([beginning])
+    caches = [model.prefill([ids], head) for ids in lists]
+    readme_prefix = dataclasses.replace(head, next_position=caches[0].next_position)
+    prefix = concat(*caches, head, model.prefill([readme], readme_prefix))
     width = len(lists[0])
-    sights = [torch.arange(2 * width) // width == order for order in (0, 1)]
-    tree = plant(NESTED, model)
-    forest = Forest.build([ending, ending], [tree, tree], sights)
-    for found, ids in zip(answers(memory, forest, model).names, lists, strict=True):
-        alone = _blind_to(ids, beginning, readme, ending, model)
-        assert (found - alone).abs().max() < 1e-4
+    visibilities = [torch.arange(2 * width) // width == order for order in (0, 1)]
+    tree = tree_of(NESTED, model)
+    forest = Forest.build([ending, ending], [tree, tree], visibilities)
+    for row, ids in zip(log_probs_of(forest, prefix, model).full, lists, strict=True):
+        alone = _with_one_list(ids, beginning, readme, ending, model)
+        assert (row - alone).abs().max() < 1e-4
 
 
 @torch.inference_mode()
-def _blind_to(
+def _with_one_list(
     ids: list[int], beginning: list[int], readme: list[int], ending: list[int], model: LanguageModel
 ) -> Tensor:
-    """Score tags behind one list that the README does not see, by a mask over one plain pass."""
+    """Score tags after one list that the README does not attend to, by a mask in a plain pass."""
     network, encode = model._network, model.tokenizer.encode
     quotes = model.tokenizer.starting_with('"')
-    opened = encode(OPENING)
+    opening = encode(OPENING)
     scores = []
     for name in NESTED:
-        way = encode(OPENING + name)
-        tokens = [*beginning, *ids, *readme, *ending, *way]
-        seen = torch.ones(len(tokens), len(tokens)).tril().bool()
+        path = encode(OPENING + name)
+        tokens = [*beginning, *ids, *readme, *ending, *path]
+        visible = torch.ones(len(tokens), len(tokens)).tril().bool()
         start = len(beginning) + len(ids)
-        seen[start : start + len(readme), len(beginning) : start] = False
-        mask = torch.zeros(1, 1, *seen.shape).masked_fill(~seen, torch.finfo(torch.float32).min)
+        visible[start : start + len(readme), len(beginning) : start] = False
+        lowest = torch.finfo(torch.float32).min
+        mask = torch.zeros(1, 1, *visible.shape).masked_fill(~visible, lowest)
         hidden = network.base_model(
             torch.tensor([tokens]), attention_mask=mask, use_cache=False
         ).last_hidden_state[0]
         log_probs = (hidden.float() @ network.lm_head.weight.float().T).log_softmax(-1)
-        first = len(tokens) - len(way) + len(opened)
+        first = len(tokens) - len(path) + len(opening)
         score = sum(log_probs[at - 1, tokens[at]] for at in range(first, len(tokens)))
-        ways = [encode(OPENING + other) for other in NESTED if other != name]
-        if any(other[: len(way)] == way for other in ways):
+        others = [encode(OPENING + other) for other in NESTED if other != name]
+        if any(other[: len(path)] == path for other in others):
             score = score + log_probs[-1, quotes].logsumexp(0)
         scores.append(score)
     return torch.stack(scores)
@@ -216,32 +220,32 @@ def test_a_part_of_a_tree_gives_its_tags_exactly_and_bounds_the_others(
     names: list[str], data: st.DataObject
 ) -> None:
     model = MODELS["qwen2"]
-    tree = plant(names, model)
+    tree = tree_of(names, model)
     size = len(names)
     tags = torch.tensor(data.draw(st.lists(st.booleans(), min_size=size, max_size=size)))
     part = tree.part(tags)
-    whole, found = tree_scores(tree, model), tree_scores(part, model)
+    scores, bounds = tree_scores(tree, model), tree_scores(part, model)
     covered = tree.covered(tags)
     assert covered[tags].all()
-    assert torch.allclose(found[covered], whole[covered], atol=1e-4)
-    assert (found >= whole - 1e-4 - 1e-5 * whole.abs()).all()
+    assert torch.allclose(bounds[covered], scores[covered], atol=1e-4)
+    assert (bounds >= scores - 1e-4 - 1e-5 * scores.abs()).all()
     assert part.size == size
     assert len(part.tokens) <= len(tree.tokens)
 
 
-def test_the_start_of_a_tag_is_its_first_token() -> None:
+def test_first_log_probs_are_what_a_tree_without_nodes_gives() -> None:
     model = MODELS["qwen2"]
-    tree = plant(NESTED, model)
+    tree = tree_of(NESTED, model)
     forest = Forest.build([CONTEXT], [tree], [EVERYTHING])
-    memory = model.read([CONTEXT[:1]])
-    starts = answers(memory, forest, model).starts[0]
+    prefix = model.prefill([CONTEXT[:1]])
+    first = log_probs_of(forest, prefix, model).first[0]
     none = torch.zeros(len(NESTED), dtype=torch.bool)
-    bounds = Forest.build([CONTEXT], [tree.part(none)], [EVERYTHING])
-    assert torch.allclose(starts, answers(memory, bounds, model).names[0], atol=1e-5)
+    stem = Forest.build([CONTEXT], [tree.part(none)], [EVERYTHING])
+    assert torch.allclose(first, log_probs_of(stem, prefix, model).full[0], atol=1e-5)
 
 
 def test_only_inner_nodes_are_forwarded() -> None:
-    tree = plant(["a", "b", "c"], MODELS["qwen2"])
+    tree = tree_of(["a", "b", "c"], MODELS["qwen2"])
     assert len(tree.tokens) == 0
 
 
@@ -249,11 +253,11 @@ def test_names_that_tokenise_alike_are_refused() -> None:
     model = MODELS["qwen2"]
     vocabulary = Vocabulary.from_names(["a", "b"])
     with pytest.raises(VocabularyError, match="same tokens"):
-        CandidateTree.build(vocabulary, _Deaf(model), OPENING)  # type: ignore[arg-type]
+        TagTree.build(vocabulary, _OneWord(model), OPENING)  # type: ignore[arg-type]
 
 
-class _Deaf:
-    """A tokenizer that hears one word."""
+class _OneWord:
+    """A tokenizer to which all names are the same."""
 
     def __init__(self, model: LanguageModel) -> None:
         self._tokenizer = model.tokenizer

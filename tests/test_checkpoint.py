@@ -71,7 +71,7 @@ def test_a_model_whose_layers_are_spread_ranks_as_in_one_place(tmp_path: Path) -
     ranks = [Rank(model, vocabulary, template, calibration, 99) for model in models]
     there, here = (rank.rank([rank.encode("A web server.")])[0] for rank in ranks)
     assert [scored.tag for scored in there] == [scored.tag for scored in here]
-    assert there[0].evidence == pytest.approx(here[0].evidence, abs=1e-4)
+    assert there[0].logit == pytest.approx(here[0].logit, abs=1e-4)
 
 
 def test_layers_with_a_window_see_all_within_it(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ def counted(network: Any) -> Iterator[list[int]]:
 
 
 def passes_of(model: LanguageModel, network: Any, vocabulary: Vocabulary) -> list[int]:
-    """Return the tokens of every pass that a README takes once lists and prior are known."""
+    """Return the tokens of every pass that a README takes once lists and prior are computed."""
     calibration = Calibration.of("qwen2.5-coder-0.5b", vocabulary)
     rank = Rank(model, vocabulary, PromptTemplate.load(), calibration, README_TOKENS)
     rank.prepare()
@@ -89,8 +89,8 @@ def test_logits_in_bfloat16_are_those_of_float32_where_it_matters(seed: int) -> 
     model = tiny.model_of(network)
     hidden = 8 * torch.randn(6, 32, generator=torch.Generator().manual_seed(seed)).bfloat16()
     expected = hidden.float() @ network.lm_head.weight.float().T
-    words = torch.tensor([7, 7, 4_321])
-    logits = model.logits(hidden, words)
-    assert (logits - expected)[:, words].abs().max() < 1e-4
+    token_ids = torch.tensor([7, 7, 4_321])
+    logits = model.logits(hidden, token_ids)
+    assert (logits - expected)[:, token_ids].abs().max() < 1e-4
     assert (logits.logsumexp(-1) - expected.logsumexp(-1)).abs().max() < 1e-3
     assert (logits.argmax(-1) == expected.argmax(-1)).all()

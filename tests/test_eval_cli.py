@@ -38,12 +38,12 @@ def test_measures_as_json_and_again_from_kept_scores(run: Run, labels: Path) -> 
     args = ("eval", labels.name, "--tags", "tags.json", "--json", "--quiet")
     first = run(*args, "--dump", "scores.parquet")
     assert first.code == 0, first.err
-    found = json.loads(first.out)
-    assert found["readmes"] == 3
-    assert found["measures"]["hit@3"]["value"] == 1
-    assert set(found["measures"]["ECE"]) == {"value", "low", "high"}
+    result = json.loads(first.out)
+    assert result["readmes"] == 3
+    assert result["measures"]["hit@3"]["value"] == 1
+    assert set(result["measures"]["ECE"]) == {"value", "low", "high"}
     again = run(*args, "--from", "scores.parquet", model="there is no such model")
-    assert json.loads(again.out) == found
+    assert json.loads(again.out) == result
     given_more = run(*args, "--from", "scores.parquet", "--min-tags", "3")
     assert json.loads(given_more.out)["measures"]["tags a README"]["value"] == 3
 

@@ -19,15 +19,15 @@ from tagger.errors import LabelsError, OutputError, UsageError
 from tagger.evaluate import (
     Judged,
     calibration_error,
-    chosen,
     errors_by_chance,
     intervals,
     judge,
     load_labels,
     measure,
     reliability,
+    select,
 )
-from tagger.methods.answers import Answers
+from tagger.methods.answers import Evidence, TagLogProbs
 from tagger.scores import Scores, check_target
 from tagger.vocabulary import Vocabulary
 
@@ -44,12 +44,12 @@ def row(id_: str = "a", **more: object) -> dict[str, object]:
 
 
 def judged() -> Judged:
-    """Two READMEs. The first: game, cli given, ai behind; the second: web alone, wrong."""
+    """Two READMEs. The first: game and cli given, ai not; the second: web alone, wrong."""
     labels = load_labels_of(
         row("a", tags=["game", "ai"], acceptable=["cli"]), row("b", tags=["lib"])
     )
     confidences = np.array([[0.3, 0.6, 0.1, 0.9, 0.2], [0.2, 0.1, 0.8, 0.0, 0.4]])
-    given_tags = chosen(confidences, Choice(), 0.5)
+    given_tags = select(confidences, Choice(), 0.5)
     return judge(labels, VOCABULARY, confidences, given_tags)
 
 
@@ -60,7 +60,7 @@ def load_labels_of(*rows: dict[str, object]) -> list:  # type: ignore[type-arg]
 
 
 def test_the_measures_by_hand() -> None:
-    found = measure(judged())
+    measures = measure(judged())
     expected = {
         "first strict": 1 / 2,
         "first acceptable": 1 / 2,
@@ -74,7 +74,7 @@ def test_the_measures_by_hand() -> None:
         "ECE": (0.1 + 0.4 + 0.8) / 3,
         "Brier": (0.1**2 + 0.4**2 + 0.8**2) / 3,
     }
-    assert found == pytest.approx(expected)
+    assert measures == pytest.approx(expected)
 
 
 def test_names_are_matched_without_case_and_outer_spaces() -> None:
@@ -89,8 +89,8 @@ def test_brier_is_that_of_scikit_learn(rows: list[tuple[float, bool]]) -> None:
     stated = np.array([[confidence] for confidence, _ in rows])
     right = np.array([[truth] for _, truth in rows])
     everything = np.ones_like(right)
-    found = measure(Judged(stated, everything, right | True, right))["Brier"]
-    assert found == pytest.approx(brier_score_loss(right.ravel(), stated.ravel()))
+    brier = measure(Judged(stated, everything, right | True, right))["Brier"]
+    assert brier == pytest.approx(brier_score_loss(right.ravel(), stated.ravel()))
 
 
 def test_perfect_and_broken_confidences_are_told_apart() -> None:
@@ -124,16 +124,16 @@ def test_intervals_hold_the_value_and_are_the_same_every_time() -> None:
 def test_measures_that_some_samples_lack_have_intervals_all_the_same() -> None:
     labels = load_labels_of(row("a", tags=["game"]), row("b", tags=[]), row("c", tags=[]))
     confidences = np.tile([0.1, 0.2, 0.3, 0.9, 0.2], (3, 1))
-    found = judge(labels, VOCABULARY, confidences, confidences > 0.5)
-    assert intervals(found).keys() == measure(found).keys()
-    assert intervals(found)["first strict"] == (1.0, 1.0)
+    result = judge(labels, VOCABULARY, confidences, confidences > 0.5)
+    assert intervals(result).keys() == measure(result).keys()
+    assert intervals(result)["first strict"] == (1.0, 1.0)
 
 
 def test_what_nothing_was_given_for_is_not_measured() -> None:
     confidences = np.full((1, 5), 0.1)
-    found = measure(judge(load_labels_of(row()), VOCABULARY, confidences, confidences > 0.5))
-    assert not found.keys() & {"precision (given)", "ECE", "Brier"}
-    assert found["F1 (given)"] == 0
+    measures = measure(judge(load_labels_of(row()), VOCABULARY, confidences, confidences > 0.5))
+    assert not measures.keys() & {"precision (given)", "ECE", "Brier"}
+    assert measures["F1 (given)"] == 0
     right = measure(judge(load_labels_of(row(tags=[])), VOCABULARY, confidences, confidences > 0.5))
     assert right == {"tags a README": 0}
 
@@ -196,31 +196,37 @@ def scores(readmes: int = 3, branches: int = 2) -> Scores:
     draw = torch.Generator().manual_seed(0)
     size = len(VOCABULARY)
 
-    def answers(*shape: int) -> Answers:
-        return Answers(torch.rand(shape, generator=draw), torch.rand(shape, generator=draw))
+    def log_probs(*shape: int) -> TagLogProbs:
+        return TagLogProbs(torch.rand(shape, generator=draw), torch.rand(shape, generator=draw))
 
+    evidence = Evidence(
+        log_probs(readmes, branches, size),
+        log_probs(branches, size),
+        torch.rand(readmes, size, 2, generator=draw),
+        limit=1.0,
+    )
     return Scores(
         "tiny",
         "a prompt",
         tuple(load_labels_of(*map(row, "abcdefgh"[:readmes]))),
-        answers(readmes, branches, size),
-        answers(branches, size),
-        torch.rand(readmes, size, 2, generator=draw),
+        evidence,
         tuple(f"what was read of {name}" for name in "abcdefgh"[:readmes]),
     )
 
 
 def test_scores_come_back_as_they_were_in_the_order_asked_for(tmp_path: Path) -> None:
-    kept = scores()
-    kept.save(tmp_path / "s.parquet", VOCABULARY)
-    again = Scores.load(tmp_path / "s.parquet", VOCABULARY, load_labels_of(row("c"), row("a")))
-    assert again.model == "tiny"
-    assert [label.id for label in again.labels] == ["c", "a"]
-    assert again.answers.names.equal(kept.answers.names[[2, 0]])
-    assert again.answers.starts.equal(kept.answers.starts[[2, 0]])
-    assert again.prior.names.equal(kept.prior.names)
-    assert again.prior.starts.equal(kept.prior.starts)
-    assert again.mentions.equal(kept.mentions[[2, 0]])
+    saved = scores()
+    saved.save(tmp_path / "s.parquet", VOCABULARY)
+    loaded = Scores.load(tmp_path / "s.parquet", VOCABULARY, load_labels_of(row("c"), row("a")))
+    assert loaded.model == "tiny"
+    assert [label.id for label in loaded.labels] == ["c", "a"]
+    evidence, expected = loaded.evidence, saved.evidence.select([2, 0])
+    assert evidence.log_probs.full.equal(expected.log_probs.full)
+    assert evidence.log_probs.first.equal(expected.log_probs.first)
+    assert evidence.prior.full.equal(expected.prior.full)
+    assert evidence.prior.first.equal(expected.prior.first)
+    assert evidence.mentions.equal(expected.mentions)
+    assert evidence.limit == expected.limit
 
 
 OTHER_WORDS = Vocabulary(
@@ -260,12 +266,12 @@ def numbers(**columns: object) -> Callable[[Any], Any]:
 @pytest.mark.parametrize(
     ("damage", "says"),
     [
-        (numbers(names=None), "is damaged"),
-        (numbers(names=[0.5, None]), "is damaged"),
-        (numbers(names=[0.5]), "is damaged"),
-        (numbers(names=[]), "is damaged"),
-        (numbers(names="x"), "is damaged"),
-        (numbers(names=[0.5, math.nan]), "names are not all numbers"),
+        (numbers(full=None), "is damaged"),
+        (numbers(full=[0.5, None]), "is damaged"),
+        (numbers(full=[0.5]), "is damaged"),
+        (numbers(full=[]), "is damaged"),
+        (numbers(full="x"), "is damaged"),
+        (numbers(full=[0.5, math.nan]), "full are not all numbers"),
         (numbers(lead=math.inf), "lead are not all numbers"),
         (numbers(readme="a"), "no scores of 2 of the READMEs|is damaged"),
         (lambda table: table.slice(0, 7), "no scores of 1 of the READMEs"),

@@ -74,12 +74,12 @@ def test_prompt_shows_control_tokens_and_breaks_those_of_the_readme(
     assert outcome.code == 0
     conversations = outcome.out.split("-----")[1:]
     assert len(conversations) == 2
-    for said in conversations:
-        assert said.count("<|im_start|>") == 3, "system, user, assistant"
-        assert said.count("<|im_end|>") == 2
-        assert "<\\|im_end|>" in said
-        assert said.rstrip().endswith('{"tags": ["')
-        assert "3d, game-engine, cli" in said or "cli, game-engine, 3d" in said
+    for conversation in conversations:
+        assert conversation.count("<|im_start|>") == 3, "system, user, assistant"
+        assert conversation.count("<|im_end|>") == 2
+        assert "<\\|im_end|>" in conversation
+        assert conversation.rstrip().endswith('{"tags": ["')
+        assert "3d, game-engine, cli" in conversation or "cli, game-engine, 3d" in conversation
     assert "\x1b" not in outcome.out
     assert "conversation 1:" in outcome.err
 

@@ -92,14 +92,14 @@ def test_whatever_a_model_likes_its_reply_is_valid(
         while not reply.write(int(tastes.argmax())):
             tastes[tastes.argmax()] = 0
             assert tastes.any()
-    found = json.loads(reply.text)
-    assert list(found) == ["id", "tags"]
-    assert found["id"] == unicodedata.normalize("NFC", id_)
-    assert set(found["tags"]) <= set(plain)
-    assert len(set(found["tags"])) == len(found["tags"])
-    assert min(least, len(names)) <= len(found["tags"]) <= most
-    read = written.read(reply.text, found["id"], vocabulary, most)
-    assert [written.plain(tag.label) for tag in read] == found["tags"]
+    parsed = json.loads(reply.text)
+    assert list(parsed) == ["id", "tags"]
+    assert parsed["id"] == unicodedata.normalize("NFC", id_)
+    assert set(parsed["tags"]) <= set(plain)
+    assert len(set(parsed["tags"])) == len(parsed["tags"])
+    assert min(least, len(names)) <= len(parsed["tags"]) <= most
+    read = written.read(reply.text, parsed["id"], vocabulary, most)
+    assert [written.plain(tag.label) for tag in read] == parsed["tags"]
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -113,7 +113,7 @@ def test_random_models_write_valid_replies(
 
 
 def test_it_writes_what_a_plain_loop_over_allowed_tokens_writes() -> None:
-    """Token by token through the whole network, without a cache or anything read ahead."""
+    """Token by token through the whole network, without a KV cache or forced tokens in one pass."""
     model = tiny.model()
     method = writer(model)
     readme = method.encode(Readme("r0", "A web server."))
@@ -124,8 +124,8 @@ def test_it_writes_what_a_plain_loop_over_allowed_tokens_writes() -> None:
     while not reply.ended:
         ids = torch.tensor([[*context, *reply.tokens]])
         with torch.inference_mode():
-            found = model._network(ids).logits[0, -1]
-        logits = found.clone()
+            raw = model._network(ids).logits[0, -1]
+        logits = raw.clone()
         logits[~torch.from_numpy(reply.allowed())] = -torch.inf
         while not reply.write(int(logits.argmax())):
             logits[logits.argmax()] = -torch.inf
@@ -201,17 +201,17 @@ def test_a_batch_of_one_method_is_done_again_by_another(run: Run, workplace: Pat
 
 
 def scripted(monkeypatch: pytest.MonkeyPatch, *replies: str) -> list[str]:
-    """Have the model say these, one after another; what it is told goes into the list."""
-    told: list[str] = []
+    """Have the model say these, one after another; its prompts go into the list."""
+    prompts: list[str] = []
     left = list(replies)
 
-    def write(self: Any, rows: Any, memory: Any, endings: Any) -> None:
+    def write(self: Any, rows: Any, cache: Any, endings: Any) -> None:
         for row, ending in zip(rows, endings, strict=True):
-            told.append(self._model.tokenizer.decode(ending))
+            prompts.append(self._model.tokenizer.decode(ending))
             row.free = self._model.tokenizer.encode(left.pop(0))
 
     monkeypatch.setattr(Generate, "_write", write)
-    return told
+    return prompts
 
 
 OFF = ("--method", "generate", "--grammar", "off")
@@ -231,11 +231,11 @@ def test_without_a_grammar_the_model_is_shown_its_error_once(
 ) -> None:
     bad = '{"id": "README.md", "tags": ["quantum"]}'
     good = '{"id": "README.md", "tags": ["cli"]}'
-    told = scripted(monkeypatch, bad, good)
+    prompts = scripted(monkeypatch, bad, good)
     outcome = run("run", "README.md", *OFF)
     assert [tag["name"] for tag in json.loads(outcome.out)["tags"]] == ["cli"]
-    assert "This cannot be used" in told[1]
-    assert bad in told[1]
+    assert "This cannot be used" in prompts[1]
+    assert bad in prompts[1]
     scripted(monkeypatch, bad, "no " * 100)
     outcome = run("run", "README.md", *OFF)
     assert outcome.code == 1

@@ -1,4 +1,4 @@
-"""What is remembered of the list of tags, from one process to the next."""
+"""KV caches of the list of tags, saved from one process to the next."""
 
 from pathlib import Path
 from typing import Any
@@ -27,56 +27,56 @@ def ranking(names: list[str] = NAMES) -> list[ScoredTag]:
 
 
 @pytest.fixture
-def reads(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """What the model is given to read."""
-    found: list[Any] = []
-    plain = LanguageModel.read
+def prefills(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The rows of every prefill."""
+    calls: list[Any] = []
+    prefill = LanguageModel.prefill
 
-    def counted(self: LanguageModel, rows: Any, after: Any = None) -> Any:
-        found.append(rows)
-        return plain(self, rows, after)
+    def record(self: LanguageModel, rows: Any, prefix: Any = None) -> Any:
+        calls.append(rows)
+        return prefill(self, rows, prefix)
 
-    monkeypatch.setattr(LanguageModel, "read", counted)
-    return found
+    monkeypatch.setattr(LanguageModel, "prefill", record)
+    return calls
 
 
-def test_a_second_process_reads_the_readme_alone_and_answers_the_same(
-    cache: Path, reads: list[Any]
+def test_a_second_process_prefills_the_readme_alone_and_ranks_the_same(
+    cache: Path, prefills: list[Any]
 ) -> None:
     first = ranking()
-    reads.clear()
+    prefills.clear()
     assert ranking() == first
-    assert len(reads) == 1
+    assert len(prefills) == 1
 
 
-def test_a_damaged_file_is_read_anew(cache: Path, reads: list[Any]) -> None:
+def test_a_damaged_file_is_computed_again(cache: Path, prefills: list[Any]) -> None:
     first = ranking()
     (path,) = (cache / "lists").iterdir()
     whole = path.read_bytes()
     for content in (b"", b"{", whole[: len(whole) // 2], whole[:64] + b"x" + whole[65:]):
         path.write_bytes(content)
-        reads.clear()
+        prefills.clear()
         assert ranking() == first
-        assert len(reads) > 1
+        assert len(prefills) > 1
         assert path.read_bytes() == whole
 
 
-def test_few_lists_are_kept(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memories, "KEPT", 2)
+def test_the_oldest_files_are_removed(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memories, "MOST_FILES", 2)
     for count in range(2, 6):
         ranking(NAMES[:count])
     assert len(list((cache / "lists").iterdir())) == 2
 
 
-def test_what_is_kept_is_what_was_read(cache: Path) -> None:
+def test_a_cache_is_loaded_as_it_was_saved(cache: Path) -> None:
     model = tiny.model()
-    read = [model.read([[1, 2, 3]]), model.read([[4, 5]])]
+    computed = [model.prefill([[1, 2, 3]]), model.prefill([[4, 5]])]
     device = torch.device("cpu")
-    memories.kept("name", 2, device, lambda: read)
-    again = memories.kept("name", 2, device, lambda: pytest.fail("read twice"))
-    for kept, memory in zip(again, read, strict=True):
-        assert kept.present.equal(memory.present)
-        assert kept.ends.equal(memory.ends)
-        for (keys, values), (others, more) in zip(kept.layers, memory.layers, strict=True):
-            assert keys.equal(others)
-            assert values.equal(more)
+    memories.cached("name", 2, device, lambda: computed)
+    loaded = memories.cached("name", 2, device, lambda: pytest.fail("computed twice"))
+    for ours, expected in zip(loaded, computed, strict=True):
+        assert ours.mask.equal(expected.mask)
+        assert ours.next_position.equal(expected.next_position)
+        for layer, expected_layer in zip(ours.layers, expected.layers, strict=True):
+            assert layer[0].equal(expected_layer[0])
+            assert layer[1].equal(expected_layer[1])

@@ -1,4 +1,4 @@
-"""Ranking: the prior's part in it, what is kept of it, and what changes it."""
+"""Ranking: evidence, the prior and its cache, and the search of a large vocabulary."""
 
 import dataclasses
 import json
@@ -18,9 +18,9 @@ import tiny
 from tagger.errors import LoadError, VocabularyError
 from tagger.methods import rank as rank_module
 from tagger.methods import search as search_module
-from tagger.methods.answers import Answers
+from tagger.methods.answers import TagLogProbs
 from tagger.methods.calibration import Calibration
-from tagger.methods.prior import BACKGROUND
+from tagger.methods.prior import CONTENT_FREE
 from tagger.methods.rank import Rank, ScoredTag
 from tagger.models.language import LanguageModel
 from tagger.prompt import PromptTemplate, Question
@@ -44,78 +44,75 @@ def ranker(
     return Rank(model, Vocabulary.from_names(names), template, calibration, readme_tokens)
 
 
-def ranking_of(method: Rank, words: str) -> list[ScoredTag]:
-    (ranking,) = method.rank([method.encode(words)])
+def ranking_of(method: Rank, text: str) -> list[ScoredTag]:
+    (ranking,) = method.rank([method.encode(text)])
     return ranking
+
+
+def log_probs_of(method: Rank, *texts: str) -> TagLogProbs:
+    return method.evidence([method.encode(text) for text in texts]).log_probs
 
 
 def test_every_tag_is_ranked_once_and_the_best_comes_first(tiny_model: LanguageModel) -> None:
     ranking = ranking_of(ranker(tiny_model), "A web server.")
     assert sorted(scored.tag.name for scored in ranking) == sorted(NAMES)
-    evidence = [scored.evidence for scored in ranking]
-    assert evidence == sorted(evidence, reverse=True)
+    logits = [scored.logit for scored in ranking]
+    assert logits == sorted(logits, reverse=True)
     confidences = [scored.confidence for scored in ranking]
     assert confidences == sorted(confidences, reverse=True)
     assert all(0 <= confidence <= 1 for confidence in confidences)
 
 
-def test_the_evidence_is_weighed_margins_over_the_best_tags_and_mentions(
+def test_a_logit_weighs_the_margin_over_the_best_tags_the_mentions_and_the_shift(
     tiny_model: LanguageModel,
 ) -> None:
     """By hand, for six tags; fewer than ten tags are all among the best."""
     calibration = Calibration(0.5, 2.0, 0.7, 0.9, 0.8, -1.0, 0.5)
     method = ranker(tiny_model, template=TWO, calibration=calibration)
     ranking = ranking_of(method, "A web server.")
-    answers = method.answers([method.encode("A web server.").tokens])
-    prior = method.prior
+    log_probs, prior = log_probs_of(method, "A web server.").select(0), method.prior
 
-    def said(branch: int, tag: int) -> float:
-        first = float(answers.starts[0, branch, tag] - 0.5 * prior.starts[branch, tag])
-        rest = float(answers.names[0, branch, tag] - 0.5 * prior.names[branch, tag]) - first
-        return first + rest
+    def score(branch: int, tag: int) -> float:
+        return float(log_probs.full[branch, tag] - 0.5 * prior.full[branch, tag])
 
-    def level(branch: int) -> float:
-        return statistics.mean(said(branch, tag) for tag in range(len(NAMES)))
+    def mean(branch: int) -> float:
+        return statistics.mean(score(branch, tag) for tag in range(len(NAMES)))
 
-    mixed = [
-        math.log(sum(math.exp(said(branch, tag) - level(branch)) for branch in range(2)))
+    mixture = [
+        math.log(sum(math.exp(score(branch, tag) - mean(branch)) for branch in range(2)))
         for tag in range(len(NAMES))
     ]
-    scores = dict(zip(NAMES, mixed, strict=True))
-    zero = statistics.mean(mixed)
-    changes = (answers.starts[0] - method.prior.starts).mean(0).tolist()
-    moved = statistics.mean(abs(change - statistics.mean(changes)) for change in changes)
+    scores = dict(zip(NAMES, mixture, strict=True))
+    zero = statistics.mean(mixture)
+    changes = (log_probs.first - prior.first).mean(0).tolist()
+    shift = statistics.mean(abs(change - statistics.mean(changes)) for change in changes)
     for scored in ranking:
-        named = math.log(2) if scored.tag.name == "web server" else 0
-        expected = 2 * (scores[scored.tag.name] - zero) + (0.7 + 0.9) * named - 1
-        expected += 0.8 * math.log(moved)
-        assert scored.evidence == pytest.approx(expected, abs=1e-3)
+        mentions = math.log(2) if scored.tag.name == "web server" else 0
+        expected = 2 * (scores[scored.tag.name] - zero) + (0.7 + 0.9) * mentions - 1
+        expected += 0.8 * math.log(shift)
+        assert scored.logit == pytest.approx(expected, abs=1e-3)
         assert scored.confidence == pytest.approx(1 / (1 + math.exp(-expected)), abs=1e-4)
 
 
-def test_each_question_is_asked_behind_another_order_of_the_list(
-    tiny_model: LanguageModel,
-) -> None:
-    def asked(*questions: str) -> torch.Tensor:
+def test_each_question_attends_to_another_order_of_the_list(tiny_model: LanguageModel) -> None:
+    def branches(*questions: str) -> torch.Tensor:
         template = dataclasses.replace(TEMPLATE, questions=tuple(map(Question, questions)))
-        method = ranker(tiny_model, NAMES, template)
-        answers = method.answers([method.encode("A web server.").tokens])
-        return answers.names[0]
+        return log_probs_of(ranker(tiny_model, NAMES, template), "A web server.").full[0]
 
     first, second = "What is it?", "What kind is it?"
-    given, turned = asked(first)
-    both = asked(first, second)
-    assert both[0].allclose(given, atol=1e-4)
-    assert both[1].allclose(asked(second)[1], atol=1e-4)
-    assert not given.allclose(turned, atol=1e-2)
-    assert len(asked(first, second, "Which?")) == 3
+    forward, backward = branches(first)
+    both = branches(first, second)
+    assert both[0].allclose(forward, atol=1e-4)
+    assert both[1].allclose(branches(second)[1], atol=1e-4)
+    assert not forward.allclose(backward, atol=1e-2)
+    assert len(branches(first, second, "Which?")) == 3
 
 
-def test_the_prior_is_the_mean_over_texts_without_content(tiny_model: LanguageModel) -> None:
+def test_the_prior_is_the_mean_over_content_free_texts(tiny_model: LanguageModel) -> None:
     method = ranker(tiny_model, template=TWO)
-    expected = method.answers([method.encode(text).tokens for text in BACKGROUND])
-    assert (method.prior.names - expected.names.mean(0)).abs().max() < 1e-4
-    assert (method.prior.starts - expected.starts.mean(0)).abs().max() < 1e-4
+    expected = log_probs_of(method, *CONTENT_FREE).mean()
+    assert (method.prior.full - expected.full).abs().max() < 1e-4
+    assert (method.prior.first - expected.first).abs().max() < 1e-4
 
 
 stems = st.sampled_from(["http", "game", "web", "cli", "test", "c", ".net", "parser"])
@@ -128,43 +125,41 @@ large = st.lists(st.builds("{}{}".format, stems, ends), min_size=2, max_size=56,
     names=large,
     texts=st.lists(st.sampled_from(["A web server.", "game engine", "", "c " * 50]), max_size=3),
     weight=st.sampled_from([0.0, 0.3, 3.0]),
-    strength=st.sampled_from([0.0, 0.7, 1.0]),
+    prior_weight=st.sampled_from([0.0, 0.7, 1.0]),
     at_a_time=st.integers(1, 8),
     in_view=st.sampled_from([0, 1536]),
     with_background=st.booleans(),
 )
-def test_a_searched_vocabulary_has_the_ten_best_tags_of_a_whole_one(
+def test_a_search_finds_the_ten_best_tags_of_scoring_all(
     names: list[str],
     texts: list[str],
     weight: float,
-    strength: float,
+    prior_weight: float,
     at_a_time: int,
     in_view: int,
     with_background: bool,
 ) -> None:
-    calibration = Calibration(strength, weight, 0.7, 0.9, 0.8, -1.0, 0.5)
+    calibration = Calibration(prior_weight, weight, 0.7, 0.9, 0.8, -1.0, 0.5)
     if with_background:
-        usual = -8 + 2 * torch.randn(1, len(names), generator=torch.Generator().manual_seed(0))
-        calibration = dataclasses.replace(calibration, background=Answers(usual - 1, usual))
+        first = -8 + 2 * torch.randn(1, len(names), generator=torch.Generator().manual_seed(0))
+        calibration = dataclasses.replace(calibration, background=TagLogProbs(first - 1, first))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rank_module, "AT_ONCE", -1)
         patch.setattr(rank_module, "IN_VIEW", in_view)
         patch.setattr(search_module, "AT_A_TIME", at_a_time)
         method = ranker(tiny.model(), names, TWO, calibration)
         readmes = [method.encode(text) for text in [*texts, "A parser."]]
-        found = method.rank(readmes)
-        answers = method.answers([readme.tokens for readme in readmes])
-    mentions = torch.stack([readme.mentions for readme in readmes])
-    whole = calibration.logits(answers, method.prior, mentions, search_module.LIMIT)
-    for evidence, ranking in zip(whole, found, strict=True):
+        rankings = method.rank(readmes)
+        evidence = method.evidence(readmes)
+    assert evidence.limit == search_module.LIMIT
+    for logits, ranking in zip(calibration.logits(evidence), rankings, strict=True):
         best = min(10, len(names))
-        assert method.limit == search_module.LIMIT
         assert len(ranking) >= best
-        expected = evidence.sort(descending=True).values[:best].tolist()
-        assert [scored.evidence for scored in ranking[:best]] == pytest.approx(expected, abs=1e-3)
+        expected = logits.sort(descending=True).values[:best].tolist()
+        assert [scored.logit for scored in ranking[:best]] == pytest.approx(expected, abs=1e-3)
         for scored in ranking[:best]:
-            known = evidence[names.index(scored.tag.name)].item()
-            assert scored.evidence == pytest.approx(known, abs=1e-3)
+            logit = logits[names.index(scored.tag.name)].item()
+            assert scored.logit == pytest.approx(logit, abs=1e-3)
 
 
 def test_a_search_scores_a_part_of_the_vocabulary(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,7 +168,7 @@ def test_a_search_scores_a_part_of_the_vocabulary(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(search_module, "AT_A_TIME", 4)
     # The surer the model and the weaker the prior, the tighter the bounds.
     sure = tiny.model(initializer_range=1.0)
-    method = ranker(sure, names, calibration=dataclasses.replace(CALIBRATION, strength=0.0))
+    method = ranker(sure, names, calibration=dataclasses.replace(CALIBRATION, prior_weight=0.0))
     assert 10 <= len(ranking_of(method, "A web server.")) < len(names)
 
 
@@ -183,33 +178,32 @@ def test_a_result_does_not_depend_on_its_neighbours(tiny_model: LanguageModel) -
     ranking_of(method, "Something else entirely, a game engine with a long text. " * 20)
     assert ranking_of(method, "A web server.") == alone
     assert ranking_of(ranker(tiny_model), "A web server.") == alone, (
-        "and not on a prior read from disk"
+        "and not on a prior loaded from disk"
     )
 
 
-def test_the_prior_is_computed_once_and_kept(
+def test_the_prior_is_computed_once_and_cached(
     tiny_model: LanguageModel, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ranking_of(ranker(tiny_model), "text")
     assert len(list((cache / "priors").iterdir())) == 1
     passes = []
-    plain = LanguageModel.branch
+    forward_tree = LanguageModel.forward_tree
 
-    def counted(self: LanguageModel, *args: Any) -> torch.Tensor:
+    def record(self: LanguageModel, *args: Any) -> torch.Tensor:
         passes.append(self)
-        return plain(self, *args)
+        return forward_tree(self, *args)
 
-    monkeypatch.setattr(LanguageModel, "branch", counted)
+    monkeypatch.setattr(LanguageModel, "forward_tree", record)
     ranking_of(ranker(tiny_model), "text")
     assert len(passes) == 1, "one for the README, none for the prior"
 
 
-def test_readmes_read_together_are_ranked_as_alone(tiny_model: LanguageModel) -> None:
+def test_readmes_of_one_pass_are_scored_as_alone(tiny_model: LanguageModel) -> None:
     method = ranker(tiny_model)
     texts = ["A web server.", "A game engine with many words. " * 12, "", "cli"]
-    together = method.answers([method.encode(text).tokens for text in texts])
-    for row, text in zip(together.names, texts, strict=True):
-        (alone,) = method.answers([method.encode(text).tokens]).names
+    for row, text in zip(log_probs_of(method, *texts).full, texts, strict=True):
+        (alone,) = log_probs_of(method, text).full
         assert (row - alone).abs().max() < 1e-4
 
 
@@ -227,7 +221,7 @@ def test_readmes_read_together_are_ranked_as_alone(tiny_model: LanguageModel) ->
     ],
     ids=["model", "order of tags", "tags", "system text", "user text", "questions"],
 )
-def test_a_kept_prior_is_not_used_for_anything_else(change: object, cache: Path) -> None:
+def test_a_cached_prior_is_not_used_for_anything_else(change: object, cache: Path) -> None:
     ranking_of(ranker(tiny.model()), "text")
     ranking_of(change(), "text")  # type: ignore[operator]
     assert len(list((cache / "priors").iterdir())) == 2
@@ -254,28 +248,28 @@ def test_a_new_version_of_the_scoring_computes_its_own_prior(
     assert len(list((cache / "priors").iterdir())) == 2
 
 
-NOT_NUMBERS = json.dumps({"names": [[math.nan] * 6] * 2, "starts": [[-1.0] * 6] * 2})
+NOT_NUMBERS = json.dumps({"full": [[math.nan] * 6] * 2, "first": [[-1.0] * 6] * 2})
 
 
 @pytest.mark.parametrize(
-    "content", ["", "{", "[1, 2]", '["a"]', "null", '{"names": 1, "starts": [NaN]}', NOT_NUMBERS]
+    "content", ["", "{", "[1, 2]", '["a"]', "null", '{"full": 1, "first": [NaN]}', NOT_NUMBERS]
 )
-def test_a_damaged_prior_is_computed_anew(
+def test_a_damaged_prior_is_computed_again(
     tiny_model: LanguageModel, cache: Path, content: str
 ) -> None:
     whole = ranking_of(ranker(tiny_model), "text")
     (path,) = (cache / "priors").iterdir()
     path.write_text(content)
     assert ranking_of(ranker(tiny_model), "text") == whole
-    assert len(json.loads(path.read_text())["names"][0]) == len(NAMES)
+    assert len(json.loads(path.read_text())["full"][0]) == len(NAMES)
 
 
-def test_a_cache_that_cannot_be_written_is_said_and_survived(
+def test_a_cache_that_cannot_be_written_causes_only_a_warning(
     tiny_model: LanguageModel, cache: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     cache.write_text("a file where the folder should be")
     assert ranking_of(ranker(tiny_model), "text")
-    assert "cannot be kept" in caplog.text
+    assert "cannot be cached" in caplog.text
 
 
 def test_a_vocabulary_without_room_for_a_readme_is_refused(tiny_model: LanguageModel) -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from tagger import Choice, Readme, Tagger, Vocabulary
-from tagger.methods.candidates import CandidateTree
+from tagger.methods.candidates import TagTree
 from tagger.models.language import LanguageModel
 from tagger.prompt import Prompt, PromptTemplate
 from test_candidates import OPENING, one_by_one, tree_scores
@@ -31,7 +31,7 @@ def vocabulary() -> Vocabulary:
 def test_tree_scores_equal_scoring_each_tag_alone(
     real_model: LanguageModel, vocabulary: Vocabulary
 ) -> None:
-    tree = CandidateTree.build(vocabulary, real_model.tokenizer, OPENING)
+    tree = TagTree.build(vocabulary, real_model.tokenizer, OPENING)
     together = tree_scores(tree, real_model)
     alone = one_by_one([tag.label for tag in vocabulary], real_model)
     # In bfloat16 two shapes of the same pass differ by rounding; the best tags must not.
@@ -44,7 +44,7 @@ def test_tree_scores_equal_scoring_each_tag_alone(
 def test_the_tree_of_the_sample_vocabulary_has_43_inner_nodes(
     real_model: LanguageModel, vocabulary: Vocabulary
 ) -> None:
-    tree = CandidateTree.build(vocabulary, real_model.tokenizer, OPENING)
+    tree = TagTree.build(vocabulary, real_model.tokenizer, OPENING)
     assert len(tree.tokens) == 43
 
 

@@ -14,7 +14,7 @@ from console import Run
 from tagger import report
 from tagger.choice import Choice
 from tagger.errors import OutputError, UsageError
-from tagger.evaluate import Label, chosen, judge, judge_written
+from tagger.evaluate import Label, judge, judge_written, select
 from tagger.vocabulary import Vocabulary
 
 CHROMIUM = shutil.which("chromium")
@@ -29,10 +29,10 @@ READ = [f"What {EVIL} says, {number}" for number in range(30)]
 
 def page(**options: Any) -> str:
     confidences = np.random.default_rng(0).random((30, 5))
-    given = chosen(confidences, Choice(), 0.6)
+    given = select(confidences, Choice(), 0.6)
     judged = judge(LABELS, VOCABULARY, confidences, given)
-    known: dict[str, Any] = {"read": READ, "choice": Choice(), "threshold": 0.6, "about": EVIL}
-    return report.render(judged, LABELS, VOCABULARY, **{**known, **options})
+    defaults: dict[str, Any] = {"read": READ, "choice": Choice(), "threshold": 0.6, "about": EVIL}
+    return report.render(judged, LABELS, VOCABULARY, **{**defaults, **options})
 
 
 def test_all_parts_are_there() -> None:
@@ -133,16 +133,16 @@ def test_a_browser_shows_it_without_complaint_and_without_the_network(
 ) -> None:
     path = tmp_path / "report.html"
     report.save(path, page())
-    said: list[str] = []
-    asked: list[str] = []
+    messages: list[str] = []
+    urls: list[str] = []
     viewport = {"width": width, "height": 800}
     tab = browser.new_context(color_scheme=scheme, viewport=viewport).new_page()
-    tab.on("console", lambda message: said.append(message.text))
-    tab.on("pageerror", lambda error: said.append(str(error)))
-    tab.on("request", lambda request: asked.append(request.url))
+    tab.on("console", lambda message: messages.append(message.text))
+    tab.on("pageerror", lambda error: messages.append(str(error)))
+    tab.on("request", lambda request: urls.append(request.url))
     tab.goto(path.as_uri())
-    assert said == []
-    assert [url for url in asked if not url.startswith("data:")] == [path.as_uri()]
+    assert messages == []
+    assert [url for url in urls if not url.startswith("data:")] == [path.as_uri()]
 
     assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth"), "nothing sticks out"
     ink, paper = tab.evaluate(

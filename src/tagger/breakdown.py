@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tagger.choice import Choice
-from tagger.evaluate import Judged, Label, chosen, measure
+from tagger.evaluate import Judged, Label, measure, select
 from tagger.vocabulary import Vocabulary
 
 _STEPS = 50
@@ -104,7 +104,7 @@ def by_threshold(judged: Judged, choice: Choice) -> list[Point]:
     points = []
     for step in range(_STEPS + 1):
         threshold = step / _STEPS
-        given = chosen(judged.confidences, replace(choice, threshold=threshold), threshold)
+        given = select(judged.confidences, replace(choice, threshold=threshold), threshold)
         found = measure(replace(judged, given=given))
         shares = (found.get(f"{name} (given)", math.nan) for name in ("precision", "recall"))
         points.append(Point(threshold, *shares))

@@ -1,10 +1,9 @@
-"""Fit to a corpus of one's own.
+"""Fit a calibration to the user's own corpus.
 
-Unlabelled READMEs give the background: what the model says of every tag of a README of this
-corpus, on average. Labels give what a confidence is here: how much of the prior is subtracted, the
-slope and the intercept of the logistic function over the evidence (Platt 1999, "Probabilistic
-Outputs for Support Vector Machines"), and the threshold. The weights of the kinds of evidence
-among themselves stay as they are shipped: so few labels could not tell them apart.
+Unlabelled READMEs give the background: the mean log-probability of every tag over READMEs of this
+corpus. Labels give the prior weight, the slope and intercept of the logistic function of the
+evidence (Platt 1999, "Probabilistic Outputs for Support Vector Machines"), and the threshold. The
+relative weights of the kinds of evidence stay as shipped: so few labels could not determine them.
 """
 
 from collections.abc import Sequence
@@ -15,29 +14,28 @@ from numpy.typing import NDArray
 
 from tagger.choice import Choice
 from tagger.errors import CalibrationError
-from tagger.evaluate import Floats, Judged, Label, chosen, judge, measure
-from tagger.methods.answers import Answers
+from tagger.evaluate import Floats, Judged, Label, judge, measure, select
 from tagger.methods.calibration import Calibration
 from tagger.scores import Scores
 from tagger.vocabulary import Vocabulary
 
 NEEDED_READMES = 10
-"""Different READMEs that a background takes."""
+"""How many different READMEs a background takes at least."""
 
 NEEDED_LABELS = 30
-"""Labels of different READMEs, with a tag, that confidences take."""
+"""How many different READMEs, labelled with a tag, confidences take at least."""
 
 FOLDS = 5
 
 _RANKING = ("first strict", "first acceptable", "hit@3", "recall@3", "F1 (given)")
-"""What a strength of the prior is judged by."""
+"""Measures whose mean is maximised over the prior weights."""
 
-_STRENGTHS = [round(0.1 * step, 1) for step in range(4, 11)]
+_PRIOR_WEIGHTS = [round(0.1 * step, 1) for step in range(4, 11)]
 _THRESHOLDS = [round(0.01 * step, 2) for step in range(5, 91)]
 
 
 def check_readmes(count: int) -> None:
-    """Make sure that there are READMEs enough for a background. Raises `CalibrationError`."""
+    """Check that there are enough READMEs for a background. Raises `CalibrationError`."""
     if count < NEEDED_READMES:
         raise CalibrationError(
             f"a background takes {NEEDED_READMES} different READMEs, and here {_are(count)}: add "
@@ -46,10 +44,10 @@ def check_readmes(count: int) -> None:
 
 
 def check_labels(labels: Sequence[Label]) -> None:
-    """Make sure that confidences can be fitted to labels.
+    """Check that confidences can be fitted to labels.
 
     Raises:
-        CalibrationError: too few, or all of them with the same tags.
+        CalibrationError: there are too few, or all have the same tags.
 
     """
     count = len({label.readme for label in labels if label.tags})
@@ -65,35 +63,23 @@ def check_labels(labels: Sequence[Label]) -> None:
         )
 
 
-def background(answers: Answers) -> Answers:
-    """Return the mean over READMEs of what the model says.
-
-    Args:
-        answers: [READMEs, branches, tags] in nats.
-
-    Returns:
-        [branches, tags] in nats.
-
-    """
-    return Answers(answers.names.mean(dim=0), answers.starts.mean(dim=0))
-
-
 def fit(scores: Scores, vocabulary: Vocabulary, start: Calibration) -> Calibration:
-    """Fit strength, confidence and threshold to labels.
+    """Fit the prior weight, the confidences and the threshold to labels.
 
     Args:
-        scores: of the labelled READMEs.
+        scores: the labelled READMEs.
         vocabulary: their tags.
-        start: weights of the evidence, and the background.
+        start: has the relative weights of the evidence, and the background.
 
     Raises:
-        CalibrationError: the labels contradict the model through and through.
+        CalibrationError: the labels contradict the model at every prior weight.
 
     """
     scaled = [
-        _scaled(scores, vocabulary, replace(start, strength=strength)) for strength in _STRENGTHS
+        _scaled(scores, vocabulary, replace(start, prior_weight=weight))
+        for weight in _PRIOR_WEIGHTS
     ]
-    candidates = [candidate for candidate in scaled if candidate.answers > 0]
+    candidates = [candidate for candidate in scaled if candidate.margin > 0]
     if not candidates:
         raise CalibrationError(
             "by these labels the tags that the model is surest of are the wrong ones: check them"
@@ -102,7 +88,7 @@ def fit(scores: Scores, vocabulary: Vocabulary, start: Calibration) -> Calibrati
 
 
 def cross_validated(scores: Scores, vocabulary: Vocabulary, start: Calibration) -> Judged:
-    """Return what calibrations make of labelled READMEs that they were not fitted on."""
+    """Judge labelled READMEs in five folds, each with a calibration fitted on the others."""
     from sklearn.model_selection import KFold
 
     parts = []
@@ -113,10 +99,10 @@ def cross_validated(scores: Scores, vocabulary: Vocabulary, start: Calibration) 
 
 
 def judged(scores: Scores, vocabulary: Vocabulary, calibration: Calibration) -> Judged:
-    """Return what a calibration makes of labelled READMEs."""
-    stated = scores.confidences(calibration)
-    given = chosen(stated, Choice(), calibration.threshold)
-    return judge(scores.labels, vocabulary, stated, given)
+    """Judge labelled READMEs with a calibration."""
+    confidences = scores.confidences(calibration)
+    given = select(confidences, Choice(), calibration.threshold)
+    return judge(scores.labels, vocabulary, confidences, given)
 
 
 def best(
@@ -124,53 +110,53 @@ def best(
 ) -> Calibration:
     """Return the candidate that ranks best, with the threshold that suits it.
 
-    On few READMEs the best number alone is luck, so a candidate is judged together with those next
-    to it, and a threshold with those nearby.
+    On few READMEs a single best number is luck, so the quality of a candidate is averaged with that
+    of its neighbours, and the quality of a threshold with that of nearby ones.
 
     Args:
-        scores: of labelled READMEs.
+        scores: labelled READMEs.
         vocabulary: their tags.
-        candidates: calibrations in the order of what they differ in.
-        lose: F1 of given tags that may be lost for a higher threshold, which gives fewer tags and
-            surer ones.
+        candidates: calibrations in the order of the number in which they differ.
+        lose: how much F1 of the given tags may be lost for a higher threshold, which gives fewer
+            but more certain tags.
 
     """
-    found = [judged(scores, vocabulary, candidate) for candidate in candidates]
-    measures = [measure(one) for one in found]
-    quality = np.array([np.mean([one[name] for name in _RANKING]) for one in measures])
+    results = [judged(scores, vocabulary, candidate) for candidate in candidates]
+    measures = [measure(result) for result in results]
+    quality = np.array([np.mean([values[name] for name in _RANKING]) for values in measures])
     index = int(_smooth(quality, min(3, len(quality))).argmax())
 
     def f1(threshold: float) -> float:
-        given = chosen(found[index].confidences, Choice(), threshold)
-        return measure(replace(found[index], given=given))["F1 (given)"]
+        given = select(results[index].confidences, Choice(), threshold)
+        return measure(replace(results[index], given=given))["F1 (given)"]
 
     qualities = _smooth(np.array([f1(threshold) for threshold in _THRESHOLDS]), 15)
-    place = int(np.flatnonzero(qualities >= qualities.max() - lose).max())
-    return replace(candidates[index], threshold=_THRESHOLDS[place])
+    highest = int(np.flatnonzero(qualities >= qualities.max() - lose).max())
+    return replace(candidates[index], threshold=_THRESHOLDS[highest])
 
 
 def _scaled(scores: Scores, vocabulary: Vocabulary, calibration: Calibration) -> Calibration:
-    """Fit slope and intercept of the confidence, over all READMEs and tags."""
+    """Fit the slope and intercept of the confidences, over all READMEs and tags."""
     from sklearn.linear_model import LogisticRegression
 
     logits = scores.logits(calibration).double().numpy()
-    nothing = np.zeros(logits.shape, dtype=bool)
-    right = judge(scores.labels, vocabulary, nothing.astype(float), nothing).accepted
-    # No penalty to speak of: two numbers are fitted to thousands of pairs.
-    model = LogisticRegression(C=1e6, max_iter=1000).fit(logits.reshape(-1, 1), right.ravel())
+    none = np.zeros(logits.shape, dtype=bool)
+    accepted = judge(scores.labels, vocabulary, none.astype(float), none).accepted
+    # Practically no penalty: two numbers are fitted to thousands of pairs.
+    model = LogisticRegression(C=1e6, max_iter=1000).fit(logits.reshape(-1, 1), accepted.ravel())
     slope, intercept = float(model.coef_[0, 0]), float(model.intercept_[0])
     return replace(
         calibration,
-        answers=slope * calibration.answers,
+        margin=slope * calibration.margin,
         mentions=slope * calibration.mentions,
         lead=slope * calibration.lead,
-        moved=slope * calibration.moved,
+        shift=slope * calibration.shift,
         intercept=slope * calibration.intercept + intercept,
     )
 
 
 def _smooth(values: Floats, width: int) -> NDArray[np.float64]:
-    """Return the mean of each value and its neighbours, `width` of them where there are so many."""
+    """Return the moving average over `width` values, fewer at both ends."""
     ones = np.ones(width)
     sums = np.convolve(values, ones, "same")
     return np.asarray(sums / np.convolve(np.ones(len(values)), ones, "same"))

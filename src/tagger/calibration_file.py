@@ -14,7 +14,7 @@ from torch import Tensor
 
 from tagger.digest import digest
 from tagger.errors import CalibrationError
-from tagger.methods.answers import Answers
+from tagger.methods.answers import TagLogProbs
 from tagger.methods.calibration import Calibration
 from tagger.methods.rank import SCORING_VERSION
 from tagger.models.catalogue import catalogue
@@ -51,15 +51,15 @@ class CalibrationFile(BaseModel):
         readmes: how many READMEs the background is from.
         labels: how many labels the confidences are from; 0 where they are as shipped.
         numbers: those of the calibration, by name.
-        names: [branches][tags] the background's log-probabilities of whole names, in nats.
-        starts: [branches][tags] those of their first tokens.
+        full: [branches][tags] the background's log-probabilities of names, in nats.
+        first: [branches][tags] those of their first tokens.
         digest: of all that.
 
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: Literal[1] = 1
+    format: Literal[2] = 2
     model: str
     weights: str
     prompt: str
@@ -68,8 +68,8 @@ class CalibrationFile(BaseModel):
     readmes: PositiveInt
     labels: NonNegativeInt
     numbers: dict[str, _Number]
-    names: list[list[_Number]]
-    starts: list[list[_Number]]
+    full: list[list[_Number]]
+    first: list[list[_Number]]
     digest: str = ""
 
     @classmethod
@@ -97,8 +97,8 @@ class CalibrationFile(BaseModel):
             readmes=readmes,
             labels=labels,
             numbers=calibration.numbers,
-            names=_rounded(background.names),
-            starts=_rounded(background.starts),
+            full=_rounded(background.full),
+            first=_rounded(background.first),
         )
         return unsigned.model_copy(update={"digest": unsigned._digest})
 
@@ -153,7 +153,7 @@ class CalibrationFile(BaseModel):
             )
         if found.scoring != SCORING_VERSION:
             raise CalibrationError(f"{name}: belongs to another version of tagger; {_AGAIN}")
-        sizes = {len(row) for row in (*found.names, *found.starts)}
+        sizes = {len(row) for row in (*found.full, *found.first)}
         if sizes != {len(vocabulary)} or found.numbers.keys() != _KEYS:
             raise CalibrationError(f"{name}: its numbers do not fit together; {_AGAIN}")
         return found
@@ -191,7 +191,7 @@ class CalibrationFile(BaseModel):
     @property
     def calibration(self) -> Calibration:
         """The calibration."""
-        background = Answers(torch.tensor(self.names), torch.tensor(self.starts))
+        background = TagLogProbs(torch.tensor(self.full), torch.tensor(self.first))
         return Calibration(**self.numbers, background=background)
 
     @property

@@ -1,7 +1,7 @@
-"""How good the tags are: labels, measures with intervals, and the raw scores behind them.
+"""How good the tags are: labels, and measures with intervals.
 
-Labels are JSON Lines, a README a row: `id`, `readme`, `tags` (what a curator gives, the most
-defining first; none where nothing fits) and optionally `acceptable` (further tags that a careful
+Labels are JSON Lines, one README a row: `id`, `readme`, `tags` (those that a curator gives, the
+most defining first; empty if none fits) and optionally `acceptable` (further tags that a careful
 curator would accept).
 """
 
@@ -23,24 +23,24 @@ from tagger.text import printable
 from tagger.vocabulary import Vocabulary, fold
 
 BINS = 10
-"""Bins of equal mass of the expected calibration error."""
+"""Bins of equal mass for the expected calibration error."""
 
 MAX_LABELS = 256 * 1024 * 1024
 """Bytes of a label file beyond which it is refused; measuring keeps all of it in memory."""
 
 GIVEN = 3
-"""Tags of a README beyond which recall does not ask for more."""
+"""The most tags of a README that recall asks for."""
 
 RELIABILITY_BINS = 5
 """Bins of the reliability table."""
 
 RESAMPLES = 1000
 _SEED = 0
-_NAMED = 20
-"""Faults of a label file that are listed before the rest is only counted."""
+_LISTED = 20
+"""Errors of a label file that are listed; further ones are only counted."""
 
-_MOST = 300
-"""Characters of a fault that are shown."""
+_LONGEST = 300
+"""Characters of an error that are shown."""
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -58,11 +58,11 @@ class Label(BaseModel):
 
     @field_validator("id", mode="before")
     @classmethod
-    def _in_words(cls, value: object) -> object:
+    def _as_text(cls, value: object) -> object:
         return str(value) if type(value) is int else value
 
     def source(self) -> Readme:
-        """Return the README by the rules that files have. Raises `ReadmeError`."""
+        """Return the README, checked by the same rules as a file. Raises `ReadmeError`."""
         return Readme.from_text(self.readme, self.id, "readme")
 
 
@@ -70,8 +70,8 @@ def load_labels(path: Path, vocabulary: Vocabulary) -> list[Label]:
     """Read a label file.
 
     Raises:
-        LabelsError: unreadable, empty or larger than `MAX_LABELS`, or rows that are not labels or
-            name unknown tags; all faults in one message.
+        LabelsError: the file is unreadable, empty or larger than `MAX_LABELS`, or rows are not
+            labels or name unknown tags; one message lists all errors.
 
     """
     try:
@@ -82,8 +82,8 @@ def load_labels(path: Path, vocabulary: Vocabulary) -> list[Label]:
         raise LabelsError(f"{printable(str(path))}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise LabelsError(f"{printable(str(path))}: is not UTF-8 text") from error
-    known = {fold(tag.name) for tag in vocabulary}
-    labels, faults = [], []
+    names = {fold(tag.name) for tag in vocabulary}
+    labels, errors = [], []
     rows: dict[str, int] = {}
     for number, line in enumerate(lines, start=1):
         if not line.strip():
@@ -91,23 +91,23 @@ def load_labels(path: Path, vocabulary: Vocabulary) -> list[Label]:
         try:
             label = Label.model_validate_json(line)
         except ValidationError as error:
-            faults += [f"row {number}: {_reason(detail)}" for detail in error.errors()]
+            errors += [f"row {number}: {_reason(detail)}" for detail in error.errors()]
             continue
         try:
             label.source()
         except ReadmeError as error:
-            faults.append(f"row {number}: {error}")
-        unknown = [tag for tag in (*label.tags, *label.acceptable) if fold(tag) not in known]
+            errors.append(f"row {number}: {error}")
+        unknown = [tag for tag in (*label.tags, *label.acceptable) if fold(tag) not in names]
         if unknown:
-            faults.append(f"row {number}: not in the vocabulary: {', '.join(unknown)}")
+            errors.append(f"row {number}: not in the vocabulary: {', '.join(unknown)}")
         if label.id in rows:
-            faults.append(f"row {number}: has the id {label.id!r} of row {rows[label.id]}")
+            errors.append(f"row {number}: has the id {label.id!r} of row {rows[label.id]}")
         rows[label.id] = number
         labels.append(label)
-    if faults:
-        named = "; ".join(fault[:_MOST] for fault in faults[:_NAMED])
-        more = f" and {len(faults) - _NAMED} more" if len(faults) > _NAMED else ""
-        raise LabelsError(f"{printable(str(path))}: {printable(named)}{more}")
+    if errors:
+        reasons = "; ".join(error[:_LONGEST] for error in errors[:_LISTED])
+        more = f" and {len(errors) - _LISTED} more" if len(errors) > _LISTED else ""
+        raise LabelsError(f"{printable(str(path))}: {printable(reasons)}{more}")
     if not labels:
         raise LabelsError(f"{printable(str(path))}: holds no labels")
     return labels
@@ -120,14 +120,14 @@ def _reason(detail: ErrorDetails) -> str:
 
 @dataclass(frozen=True)
 class Judged:
-    """What was ranked and given, beside what is right; all [READMEs, tags].
+    """Rankings and replies beside the labels; all arrays are [READMEs, tags].
 
     Attributes:
         confidences: what the tags are ranked by.
-        given: which tags the reply holds.
-        gold: which tags the label holds.
-        accepted: which tags the label holds or accepts.
-        sure: whether the confidences are probabilities; of a written reply they only give the
+        given: which tags the reply has.
+        gold: which tags the label has.
+        accepted: which tags the label has or accepts.
+        sure: whether the confidences are probabilities; those of a written reply only give the
             order of its tags, and are 0 for all others.
 
     """
@@ -140,7 +140,7 @@ class Judged:
 
     @classmethod
     def cat(cls, parts: Sequence[Self]) -> Self:
-        """Put READMEs behind one another."""
+        """Concatenate the READMEs of several parts."""
         return cls(
             confidences=np.concatenate([part.confidences for part in parts]),
             given=np.concatenate([part.given for part in parts]),
@@ -150,7 +150,7 @@ class Judged:
         )
 
     def take(self, rows: NDArray[np.int64]) -> Self:
-        """Return some of the READMEs, one as often as it is named."""
+        """Return some of the READMEs; rows may repeat."""
         return replace(
             self,
             confidences=self.confidences[rows],
@@ -163,35 +163,35 @@ class Judged:
 def judge(
     labels: Sequence[Label], vocabulary: Vocabulary, confidences: Floats, given: Bools
 ) -> Judged:
-    """Put labels beside [READMEs, tags] confidences and replies."""
-    place = {fold(tag.name): index for index, tag in enumerate(vocabulary)}
+    """Compare [READMEs, tags] confidences and replies with labels."""
+    index_of = {fold(tag.name): index for index, tag in enumerate(vocabulary)}
     gold = np.zeros(confidences.shape, dtype=bool)
     accepted = np.zeros(confidences.shape, dtype=bool)
     for row, label in enumerate(labels):
-        gold[row, [place[fold(tag)] for tag in label.tags]] = True
-        accepted[row, [place[fold(tag)] for tag in (*label.tags, *label.acceptable)]] = True
+        gold[row, [index_of[fold(tag)] for tag in label.tags]] = True
+        accepted[row, [index_of[fold(tag)] for tag in (*label.tags, *label.acceptable)]] = True
     return Judged(confidences, given, gold, accepted)
 
 
 def judge_written(
     labels: Sequence[Label], vocabulary: Vocabulary, replies: Sequence[Sequence[str]]
 ) -> Judged:
-    """Put labels beside replies: the names of tags in their order, none for a failure."""
-    place = {fold(tag.name): index for index, tag in enumerate(vocabulary)}
+    """Compare replies with labels: each is the names of its tags in order, none for a failure."""
+    index_of = {fold(tag.name): index for index, tag in enumerate(vocabulary)}
     order = np.zeros((len(replies), len(vocabulary)))
     for row, names in enumerate(replies):
         for rank, name in enumerate(names, start=1):
-            order[row, place[fold(name)]] = 1 / rank
+            order[row, index_of[fold(name)]] = 1 / rank
     return replace(judge(labels, vocabulary, order, order > 0), sure=False)
 
 
-def chosen(confidences: Floats, choice: Choice, threshold: float) -> Bools:
-    """Return which tags the replies hold, [READMEs, tags].
+def select(confidences: Floats, choice: Choice, threshold: float) -> Bools:
+    """Return which tags the replies have, [READMEs, tags].
 
     Args:
         confidences: [READMEs, tags].
-        choice: how many tags, and how sure of them.
-        threshold: what counts where the choice names none.
+        choice: how many tags are given, and from which confidence on.
+        threshold: the confidence that applies if the choice has none.
 
     """
     given = np.zeros(confidences.shape, dtype=bool)
@@ -204,42 +204,42 @@ def chosen(confidences: Floats, choice: Choice, threshold: float) -> Bools:
 def measure(judged: Judged) -> dict[str, float]:
     """Return the measures, by name.
 
-    "Given" ones are of the reply, the others of the whole ranking. Recall is of the label's tags,
-    precision of those that it holds or accepts. What asks for the label's tags is an average over
-    the READMEs that have any, and missing where none has; precision and what is said of confidences
-    are missing where no tag is given.
+    Those named "given" measure the reply, the others the whole ranking. Recall counts the label's
+    tags, precision also those that it accepts. Measures of the label's tags are means over the
+    READMEs that have any, and are missing if none has; precision and the measures of confidences
+    are missing if no tag is given.
     """
-    some = judged.take(np.flatnonzero(judged.gold.any(axis=1)))
-    found = _of_the_ranking(some) if len(some.gold) else {}
+    labelled = judged.take(np.flatnonzero(judged.gold.any(axis=1)))
+    measures = _of_the_ranking(labelled) if len(labelled.gold) else {}
     confidences, right = judged.confidences[judged.given], judged.accepted[judged.given]
     precision = float(right.mean()) if len(right) else 0.0
     if len(right):
-        found["precision (given)"] = precision
-    if len(some.gold):
-        hits = (some.gold & some.given).sum(axis=1)
-        recall = float((hits / np.minimum(GIVEN, some.gold.sum(axis=1))).mean())
-        found["recall (given)"] = recall
-        found["F1 (given)"] = 2 * precision * recall / max(precision + recall, 1e-12)
-    found["tags a README"] = float(judged.given.sum(axis=1).mean())
+        measures["precision (given)"] = precision
+    if len(labelled.gold):
+        hits = (labelled.gold & labelled.given).sum(axis=1)
+        recall = float((hits / np.minimum(GIVEN, labelled.gold.sum(axis=1))).mean())
+        measures["recall (given)"] = recall
+        measures["F1 (given)"] = 2 * precision * recall / max(precision + recall, 1e-12)
+    measures["tags a README"] = float(judged.given.sum(axis=1).mean())
     if len(right) and judged.sure:
-        found["ECE"] = calibration_error(confidences, right, BINS)
-        found["Brier"] = float(((confidences - right) ** 2).mean())
-    return found
+        measures["ECE"] = calibration_error(confidences, right, BINS)
+        measures["Brier"] = float(((confidences - right) ** 2).mean())
+    return measures
 
 
 def _of_the_ranking(judged: Judged) -> dict[str, float]:
     order = np.argsort(-judged.confidences, axis=1, kind="stable")
-    # A reply that names two tags has no third one, whatever the order says.
-    named = np.take_along_axis(judged.confidences, order, axis=1) > 0
-    gold = np.take_along_axis(judged.gold, order, axis=1) & named
-    accepted = np.take_along_axis(judged.accepted, order, axis=1) & named
-    wanted = judged.gold.sum(axis=1)
+    # A written reply of two tags has no third one, whatever the order of the rest.
+    in_reply = np.take_along_axis(judged.confidences, order, axis=1) > 0
+    gold = np.take_along_axis(judged.gold, order, axis=1) & in_reply
+    accepted = np.take_along_axis(judged.accepted, order, axis=1) & in_reply
+    support = judged.gold.sum(axis=1)
     return {
         "first strict": float(gold[:, 0].mean()),
         "first acceptable": float(accepted[:, 0].mean()),
         "hit@3": float(gold[:, :3].any(axis=1).mean()),
-        "recall@3": float((gold[:, :3].sum(axis=1) / np.minimum(3, wanted)).mean()),
-        "recall@5": float((gold[:, :5].sum(axis=1) / np.minimum(5, wanted)).mean()),
+        "recall@3": float((gold[:, :3].sum(axis=1) / np.minimum(3, support)).mean()),
+        "recall@5": float((gold[:, :5].sum(axis=1) / np.minimum(5, support)).mean()),
     }
 
 
@@ -257,10 +257,10 @@ def calibration_error(confidences: Floats, right: Bools, bins: int) -> float:
 
 
 def errors_by_chance(judged: Judged) -> dict[str, float]:
-    """Return the calibration error found, and that of perfect confidences by chance.
+    """Return the calibration error, and that of perfect confidences by chance.
 
     The latter is the mean over simulations in which each given tag is right with the probability
-    that is stated.
+    that its confidence states.
     """
     confidences, right = judged.confidences[judged.given], judged.accepted[judged.given]
     draw = np.random.default_rng(_SEED)
@@ -275,8 +275,8 @@ def errors_by_chance(judged: Judged) -> dict[str, float]:
 def intervals(judged: Judged) -> dict[str, tuple[float, float]]:
     """Return 95 % intervals of the measures by the bootstrap over READMEs (Efron 1979).
 
-    A measure that some samples lack, as those do that hold no labelled README, has the interval of
-    the others.
+    Samples that lack a measure, because they have no labelled README for example, are left out of
+    its interval.
     """
     draw = np.random.default_rng(_SEED)
     size = len(judged.gold)
@@ -289,7 +289,7 @@ def intervals(judged: Judged) -> dict[str, tuple[float, float]]:
 
 
 def reliability(judged: Judged) -> list[tuple[float, float, int]]:
-    """Return mean confidence, share that is right and number of given tags, a row a bin."""
+    """Return mean confidence, share of right tags and number of given tags for each bin."""
     confidences, right = judged.confidences[judged.given], judged.accepted[judged.given]
     parts = np.array_split(np.argsort(confidences, kind="stable"), RELIABILITY_BINS)
     return [

@@ -1,4 +1,4 @@
-"""Why a README has the tags that it has: every number on the way, for people and for machines."""
+"""Why a README gets its tags: every number on the way, for people and for machines."""
 
 import time
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from tagger.readme import MAX_BYTES, Readme
 from tagger.tagger import Tagger
 
 _SHOWN = 60
-"""Characters that are shown on both sides of where reading ended."""
+"""Characters that are shown on either side of the point where reading ended."""
 
 
 class _Record(BaseModel):
@@ -18,16 +18,16 @@ class _Record(BaseModel):
 
 
 class Read(_Record):
-    """What was read of a README.
+    """How much of a README was read.
 
     Attributes:
-        characters: of the file, at most its first 128 KiB.
+        characters: characters of the file, at most its first 128 KiB.
         cut: whether the file is longer than that.
-        plain_characters: what is left of those without markup.
-        tokens: how many there are of these.
-        read: how many of them the model has read.
+        plain_characters: characters of the plain text, without markup.
+        tokens: tokens of the plain text.
+        read: tokens that the model has read.
         last: the last words that it has read.
-        left_out: the first words that it has not; empty if it has read all.
+        left_out: the first words that it has not read; empty if it has read all.
 
     """
 
@@ -47,12 +47,13 @@ class Explained(_Record):
         id: its id.
         name: its name.
         log_prob: mean over branches of log p(tag | README), in nats.
-        prior: the same of texts without content, and the background if there is one.
+        prior: the mean of the same over content-free texts, averaged with the background if there
+            is one.
         mentions: how often the README names it.
-        score: what tags are ranked by: the logit of the confidence.
-        confidence: probability that a curator would accept the tag.
-        given: whether the reply holds it.
-        why: the reason for that.
+        score: the logit of the confidence, which tags are ranked by.
+        confidence: the probability that a curator would accept the tag.
+        given: whether the reply has it.
+        why: the reason why it is given or not.
 
     """
 
@@ -68,21 +69,21 @@ class Explained(_Record):
 
 
 class Explanation(_Record):
-    """All that is known of one README's tags.
+    """Everything about one README's tags.
 
     Attributes:
-        id: what the reply calls it.
+        id: the README's id in the reply.
         model: the model's name.
         dtype: its number format.
-        device: where it runs.
-        calibration: where the numbers behind the confidences are from, for people.
-        threshold: the confidence from which a tag is given.
-        max_tags: the most that are given.
-        min_tags: the least.
-        readme: what was read of it.
+        device: the device it runs on.
+        calibration: where the numbers behind the confidences come from, for people.
+        threshold: the confidence from which on a tag is given.
+        max_tags: the most tags that are given.
+        min_tags: the fewest.
+        readme: how much of it was read.
         prompt_tokens: tokens beside the README's, by part of the prompt.
-        seconds: what each stage took.
-        tags: the ranking, the best first; of a large vocabulary only what was scored.
+        seconds: the time that each stage took.
+        tags: the ranking, the best first; of a large vocabulary only the tags that were scored.
 
     """
 
@@ -103,40 +104,40 @@ class Explanation(_Record):
 def explain(
     tagger: Tagger, readme: Readme, seconds: dict[str, float], calibration: str
 ) -> Explanation:
-    """Tag a README and say why; raises as `Tagger.rank`.
+    """Tag a README and explain every tag; raises as `Tagger.rank`.
 
     Args:
-        tagger: what tags it.
+        tagger: tags it.
         readme: the README.
-        seconds: what earlier stages took; this one's are added.
-        calibration: where the numbers behind the confidences are from.
+        seconds: the time that earlier stages took; the stages of this function are added.
+        calibration: where the numbers behind the confidences come from, for people.
 
     """
     rank, model, choice = tagger.method, tagger.method.model, tagger.choice
     with timed(seconds, "clean and tokenise"):
-        words = readme.words
-        encoded = rank.encode(words)
+        text = readme.words
+        encoded = rank.encode(text)
     with timed(seconds, "score"):
         (ranking,) = rank.rank([encoded])
     threshold = tagger.threshold
     confidences = [scored.confidence for scored in ranking]
     count = choice.count(confidences, threshold)
-    named = dict(zip(tagger.vocabulary, encoded.mentions[:, 0].expm1().tolist(), strict=True))
+    mentions = dict(zip(tagger.vocabulary, encoded.mentions[:, 0].expm1().tolist(), strict=True))
     tags = tuple(
         Explained(
             id=scored.tag.id,
             name=scored.tag.name,
             log_prob=scored.log_prob,
             prior=scored.prior,
-            mentions=round(named[scored.tag]),
-            score=scored.evidence,
+            mentions=round(mentions[scored.tag]),
+            score=scored.logit,
             confidence=scored.confidence,
             given=place < count,
             why=_why(place < count, scored.confidence >= threshold),
         )
         for place, scored in enumerate(ranking)
     )
-    seen = model.tokenizer.decode(encoded.tokens)
+    read = model.tokenizer.decode(encoded.tokens)
     return Explanation(
         id=readme.id,
         model=model.name,
@@ -149,11 +150,11 @@ def explain(
         readme=Read(
             characters=len(readme.text),
             cut=len(readme.text.encode("utf-8", "replace")) > MAX_BYTES - 4,
-            plain_characters=len(words),
-            tokens=len(model.tokenizer.encode(words)),
+            plain_characters=len(text),
+            tokens=len(model.tokenizer.encode(text)),
             read=len(encoded.tokens),
-            last=_end(seen),
-            left_out=words[len(seen) :].strip()[:_SHOWN],
+            last=_end(read),
+            left_out=text[len(read) :].strip()[:_SHOWN],
         ),
         prompt_tokens=rank.prompt_tokens,
         seconds=seconds,
@@ -163,7 +164,7 @@ def explain(
 
 @contextmanager
 def timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
-    """Note what a stage takes."""
+    """Add the time that a stage takes."""
     start = time.perf_counter()
     yield
     seconds[stage] = round(time.perf_counter() - start, 3)

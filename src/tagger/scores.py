@@ -1,4 +1,4 @@
-"""Raw scores of READMEs, kept as Parquet, so that what costs minutes is not done twice."""
+"""Raw scores of labelled READMEs, saved as Parquet, so that they need not be computed twice."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -15,7 +15,7 @@ from torch import Tensor
 from tagger import parquet
 from tagger.errors import LabelsError
 from tagger.evaluate import Label
-from tagger.methods.answers import Answers
+from tagger.methods.answers import Evidence, TagLogProbs
 from tagger.methods.calibration import Calibration
 from tagger.output import check_target as check
 from tagger.text import printable
@@ -26,10 +26,10 @@ _COLUMNS = {
     "text",
     "read",
     "tag",
-    "names",
-    "starts",
-    "prior_names",
-    "prior_starts",
+    "full",
+    "first",
+    "prior_full",
+    "prior_first",
     "mentions",
     "lead",
 }
@@ -37,45 +37,38 @@ _COLUMNS = {
 
 @dataclass(frozen=True)
 class Scores:
-    """What `rank` knows of every README and tag before a calibration.
+    """The evidence for every tag of labelled READMEs, before a calibration.
 
     Attributes:
         model: the model's name.
         prompt: a digest of the prompt template.
-        labels: [READMEs] what was scored, and what is right.
-        answers: [READMEs, branches, tags] what the model says of them.
-        prior: [branches, tags] what it says of texts without content.
-        mentions: [READMEs, tags, 2] log(1 + mentions), anywhere and in the lead.
-        read: [READMEs] what the model has read of them.
-        limit: as of `Calibration.scores`.
+        labels: [READMEs] the READMEs and their right tags.
+        evidence: the evidence for every tag of each README.
+        read: [READMEs] the text that the model has read of each README.
 
     """
 
     model: str
     prompt: str
     labels: tuple[Label, ...]
-    answers: Answers
-    prior: Answers
-    mentions: Tensor
+    evidence: Evidence
     read: tuple[str, ...]
-    limit: float | None = None
 
     def take(self, rows: NDArray[np.int64]) -> Self:
-        """Return those of some of the READMEs."""
+        """Return the scores of some of the READMEs."""
         return replace(
             self,
             labels=tuple(self.labels[row] for row in rows),
-            answers=Answers(self.answers.names[rows], self.answers.starts[rows]),
-            mentions=self.mentions[rows],
+            evidence=self.evidence.select(rows),
             read=tuple(self.read[row] for row in rows),
         )
 
     def logits(self, calibration: Calibration) -> Tensor:
-        """Return the evidence that a calibration sees, [READMEs, tags] in nats."""
-        return calibration.logits(self.answers, self.prior, self.mentions, self.limit)
+        """Return the logits of a calibration's confidences, [READMEs, tags] in nats."""
+        return calibration.logits(self.evidence)
 
     def confidences(self, calibration: Calibration) -> NDArray[np.float64]:
-        """Return what a calibration makes of them, [READMEs, tags]."""
+        """Return a calibration's confidences, [READMEs, tags]."""
         logits = self.logits(calibration)
         confidences: NDArray[np.float64] = logits.sigmoid().double().numpy()
         return confidences
@@ -84,11 +77,12 @@ class Scores:
         """Write a row for each README and tag.
 
         Raises:
-            OutputError: it cannot be written.
+            OutputError: the file cannot be written.
             UsageError: pyarrow is not installed.
 
         """
         arrow = parquet.arrow()
+        evidence = self.evidence
         count, tags = len(self.labels), len(vocabulary)
         ids = [label.id for label in self.labels]
         names = [tag.label for tag in vocabulary]
@@ -97,20 +91,20 @@ class Scores:
             "text": np.repeat(np.array([*map(_digest, self.labels)], dtype=object), tags),
             "read": np.repeat(np.array(self.read, dtype=object), tags),
             "tag": names * count,
-            "names": self.answers.names.transpose(1, 2).flatten(0, 1).tolist(),
-            "starts": self.answers.starts.transpose(1, 2).flatten(0, 1).tolist(),
-            "prior_names": self.prior.names.T.tolist() * count,
-            "prior_starts": self.prior.starts.T.tolist() * count,
-            "mentions": self.mentions[..., 0].flatten().numpy(),
-            "lead": self.mentions[..., 1].flatten().numpy(),
+            "full": evidence.log_probs.full.transpose(1, 2).flatten(0, 1).tolist(),
+            "first": evidence.log_probs.first.transpose(1, 2).flatten(0, 1).tolist(),
+            "prior_full": evidence.prior.full.T.tolist() * count,
+            "prior_first": evidence.prior.first.T.tolist() * count,
+            "mentions": evidence.mentions[..., 0].flatten().numpy(),
+            "lead": evidence.mentions[..., 1].flatten().numpy(),
         }
         about = {
             "model": self.model,
             "prompt": self.prompt,
             "vocabulary": vocabulary.wording,
         }
-        if self.limit is not None:
-            about["limit"] = str(self.limit)
+        if evidence.limit is not None:
+            about["limit"] = str(evidence.limit)
         table = arrow.table(columns).replace_schema_metadata(about)
         with parquet.replacing(path) as part:
             arrow.parquet.write_table(table, part)
@@ -120,7 +114,7 @@ class Scores:
         """Read the scores of these READMEs and tags, in this order.
 
         Raises:
-            LabelsError: not such a file, damaged, or of other READMEs or tags.
+            LabelsError: the file holds no scores, is damaged, or is about other READMEs or tags.
 
         """
         arrow = parquet.arrow()
@@ -155,29 +149,28 @@ class Scores:
                 return values.reshape(len(texts), tags, -1)[order].transpose(1, 2)
 
             mentions = torch.cat([column("mentions"), column("lead")], dim=1)
-            answers = Answers(column("names"), column("starts"))
-            prior = Answers(column("prior_names")[0], column("prior_starts")[0])
-            branches = {part.shape[-2] for part in (*vars(answers).values(), *vars(prior).values())}
+            log_probs = TagLogProbs(column("full"), column("first"))
+            prior = TagLogProbs(column("prior_full"), column("prior_first")).select(0)
+            parts = (log_probs.full, log_probs.first, prior.full, prior.first)
+            branches = {part.shape[-2] for part in parts}
             if len(branches) != 1 or 0 in branches:
                 raise LabelsError(f"{name}: is damaged: its columns do not fit together")
+            limit = float(about["limit"]) if "limit" in about else None
             return cls(
                 model=about["model"],
                 prompt=about["prompt"],
                 labels=tuple(labels),
-                answers=answers,
-                prior=prior,
-                mentions=mentions.transpose(1, 2),
-                read=tuple(str(read[place]) for place in order),
-                limit=float(about["limit"]) if "limit" in about else None,
+                evidence=Evidence(log_probs, prior, mentions.transpose(1, 2), limit),
+                read=tuple(str(read[index]) for index in order),
             )
 
 
 def check_target(path: Path) -> None:
-    """Make sure, before anything is scored, that scores can be kept in a file.
+    """Check, before anything is scored, that scores can be saved in a file.
 
     Raises:
-        OutputError: it cannot be written.
-        UsageError: there is another file, or pyarrow is not installed.
+        OutputError: the file cannot be written.
+        UsageError: it exists and holds something else, or pyarrow is not installed.
 
     """
     arrow = parquet.arrow()
@@ -197,7 +190,7 @@ def _digest(label: Label) -> str:
 
 @contextmanager
 def _reading(name: str, arrow: Any) -> Iterator[None]:
-    """Turn whatever a damaged file may lead to into one line."""
+    """Turn whatever error a damaged file causes into one line."""
     try:
         yield
     except FileNotFoundError as error:

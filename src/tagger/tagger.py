@@ -71,13 +71,13 @@ class Tagger:
     @property
     def threshold(self) -> float:
         """The confidence from which a tag is given."""
-        known = self.choice.threshold
-        return self._calibration.threshold if known is None else known
+        threshold = self.choice.threshold
+        return self._calibration.threshold if threshold is None else threshold
 
     def prepare(self) -> None:
-        """Read the list of tags, and what the model says without a README, unless that is kept.
+        """Prefill the list of tags and compute the prior, unless both are cached.
 
-        Otherwise the first README does; for a new vocabulary it may take a minute.
+        Otherwise this happens with the first README; for a new vocabulary it may take a minute.
         """
         self._rank.prepare()
 

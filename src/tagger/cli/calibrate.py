@@ -126,12 +126,12 @@ def calibrate(
         return replace(scores.take(rows), labels=tuple(labels))
 
     drawn = of([label for label, _ in corpus])
-    fitted = replace(start, background=calibration.background(drawn.answers))
+    fitted = replace(start, background=drawn.evidence.log_probs.mean())
     if labelled:
-        known = of(labelled)
-        before = measure(calibration.judged(known, vocabulary, start))
-        unseen = measure(calibration.cross_validated(known, vocabulary, fitted))
-        fitted = calibration.fit(known, vocabulary, fitted)
+        examples = of(labelled)
+        before = measure(calibration.judged(examples, vocabulary, start))
+        unseen = measure(calibration.cross_validated(examples, vocabulary, fitted))
+        fitted = calibration.fit(examples, vocabulary, fitted)
         options.log.info("on labels that the fit has not seen: %s", _told(before, unseen))
         if unseen.get("F1 (given)", 0) < before.get("F1 (given)", 0):
             options.log.warning(

@@ -131,7 +131,7 @@ def evaluate(
         scores, weights = _scores(request, vocabulary, template, rows, dump, kept)
         confidences = scores.confidences(weights)
         limit = weights.threshold if threshold is None else threshold
-        given = evaluation.chosen(confidences, choice, limit)
+        given = evaluation.select(confidences, choice, limit)
         judged = evaluation.judge(rows, vocabulary, confidences, given)
         read = list(scores.read)
         about = f"{scores.model}, tags given from a confidence of {limit:.2f} on"

@@ -18,28 +18,22 @@ def score(
     *,
     quiet: bool,
 ) -> "Scores":
-    """Return the raw scores of every README and tag; raises as `Rank.answers`."""
-    import torch
-
+    """Return the raw scores of every README and tag; raises as `Rank.evidence`."""
     from tagger.cli.progress import tracked, working
-    from tagger.methods.answers import Answers
+    from tagger.methods.answers import Evidence
     from tagger.scores import Scores
 
     with working("reading the list of tags", quiet=quiet):
         rank.prepare()
-    answers, mentions, read = [], [], []
+    evidence, read = [], []
     for _, readme in tracked(readmes, "scoring", quiet=quiet):
         encoded = rank.encode(readme.words)
-        answers.append(rank.answers([encoded.tokens]))
-        mentions.append(encoded.mentions)
+        evidence.append(rank.evidence([encoded]))
         read.append(rank.model.tokenizer.decode(encoded.tokens))
     return Scores(
         model=rank.model.name,
         prompt=template.digest,
         labels=tuple(label for label, _ in readmes),
-        answers=Answers.cat(answers),
-        prior=rank.prior,
-        mentions=torch.stack(mentions),
+        evidence=Evidence.cat(evidence),
         read=tuple(read),
-        limit=rank.limit,
     )

@@ -9,7 +9,7 @@ from tagger.cli import models, options
 from tagger.defaults import DEFAULT_MODEL
 
 if TYPE_CHECKING:
-    from tagger.methods.candidates import CandidateTree
+    from tagger.methods.candidates import TagTree
     from tagger.prompt import Prompt
     from tagger.vocabulary import Vocabulary
 
@@ -58,7 +58,7 @@ def check(
     counted: list[str] = []
     if name and all(not isinstance(entry, dict | str) for entry in entries):
         from tagger.errors import VocabularyError
-        from tagger.methods.candidates import CandidateTree
+        from tagger.methods.candidates import TagTree
         from tagger.methods.rank import room_for_a_readme
         from tagger.models import load
         from tagger.models.plan import config_of
@@ -70,7 +70,7 @@ def check(
         vocabulary = Vocabulary.load(path)
         found += checking.same_tokens(vocabulary, tokenizer.encode)
         prompt = Prompt(PromptTemplate.load(), vocabulary, tokenizer)
-        trees = [CandidateTree.build(vocabulary, tokenizer, one) for one in prompt.openings]
+        trees = [TagTree.build(vocabulary, tokenizer, one) for one in prompt.openings]
         try:
             context = config_of(name).max_position_embeddings
             room_for_a_readme(prompt, trees, vocabulary, context)
@@ -99,7 +99,7 @@ def show(file: File = None) -> None:
 
 
 def _costs(
-    name: str, prompt: "Prompt", trees: "list[CandidateTree]", vocabulary: "Vocabulary"
+    name: str, prompt: "Prompt", trees: "list[TagTree]", vocabulary: "Vocabulary"
 ) -> list[str]:
     """Return what the vocabulary costs, in tokens of a model."""
     from tagger.methods.rank import AT_ONCE

@@ -1,13 +1,14 @@
-"""From evidence to confidences.
+"""Calibration: from evidence to confidence.
 
-What the model says of a tag, less a part of the prior, is comparable between branches and READMEs
-once it is measured from the best tags: from the mean of the ten best. Branches vote by the sum of
-their probabilities, not by the product (Kittler et al. 1998, "On Combining Classifiers"). Of this
-margin, of the tag's mentions, and of how much the README moved the model at all, a logistic
-function, fitted on labelled READMEs, makes the probability that a curator would accept the tag.
+A tag's log-probability less a part of its prior is comparable between branches and READMEs once it
+is measured from the mean of the ten best tags; this is the tag's margin. Branches vote by the sum
+of their probabilities, not by the product (Kittler et al. 1998, "On Combining Classifiers"). A
+logistic function of the margin, of the tag's mentions, and of how far the README shifted the model
+from its prior gives the probability that a curator would accept the tag. It is fitted on labelled
+READMEs.
 
-Where READMEs of the user's own corpus have been read, half of the prior is what the model says of
-them on average, their background: what all of them have in common tells none of them apart.
+The background, mean log-probabilities over READMEs of the user's own corpus, replaces half of the
+prior where there is one: what all of them have in common tells none of them apart.
 """
 
 import json
@@ -21,40 +22,40 @@ import torch
 from torch import Tensor
 
 from tagger.digest import digest
-from tagger.methods.answers import Answers
+from tagger.methods.answers import Evidence, TagLogProbs
 from tagger.vocabulary import Vocabulary
 
 BEST = 10
-"""Tags whose mean is the zero of a README's margins."""
+"""Tags whose mean score is the zero of a README's margins."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Fitted numbers of one model.
+    """The fitted numbers of one model.
 
     Attributes:
-        strength: how much of the prior is subtracted, from 0 to 1.
-        answers: weight of what the model says, per nat of the margin; not negative.
+        prior_weight: how much of the prior is subtracted, from 0 to 1.
+        margin: weight of a tag's margin, per nat; not negative.
         mentions: weight of log(1 + mentions) of the tag, anywhere.
         lead: weight of log(1 + mentions) in the README's lead.
-        moved: weight of the log of how far the README moved the model from its prior.
+        shift: weight of the log of how far the README shifted the model from its prior.
         intercept: of the logistic function.
         threshold: the confidence from which a tag is given.
-        background: [branches, tags] what the model says of a README of the user's corpus on
-            average; None where nothing is known of that.
+        background: [branches, tags] mean log-probabilities over READMEs of the user's corpus;
+            None where there are none.
 
     """
 
-    strength: float
-    answers: float
+    prior_weight: float
+    margin: float
     mentions: float
     lead: float
-    moved: float
+    shift: float
     intercept: float
     threshold: float
-    background: Answers | None = None
+    background: TagLogProbs | None = None
 
     @classmethod
     def shipped(cls, model: str) -> Self:
@@ -64,9 +65,10 @@ class Calibration:
 
     @classmethod
     def of(cls, model: str, vocabulary: Vocabulary) -> Self:
-        """Return the calibration that ships, as `shipped` does.
+        """Return the calibration that ships for a model, as `shipped` does.
 
-        Warns where it was not fitted on this model or these tags, or cannot fit so few.
+        Logs a warning if it was not fitted on this model or these tags, or if the tags are too few
+        for it.
         """
         if model not in _shipped()["models"]:
             log.warning(
@@ -89,91 +91,79 @@ class Calibration:
 
     @property
     def numbers(self) -> dict[str, float]:
-        """All numbers by name, but the background."""
+        """All numbers by name; the background is not among them."""
         return {name: value for name, value in vars(self).items() if name != "background"}
 
     @property
     def digest(self) -> str:
-        """A digest of all of it."""
+        """A digest of the numbers and the background."""
         background = self.background and [part.tolist() for part in vars(self.background).values()]
         return digest([self.numbers, background])
 
-    def expected(self, prior: Answers) -> Answers:
-        """Return what is subtracted in part: the prior, or the middle of it and the background."""
+    def expected(self, prior: TagLogProbs) -> TagLogProbs:
+        """Return what is subtracted in part: the prior, or the mean of it and the background."""
         if self.background is None:
             return prior
-        pairs = zip(vars(prior).values(), vars(self.background).values(), strict=True)
-        return Answers(*((one + other) / 2 for one, other in pairs))
+        return TagLogProbs.stack([prior, self.background]).mean()
 
-    def scores(self, answers: Answers, prior: Answers, limit: float | None = None) -> Tensor:
-        """Return how far each tag stands above the README's best, [..., tags] in nats.
+    def margins(
+        self, log_probs: TagLogProbs, prior: TagLogProbs, limit: float | None = None
+    ) -> Tensor:
+        """Return how far each tag stands above the README's best tags, [..., tags] in nats.
 
-        In every branch it is what the model says of the tag beyond its prior. The branches are
-        mixed as probabilities, so that a tag stands high where one of them is sure of it.
+        In every branch that is the log-probability less a part of its prior. The branches are mixed
+        as probabilities, so that a tag stands high where one of them is sure of it.
 
         Args:
-            answers: for one or more READMEs.
-            prior: the same for texts without content.
-            limit: the most, in nats, that what follows the first token of a name may add; reached
-                smoothly. What it takes away counts in full.
+            log_probs: [..., branches, tags] for one or more READMEs.
+            prior: [branches, tags] the same for content-free texts.
+            limit: the most, in nats, that the tokens after a name's first may add; approached
+                smoothly. What they take away counts in full.
 
         """
         expected = self.expected(prior)
-        first = answers.starts - self.strength * expected.starts
-        rest = answers.rests - self.strength * expected.rests
+        first = log_probs.first - self.prior_weight * expected.first
+        rest = log_probs.rest - self.prior_weight * expected.rest
         if limit is not None:
             rest = torch.minimum(rest, limit * (rest / limit).tanh())
-        return margins(margins(first + rest).logsumexp(dim=-2))
+        return _above_best(_above_best(first + rest).logsumexp(dim=-2))
 
-    def standings(self, scores: Tensor, mentions: Tensor) -> Tensor:
+    def ranking_scores(self, margins: Tensor, mentions: Tensor) -> Tensor:
         """Return what the tags of one README are ranked by, [..., tags].
 
         Args:
-            scores: [..., tags] as `scores` gives them.
+            margins: [..., tags] as `margins` gives them.
             mentions: [..., tags, 2] log(1 + mentions), anywhere and in the lead.
 
         """
-        return self.answers * scores + mentions @ torch.tensor([self.mentions, self.lead])
+        return self.margin * margins + mentions @ torch.tensor([self.mentions, self.lead])
 
-    def logits(
-        self, answers: Answers, prior: Answers, mentions: Tensor, limit: float | None = None
-    ) -> Tensor:
-        """Return the evidence for every tag, as the logit of its confidence.
-
-        Args:
-            answers: for one or more READMEs.
-            prior: the same for texts without content.
-            mentions: [..., tags, 2] log(1 + mentions), anywhere and in the lead.
-            limit: as of `scores`.
-
-        Returns:
-            [..., tags] in nats.
-
-        """
-        standings = self.standings(self.scores(answers, prior, limit), mentions)
-        moved = self.moved * movement(answers.starts, prior.starts).log()
-        return standings + moved.unsqueeze(-1) + self.intercept
+    def logits(self, evidence: Evidence) -> Tensor:
+        """Return the logit of every tag's confidence, [READMEs, tags] in nats."""
+        margins = self.margins(evidence.log_probs, evidence.prior, evidence.limit)
+        scores = self.ranking_scores(margins, evidence.mentions)
+        shift = self.shift * prior_shift(evidence.log_probs.first, evidence.prior.first).log()
+        return scores + shift.unsqueeze(-1) + self.intercept
 
 
-def movement(starts: Tensor, prior: Tensor) -> Tensor:
-    """Return how far a README moved the model from its prior, [...] in nats.
+def prior_shift(first: Tensor, prior: Tensor) -> Tensor:
+    """Return how far a README shifted the model from its prior, [...] in nats.
 
-    The mean over tags of the absolute change of what the model says of their first token, beside
-    one that all tags share. A text that says nothing (badges, a licence) leaves the model where it
-    was.
+    The mean over tags of the absolute change of the log-probability of their first token, beyond
+    the change that all tags share. A text without content (badges, a licence) shifts nothing.
 
     Args:
-        starts: [..., branches, tags] log-probabilities of the tags' first tokens.
-        prior: [branches, tags] the same of texts without content.
+        first: [..., branches, tags] log-probabilities of the tags' first tokens.
+        prior: [branches, tags] the same for content-free texts.
 
     """
-    change = (starts - prior).mean(dim=-2)
+    change = (first - prior).mean(dim=-2)
     change = change - change.mean(dim=-1, keepdim=True)
     return change.abs().mean(dim=-1).clamp(min=1e-3)
 
 
-def margins(scores: Tensor) -> Tensor:
-    """Return how far the scores stand above the mean of the README's best, [..., tags] in nats."""
+def _above_best(scores: Tensor) -> Tensor:
+    """Return how far the scores stand above the mean of the ten best, [..., tags] in nats."""
     best = scores.topk(min(BEST, scores.shape[-1])).values
     return scores - best.mean(dim=-1, keepdim=True)
 

@@ -1,9 +1,9 @@
-"""`generate`: the model writes the reply itself, greedily.
+"""`generate`: the model writes the reply itself, by greedy decoding.
 
-Under a grammar it can write nothing but a valid reply, and what the grammar leaves no choice in is
-read in one pass with what was chosen rather than written token by token. Without one it writes as
-it likes, is read leniently and checked strictly, and may try once more when it is told what was
-wrong. READMEs go through the model together; each leaves when its reply is whole.
+Under a grammar it can write nothing but a valid reply, and tokens that the grammar forces go
+through the model together with the token before them rather than one by one. Without a grammar the
+reply is parsed leniently and checked strictly, and if it is rejected the model is told why and
+tries once more. READMEs are decoded together; each leaves the batch when its reply is complete.
 """
 
 import json
@@ -20,30 +20,31 @@ from tagger.errors import LoadError, ReplyError, VocabularyError
 from tagger.methods import written
 from tagger.methods.grammar import Form, Reply, tokenizer_of
 from tagger.methods.written import RepeatedTagError
-from tagger.models.language import LanguageModel, Memory, join
+from tagger.models.kv import KVCache, concat
+from tagger.models.language import LanguageModel
 from tagger.prompt import Prompt, PromptTemplate
 from tagger.readme import Readme
 from tagger.vocabulary import Tag, Vocabulary
 
 WRITING_VERSION = 2
-"""Raised whenever the same input would be answered otherwise."""
+"""Bump when the same input would get a different reply."""
 
 MIN_README_TOKENS = 64
-"""A vocabulary that leaves less than this for the README is refused."""
+"""A vocabulary that leaves fewer tokens than this for the README is refused."""
 
 _FREE_TOKENS = 256
-"""The longest reply without a grammar; ten tags as objects take two thirds of it."""
+"""Tokens of the longest reply without a grammar; ten tags as objects take two thirds of them."""
 
-_AGAIN = "Reply with the JSON alone."
+_RETRY = "Reply with the JSON alone."
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A README as it is asked about.
+class Encoded:
+    """A README as `Generate` is asked about it.
 
     Attributes:
-        id: what the reply calls it.
-        tokens: ids of what the model reads of it.
+        id: its id in the reply.
+        tokens: ids of the part that the model reads.
 
     """
 
@@ -52,37 +53,37 @@ class Asked:
 
     @property
     def length(self) -> int:
-        """How much there is to read."""
+        """The number of tokens to be read."""
         return len(self.tokens)
 
 
 @dataclass
 class _Row:
-    """A reply on its way.
+    """A reply that is being decoded.
 
     Attributes:
-        asked: its README.
+        readme: its README.
         reply: the reply under a grammar.
         free: the tokens of a reply without one.
 
     """
 
-    asked: Asked
+    readme: Encoded
     reply: Reply | None
     free: list[int] = field(default_factory=list)
 
 
 class Generate:
-    """Has replies written for one README after another, or for many together.
+    """Has the model write the replies for READMEs.
 
     Args:
         model: the language model.
         vocabulary: the tags.
-        template: what is said to the model.
-        readme_tokens: the most that is read of a README.
-        max_tags: the most tags of a reply.
-        min_tags: the least; without a grammar, none can be forced.
-        grammar: whether the reply is held to one.
+        template: the prompt.
+        readme_tokens: the most tokens that are read of a README.
+        max_tags: the most tags in a reply.
+        min_tags: the fewest; without a grammar they cannot be enforced.
+        grammar: whether replies are constrained by a grammar.
 
     Raises:
         VocabularyError: the vocabulary leaves no room for a README in the model's context.
@@ -120,12 +121,12 @@ class Generate:
 
     @property
     def settings(self) -> dict[str, str | int]:
-        """Everything that a reply depends on beside the README, by a name for people."""
-        said = [self._prompt.head, self._prompt.lists[0], self._prompt.bridge, self._ask]
+        """Everything but the README that a reply depends on, keyed by human-readable names."""
+        text = [self._prompt.head, self._prompt.lists[0], self._prompt.bridge, self._ask]
         return {
             "model": self._model.weights,
             "machine, number format or library version": self._model.machine,
-            "prompt and tags": digest([said, self._form.names]),
+            "prompt and tags": digest([text, self._form.names]),
             "number of tags": f"{self._form.min_tags} to {self._form.max_tags}",
             "readme tokens": self.readme_tokens,
             "grammar": "on" if self._grammar else "off",
@@ -133,16 +134,16 @@ class Generate:
         }
 
     def prepare(self) -> None:
-        """Compute whatever READMEs share; raises as `write`."""
-        _ = self._before, self._tokenizer
+        """Compute whatever all READMEs share; raises as `write`."""
+        _ = self._prefix, self._tokenizer
 
-    def encode(self, readme: Readme) -> Asked:
-        """Return what is asked about a README: as many of its tokens as the budget holds."""
+    def encode(self, readme: Readme) -> Encoded:
+        """Encode a README, cut to the token budget."""
         tokens = self._prompt.fit(readme.words, self.readme_tokens)
-        return Asked(written.called(readme.id), tokens or self._model.tokenizer.encode(" "))
+        return Encoded(written.called(readme.id), tokens or self._model.tokenizer.encode(" "))
 
     @torch.inference_mode()
-    def write(self, readmes: Sequence[Asked]) -> list[list[Tag] | ReplyError]:
+    def write(self, readmes: Sequence[Encoded]) -> list[list[Tag] | ReplyError]:
         """Return the tags of each README's reply, or why it cannot be used.
 
         Raises:
@@ -150,60 +151,61 @@ class Generate:
             LoadError: the model's probabilities are not numbers.
 
         """
-        rows = [_Row(asked, self._reply(asked)) for asked in readmes]
-        read = self._model.read([asked.tokens for asked in readmes], self._before)
-        memory = join(self._before, read)
+        rows = [_Row(readme, self._reply(readme)) for readme in readmes]
+        tail = self._model.prefill([readme.tokens for readme in readmes], self._prefix)
+        cache = concat(self._prefix, tail)
         endings = [
-            self._ending(row.asked) + (row.reply.tokens if row.reply else []) for row in rows
+            self._ending(row.readme) + (row.reply.tokens if row.reply else []) for row in rows
         ]
-        self._write(rows, memory, endings)
-        found = [self._read(row) for row in rows]
-        failed = [at for at, tags in enumerate(found) if isinstance(tags, ReplyError)]
-        if failed and not self._grammar:
-            again = [_Row(readmes[at], None) for at in failed]
+        self._write(rows, cache, endings)
+        results = [self._parse(row) for row in rows]
+        failures = [index for index, tags in enumerate(results) if isinstance(tags, ReplyError)]
+        if failures and not self._grammar:
+            retries = [_Row(readmes[index], None) for index in failures]
             endings = [
-                self._ending(readmes[at])
+                self._ending(readmes[index])
                 + self._model.tokenizer.encode_reply(
-                    self._text(rows[at]), f"This cannot be used: {found[at]}. {_AGAIN}"
+                    self._text(rows[index]), f"This cannot be used: {results[index]}. {_RETRY}"
                 )
-                for at in failed
+                for index in failures
             ]
-            self._write(again, memory.select(failed), endings)
-            for at, row in zip(failed, again, strict=True):
-                found[at] = self._read(row)
-        return found
+            self._write(retries, cache.select(failures), endings)
+            for index, row in zip(failures, retries, strict=True):
+                results[index] = self._parse(row)
+        return results
 
-    def _write(self, rows: Sequence[_Row], memory: Memory, endings: Sequence[list[int]]) -> None:
-        """Go on from the memory of each row, and its ending, until its reply is whole."""
+    def _write(self, rows: Sequence[_Row], cache: KVCache, endings: Sequence[list[int]]) -> None:
+        """Decode each row after its KV cache and its ending, until its reply is complete."""
         tokens = list(endings)
         while rows:
-            hidden, more = self._model.go_on(tokens, memory)
-            memory = join(memory, more)
+            hidden, tail = self._model.decode(tokens, cache)
+            cache = concat(cache, tail)
             tokens = [self._choose(row, state) for row, state in zip(rows, hidden, strict=True)]
-            going = [at for at, row in enumerate(rows) if not self._ended(row)]
-            if len(going) < len(rows):
-                memory = memory.select(going)
-            rows, tokens = [rows[at] for at in going], [tokens[at] for at in going]
+            active = [index for index, row in enumerate(rows) if not self._ended(row)]
+            if len(active) < len(rows):
+                cache = cache.select(active)
+            rows, tokens = [rows[index] for index in active], [tokens[index] for index in active]
 
     def _choose(self, row: _Row, state: Tensor) -> list[int]:
-        """Write the likeliest token of a row, and what must follow it; return them."""
+        """Write a row's likeliest token and those that the grammar forces after it; return them."""
         if row.reply is None:
             logits = self._logits(state, torch.empty(0, dtype=torch.long))
             row.free.append(int(logits.argmax()))
             return row.free[-1:]
         if row.reply.ended:
             return []
-        allowed = torch.from_numpy(row.reply.allowed())
-        words = allowed.nonzero().squeeze(-1)
-        logits = self._logits(state, words)
-        known, before = logits[words.to(logits.device)], len(row.reply.tokens)
-        for choice in known.argsort(descending=True, stable=True).tolist():
-            if row.reply.write(int(words[choice])):
+        mask = torch.from_numpy(row.reply.allowed())
+        token_ids = mask.nonzero().squeeze(-1)
+        logits = self._logits(state, token_ids)
+        order = logits[token_ids.to(logits.device)].argsort(descending=True, stable=True)
+        start = len(row.reply.tokens)
+        for index in order.tolist():
+            if row.reply.write(int(token_ids[index])):
                 break
-        return row.reply.tokens[before:]
+        return row.reply.tokens[start:]
 
-    def _logits(self, state: Tensor, words: Tensor) -> Tensor:
-        logits = self._model.logits(state[None], words)[0]
+    def _logits(self, state: Tensor, token_ids: Tensor) -> Tensor:
+        logits = self._model.logits(state[None], token_ids)[0]
         if not logits.isfinite().all():
             raise LoadError(
                 f"{self._model.name}: gives probabilities that are not numbers: the weights are "
@@ -221,40 +223,40 @@ class Generate:
             return row.reply.text
         return self._model.tokenizer.decode([id_ for id_ in row.free if id_ not in self._control])
 
-    def _read(self, row: _Row) -> list[Tag] | ReplyError:
-        """Return the tags of a reply, checked, or why there are none."""
+    def _parse(self, row: _Row) -> list[Tag] | ReplyError:
+        """Return the tags of a reply, or why it cannot be used."""
         try:
             if len(row.free) >= _FREE_TOKENS:
                 raise written.refused(f"was cut off at {_FREE_TOKENS} tokens", self._text(row))
             return written.read(
-                self._text(row), row.asked.id, self._vocabulary, self._form.max_tags
+                self._text(row), row.readme.id, self._vocabulary, self._form.max_tags
             )
         except RepeatedTagError as error:
             return ReplyError(str(error))
         except ReplyError as error:
             return error
 
-    def _reply(self, asked: Asked) -> Reply | None:
+    def _reply(self, readme: Encoded) -> Reply | None:
         if not self._grammar:
             return None
-        return Reply(asked.id, self._form, self._tokenizer, sorted(self._control))
+        return Reply(readme.id, self._form, self._tokenizer, sorted(self._control))
 
-    def _ending(self, asked: Asked) -> list[int]:
-        """Return the ids between the README and the model's turn."""
+    def _ending(self, readme: Encoded) -> list[int]:
+        """Return the ids between the README and the assistant's turn."""
         ask = self._ask.replace("{max_tags}", str(self._form.max_tags))
-        ask = ask.replace("{id}", json.dumps(asked.id, ensure_ascii=False))
+        ask = ask.replace("{id}", json.dumps(readme.id, ensure_ascii=False))
         return self._prompt.ending(ask)
 
     @cached_property
     def _tokenizer(self) -> LLTokenizer:
-        return tokenizer_of(self._model.tokenizer, self._model.words)
+        return tokenizer_of(self._model.tokenizer, self._model.vocab_size)
 
     @cached_property
     def _control(self) -> frozenset[int]:
         return frozenset(self._model.tokenizer.control_ids())
 
     @cached_property
-    def _before(self) -> Memory:
-        """What every README is read behind."""
+    def _prefix(self) -> KVCache:
+        """The KV cache that every README attends to."""
         prompt = self._prompt
-        return self._model.read([[*prompt.head, *prompt.lists[0], *prompt.bridge]])
+        return self._model.prefill([[*prompt.head, *prompt.lists[0], *prompt.bridge]])

@@ -45,8 +45,8 @@ class Form:
     min_tags: int
 
 
-def tokenizer_of(tokenizer: ChatTokenizer, words: int) -> LLTokenizer:
-    """Return a model's text tokenizer for grammars, over as many words as the model has logits.
+def tokenizer_of(tokenizer: ChatTokenizer, vocab_size: int) -> LLTokenizer:
+    """Return a model's text tokenizer for grammars, with as many tokens as the model has logits.
 
     Text tokens alone: a name that looks like a control token is spelled in letters.
     """
@@ -56,7 +56,7 @@ def tokenizer_of(tokenizer: ChatTokenizer, words: int) -> LLTokenizer:
     if end >= text.get_vocab_size():
         text.add_special_tokens([_END])
         end = text.token_to_id(_END)
-    return LLTokenizer(text.to_str(), n_vocab=words, eos_token=end)
+    return LLTokenizer(text.to_str(), n_vocab=vocab_size, eos_token=end)
 
 
 class Reply:
@@ -97,10 +97,10 @@ class Reply:
         return bool(self._matcher.is_stopped())
 
     def allowed(self) -> NDArray[np.bool_]:
-        """Return which [words] may come next."""
+        """Return which [vocab_size] tokens may come next."""
         bits = np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint8)
-        words = self._tokenizer.vocab_size
-        allowed = np.unpackbits(bits, count=words, bitorder="little").view(np.bool_)
+        size = self._tokenizer.vocab_size
+        allowed = np.unpackbits(bits, count=size, bitorder="little").view(np.bool_)
         allowed[self._control] = False
         return allowed
 

@@ -1,7 +1,7 @@
-"""What a model remembers of a prompt's fixed parts, kept from one process to the next.
+"""The KV caches of the prompt's fixed parts, saved from one process to the next.
 
-Reading the list of tags takes a processor seconds for a hundred of them and minutes for
-thousands; reading what is kept of it from disk takes none.
+Prefilling a list of a hundred tags takes a CPU seconds, and one of thousands minutes; loading its
+KV cache from disk takes next to nothing.
 """
 
 import logging
@@ -13,77 +13,79 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from tagger.models.language import Memory
+from tagger.models.kv import KVCache
 from tagger.paths import cache_home
 
-KEPT = 8
-"""Files that are kept; those of a thousand tags take 80 MB (0.5B) to 170 MB (1.5B)."""
+MOST_FILES = 8
+"""Files that stay in the cache folder; one of a thousand tags has 80 MB (0.5B) to 170 MB (1.5B)."""
 
 log = logging.getLogger(__name__)
 
 
-def kept(
-    identity: str, count: int, device: torch.device, read: Callable[[], Sequence[Memory]]
-) -> list[Memory]:
-    """Return memories from the cache folder, or read them and keep them there.
+def cached(
+    identity: str, count: int, device: torch.device, prefill: Callable[[], Sequence[KVCache]]
+) -> list[KVCache]:
+    """Return KV caches from the cache folder, or compute them and save them there.
 
-    A damaged file is read anew, and a folder that cannot be written is only warned of. The
-    oldest files beyond `KEPT` are removed.
+    If the file is damaged they are computed again; if the folder cannot be written, a warning is
+    logged. The oldest files beyond `MOST_FILES` are removed.
 
     Args:
-        identity: a digest of everything that `read` depends on.
-        count: the number of memories.
-        device: where they are wanted.
-        read: has the model read them.
+        identity: a digest of everything that `prefill` depends on.
+        count: the number of KV caches.
+        device: where they are needed.
+        prefill: computes them.
 
     """
     path = cache_home() / "lists" / f"{identity[:40]}.safetensors"
-    known = _load(path, count, device)
-    if known is None:
-        known = list(read())
-        try:
-            _save(path, known)
-        except (OSError, SafetensorError) as error:
-            log.warning("the list of tags cannot be kept for the next run: %s", error)
-    return known
+    caches = _load(path, count, device)
+    if caches is not None:
+        return caches
+    caches = list(prefill())
+    try:
+        _save(path, caches)
+    except (OSError, SafetensorError) as error:
+        log.warning("the list of tags cannot be cached for the next run: %s", error)
+    return caches
 
 
-def _load(path: Path, count: int, device: torch.device) -> list[Memory] | None:
-    """Return what a file holds, or nothing if there is none or it is damaged."""
+def _load(path: Path, count: int, device: torch.device) -> list[KVCache] | None:
+    """Return the KV caches of a file; None if there is none or it is damaged."""
     try:
         with safe_open(path, framework="pt") as file:
+            layers = range(int(file.metadata()["layers"]))
             return [
-                Memory(
+                KVCache(
                     tuple(
                         (
-                            file.get_tensor(f"{memory}.{layer}.keys").to(device),
-                            file.get_tensor(f"{memory}.{layer}.values").to(device),
+                            file.get_tensor(f"{number}.{layer}.keys").to(device),
+                            file.get_tensor(f"{number}.{layer}.values").to(device),
                         )
-                        for layer in range(int(file.metadata()["layers"]))
+                        for layer in layers
                     ),
-                    file.get_tensor(f"{memory}.present"),
-                    file.get_tensor(f"{memory}.ends"),
+                    file.get_tensor(f"{number}.mask"),
+                    file.get_tensor(f"{number}.next_position"),
                 )
-                for memory in range(count)
+                for number in range(count)
             ]
     except (OSError, SafetensorError, ValueError, TypeError, KeyError):
         return None
 
 
-def _save(path: Path, memories: Sequence[Memory]) -> None:
+def _save(path: Path, caches: Sequence[KVCache]) -> None:
     tensors = {}
-    for number, memory in enumerate(memories):
-        for layer, (keys, values) in enumerate(memory.layers):
+    for number, cache in enumerate(caches):
+        for layer, (keys, values) in enumerate(cache.layers):
             tensors[f"{number}.{layer}.keys"] = keys.contiguous()
             tensors[f"{number}.{layer}.values"] = values.contiguous()
-        tensors[f"{number}.present"] = memory.present
-        tensors[f"{number}.ends"] = memory.ends
+        tensors[f"{number}.mask"] = cache.mask
+        tensors[f"{number}.next_position"] = cache.next_position
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Beside its place and then moved there: another process may read or write the same.
+    # Written elsewhere and then moved: another process may read or write the same file.
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         part = Path(folder, path.name)
-        save_file(tensors, part, {"layers": str(len(memories[0].layers))})
+        save_file(tensors, part, {"layers": str(len(caches[0].layers))})
         part.replace(path)
     files = sorted(path.parent.glob("*.safetensors"), key=lambda file: file.stat().st_mtime)
-    for old in files[:-KEPT]:
+    for old in files[:-MOST_FILES]:
         old.unlink(missing_ok=True)

@@ -1,8 +1,8 @@
-"""Which tags a README mentions by name: evidence beside what the model says of it.
+"""How often a README mentions each tag by name: evidence beside the model's log-probabilities.
 
-Words are compared case-folded and without a plural's s, and a name of several words is found
-whatever joins them ("game engine", "game-engine"). In scripts that do not part words a name is
-found only where it stands alone.
+Words are compared case-folded and without a plural s, and a name of several words matches whatever
+joins them ("game engine", "game-engine"). In scripts that do not separate words a name matches only
+where it stands alone.
 """
 
 import re
@@ -13,15 +13,15 @@ from torch import Tensor
 from tagger.vocabulary import Vocabulary
 
 LEAD = 500
-"""Characters of a README's beginning in which a mention counts for more."""
+"""Characters at the start of a README in which a mention counts for more."""
 
 LIMIT = 20_000
-"""Characters that are searched at all."""
+"""Characters of a README that are searched."""
 
 _WORD = re.compile(r"[^\W_]+(?:\+\+|#)?")
 
 _PLURAL = 4
-"""Letters that a word must have for its last s to be taken for a plural's."""
+"""Letters from which on a word's last s is taken for a plural."""
 
 
 class Mentions:
@@ -65,7 +65,7 @@ class _Node:
 
 
 def _words(text: str) -> list[tuple[str, int]]:
-    """Return the words of a text in the form that is compared, with their positions."""
+    """Return the words of a text in the form that is compared, with their positions in it."""
     return [(_singular(match[0]), match.start()) for match in _WORD.finditer(text.casefold())]
 
 

@@ -1,8 +1,8 @@
-"""What the model would say without a README.
+"""The prior: the log-probabilities of the tags for texts without content.
 
-A language model prefers some tags before it has read anything: common words, the head of the
-list. That preference, measured on texts without content, is subtracted in part from every score
-(Zhao et al. 2021, "Calibrate Before Use"; Holtzman et al. 2021, "Surface Form Competition").
+A language model prefers some tags before it has read a README: common words, the head of the list.
+That preference, measured on content-free texts, is subtracted in part from every score (Zhao et al.
+2021, "Calibrate Before Use"; Holtzman et al. 2021, "Surface Form Competition").
 """
 
 import json
@@ -13,50 +13,48 @@ from pathlib import Path
 import torch
 
 from tagger.digest import digest
-from tagger.methods.answers import Answers
+from tagger.methods.answers import TagLogProbs
 from tagger.paths import cache_home, write_atomically
 
-BACKGROUND = ("N/A", "...")
+CONTENT_FREE = ("N/A", "...")
 """Texts without content; anything that looks like a README brings content of its own."""
 
-_KEPT = ("names", "starts")
+_KEYS = ("full", "first")
 
 log = logging.getLogger(__name__)
 
 
-def prior(identity: str, shape: tuple[int, int], score: Callable[[str], Answers]) -> Answers:
-    """Return the mean over `BACKGROUND` of what the model says of every tag.
+def prior(
+    identity: str, shape: tuple[int, int], score: Callable[[str], TagLogProbs]
+) -> TagLogProbs:
+    """Return the mean over `CONTENT_FREE` of the log-probability of every tag.
+
+    It is cached under the identity and the texts. If the file is damaged it is computed again; if
+    the cache folder cannot be written, a warning is logged.
 
     Args:
         identity: a digest of everything that `score` depends on.
         shape: the number of branches and of tags.
-        score: gives the answers for a text.
-
-    It is kept in the cache folder under the identity and the texts; a damaged file is computed
-    anew, and a folder that cannot be written is only warned of.
+        score: gives the log-probabilities for a text, [branches, tags].
 
     """
-    key = digest([identity, BACKGROUND])
-    path = cache_home() / "priors" / f"{key[:40]}.json"
-    known = _load(path, shape)
-    if known is None:
-        answers = Answers.stack([score(text) for text in BACKGROUND])
-        known = Answers(answers.names.mean(dim=0), answers.starts.mean(dim=0))
-        kept = {key: getattr(known, key).tolist() for key in _KEPT}
-        try:
-            write_atomically(path, json.dumps(kept))
-        except OSError as error:
-            log.warning("the prior cannot be kept for the next run: %s", error)
-    return known
-
-
-def _load(path: Path, shape: tuple[int, int]) -> Answers | None:
+    path = cache_home() / "priors" / f"{digest([identity, CONTENT_FREE])[:40]}.json"
+    log_probs = _load(path, shape)
+    if log_probs is not None:
+        return log_probs
+    log_probs = TagLogProbs.stack([score(text) for text in CONTENT_FREE]).mean()
     try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
-        known = Answers(*(torch.tensor(kept[key], dtype=torch.float32) for key in _KEPT))
+        write_atomically(path, json.dumps({key: getattr(log_probs, key).tolist() for key in _KEYS}))
+    except OSError as error:
+        log.warning("the prior cannot be cached for the next run: %s", error)
+    return log_probs
+
+
+def _load(path: Path, shape: tuple[int, int]) -> TagLogProbs | None:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        full, first = (torch.tensor(content[key], dtype=torch.float32) for key in _KEYS)
     except (OSError, ValueError, TypeError, KeyError):
         return None
-    sound = all(
-        part.shape == shape and part.isfinite().all() for part in (known.names, known.starts)
-    )
-    return known if sound else None
+    sound = all(part.shape == shape and part.isfinite().all() for part in (full, first))
+    return TagLogProbs(full, first) if sound else None

@@ -1,17 +1,16 @@
-"""`rank`: score every tag of the vocabulary by one reading of the README.
+"""`rank`: score every tag of the vocabulary with one pass over the README.
 
-The README is read once, behind the list of tags. Behind the README go branches, each a question
-behind another order of the list. In a branch
+The README is prefilled once, after the list of tags. Branches follow it, each a question that
+attends to the list in another order. In a branch
 
-    score(tag) = log p(tag | README, branch) - strength * log p(tag | no README, branch)
+    score(tag) = log p(tag | README, branch) - prior_weight * log p(tag | no README, branch)
 
-lies between the likelihood (strength 0) and the pointwise mutual information of README and tag
-(strength 1). The evidence for a tag is a weighted sum of how far its score, over all branches,
-stands above the README's best and of how often the README mentions it; a `Calibration` holds the
-weights, which make it the logit of a confidence.
+lies between the likelihood (weight 0) and the pointwise mutual information of README and tag
+(weight 1). How far its score, over all branches, stands above the README's best tags and how often
+the README mentions it are weighed by a `Calibration`, which gives the logit of a confidence.
 
 So that the cost of a README hardly grows with the vocabulary, a large list has one branch, and its
-tags are searched rather than all scored; a very large one is not even seen by the README.
+tags are searched rather than all scored; to a very large one the README does not even attend.
 """
 
 from collections.abc import Sequence
@@ -23,36 +22,37 @@ from torch import Tensor
 
 from tagger.digest import digest
 from tagger.errors import LoadError, VocabularyError
-from tagger.methods.answers import Answers
+from tagger.methods.answers import Evidence, TagLogProbs
 from tagger.methods.calibration import Calibration
-from tagger.methods.candidates import CandidateTree, Forest
-from tagger.methods.memories import kept
+from tagger.methods.candidates import Forest, TagTree
+from tagger.methods.memories import cached
 from tagger.methods.mentions import Mentions
 from tagger.methods.prior import prior
 from tagger.methods.search import LIMIT, search
-from tagger.models.language import LanguageModel, Memory, join
+from tagger.models.kv import KVCache, concat
+from tagger.models.language import LanguageModel
 from tagger.prompt import Conversation, Prompt, PromptTemplate
 from tagger.vocabulary import Tag, Vocabulary
 
 SCORING_VERSION = 8
-"""Raised whenever the same input would be scored otherwise, so that nothing kept is reused."""
+"""Bump when the same input would be scored differently, so that nothing cached is reused."""
 
 AT_ONCE = 128
-"""Nodes of a tree up to which all of them are scored: larger ones are searched."""
+"""Nodes of a tree up to which all tags are scored; larger trees are searched."""
 
 IN_VIEW = 1536
-"""Tokens of a list up to which READMEs are read behind it: for longer ones that costs too much."""
+"""Tokens of a list up to which READMEs attend to it; with longer lists that costs too much."""
 
 MIN_README_TOKENS = 64
-"""A vocabulary that leaves less than this for the README is refused."""
+"""A vocabulary that leaves fewer tokens than this for the README is refused."""
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """A README as it is scored.
+    """A README as `Rank` scores it.
 
     Attributes:
-        tokens: ids of what the model reads of it.
+        tokens: ids of the part that the model reads.
         mentions: [tags, 2] log(1 + mentions) of each tag, anywhere and in the lead.
 
     """
@@ -62,39 +62,40 @@ class Encoded:
 
     @property
     def length(self) -> int:
-        """How much there is to read."""
+        """The number of tokens to be read."""
         return len(self.tokens)
 
 
 @dataclass(frozen=True)
 class ScoredTag:
-    """What is known of one tag for one README.
+    """One tag of one README's ranking.
 
     Attributes:
         tag: the tag.
         log_prob: mean over branches of log p(tag | README, branch), in nats.
-        prior: the same for texts without content, and the background if there is one.
-        evidence: what tags are ranked by: the logit of the confidence.
-        confidence: probability that a curator would accept the tag.
+        prior: the mean of the same over content-free texts, averaged with the background if there
+            is one.
+        logit: the logit of the confidence, which tags are ranked by.
+        confidence: the probability that a curator would accept the tag.
 
     """
 
     tag: Tag
     log_prob: float
     prior: float
-    evidence: float
+    logit: float
     confidence: float
 
 
 class Rank:
-    """Ranks a vocabulary for one README after another.
+    """Ranks the tags of a vocabulary for READMEs.
 
     Args:
         model: the language model.
         vocabulary: the tags.
-        template: what is said to the model.
-        calibration: strength of the prior and weights of the evidence.
-        readme_tokens: the most that is read of a README.
+        template: the prompt.
+        calibration: turns evidence into confidences.
+        readme_tokens: the most tokens that are read of a README.
 
     Raises:
         VocabularyError: the vocabulary leaves no room for a README in the model's context.
@@ -115,15 +116,14 @@ class Rank:
         self._mentions = Mentions(vocabulary)
         self._prompt = Prompt(template, vocabulary, model.tokenizer)
         self._trees = [
-            CandidateTree.build(vocabulary, model.tokenizer, opening)
-            for opening in self._prompt.openings
+            TagTree.build(vocabulary, model.tokenizer, opening) for opening in self._prompt.openings
         ]
         self._small = _small(self._trees)
         self._all = torch.ones(len(vocabulary), dtype=torch.bool)
         prompt = self._prompt
         questions, orders = len(prompt.endings), len(prompt.lists)
-        # Each question behind another order: as good as all behind all, at half the cost. A large
-        # tree is one branch's whole cost.
+        # Each question attends to another order: as good as all questions with all orders, at half
+        # the cost. With a large tree even a second branch costs too much.
         count = max(questions, orders) if self._small else 1
         self._branches = [(branch % questions, branch % orders) for branch in range(count)]
         self._orders = prompt.lists[:count]
@@ -132,7 +132,7 @@ class Rank:
 
     @property
     def settings(self) -> dict[str, str | int]:
-        """Everything that a ranking depends on beside the README, by a name for people."""
+        """Everything but the README that a ranking depends on, keyed by human-readable names."""
         return {
             "model": self._model.weights,
             "machine, number format or library version": self._model.machine,
@@ -143,18 +143,13 @@ class Rank:
         }
 
     @property
-    def limit(self) -> float | None:
-        """The most, in nats, that the rest of a name may add to its first token, if anything."""
-        return None if self._small else LIMIT
-
-    @property
     def model(self) -> LanguageModel:
-        """What reads."""
+        """The language model."""
         return self._model
 
-    def conversations(self, words: str) -> list[Conversation]:
-        """Return what is said to the model about a README, once for each branch."""
-        prompt, tokens = self._prompt, self.encode(words).tokens
+    def conversations(self, text: str) -> list[Conversation]:
+        """Return the conversation about a README's plain text in each branch."""
+        prompt, tokens = self._prompt, self.encode(text).tokens
         return [
             Conversation(
                 before=(*prompt.head, *prompt.lists[order], *prompt.bridge),
@@ -166,7 +161,7 @@ class Rank:
 
     @property
     def prompt_tokens(self) -> dict[str, int]:
-        """How many tokens the prompt's parts have beside the README, by a name for people."""
+        """Tokens of the prompt's parts without the README, keyed by human-readable names."""
         prompt = self._prompt
         return {
             "opening": len(prompt.head) + len(prompt.bridge),
@@ -179,7 +174,7 @@ class Rank:
 
     @property
     def extra_tokens(self) -> int:
-        """How many tokens a pass holds for one README beside the README's own."""
+        """How many tokens a pass has for each README beside the README's own."""
         prompt = self._prompt
         before = len(prompt.head) + sum(map(len, self._orders)) + len(prompt.bridge)
         return before + sum(
@@ -190,98 +185,99 @@ class Rank:
         )
 
     def prepare(self) -> None:
-        """Compute whatever READMEs share; raises as `rank`."""
+        """Compute whatever all READMEs share; raises as `rank`."""
         _ = self._shared, self.prior
 
-    def encode(self, words: str) -> Encoded:
-        """Return what is scored of a README: as many of its tokens as the budget holds."""
-        tokens = self._prompt.fit(words, self.readme_tokens)
-        # Questions need something to stand behind, if only a blank.
-        return Encoded(tokens or self._model.tokenizer.encode(" "), self._mentions.count(words))
+    def encode(self, text: str) -> Encoded:
+        """Encode a README's plain text, cut to the token budget."""
+        tokens = self._prompt.fit(text, self.readme_tokens)
+        # A row of the pass needs at least one token, if only a space.
+        return Encoded(tokens or self._model.tokenizer.encode(" "), self._mentions.count(text))
 
     def rank(self, readmes: Sequence[Encoded]) -> list[list[ScoredTag]]:
         """Return the best tags of the vocabulary in order, ten at least, for each README.
 
-        All READMEs go through the model together. Ties stay in the vocabulary's order. Of a small
-        vocabulary all tags are returned; of a large one those that may be among the ten best are
-        looked for, and what they are and their confidences are the same as if all had been scored.
+        All READMEs go through the model together. Ties keep the vocabulary's order. With a small
+        vocabulary all tags are returned. A large one is searched: the ten best tags and their
+        confidences are those that scoring all tags would give.
 
         Raises:
             OutOfMemoryError: the pass needs more memory than there is.
             LoadError: the model's probabilities are not numbers.
 
         """
-        prior = self.prior
-        mentions = torch.stack([readme.mentions for readme in readmes])
-        memory = self._memory([readme.tokens for readme in readmes])
         if self._small:
-            answers, scored = self._ask(memory, self._all), self._all
+            evidence, mask = self.evidence(readmes), self._all
         else:
-            answers, scored = search(
-                partial(self._ask, memory), self._trees, prior, mentions, self._calibration
-            )
-        evidence = self._calibration.logits(answers, prior, mentions, self.limit)
-        expected = self._calibration.expected(prior)
-        log_probs, priors = (found.names.mean(dim=-2) for found in (answers, expected))
-        columns = (log_probs, priors.expand_as(evidence), evidence, evidence.sigmoid())
-        tags = [tag for tag, known in zip(self._vocabulary, scored.tolist(), strict=True) if known]
+            evidence, mask = self._search(readmes)
+        logits = self._calibration.logits(evidence)
+        expected = self._calibration.expected(evidence.prior).full.mean(dim=-2)
+        log_probs = evidence.log_probs.full.mean(dim=-2)
+        columns = (log_probs, expected.expand_as(logits), logits, logits.sigmoid())
+        tags = [tag for tag, keep in zip(self._vocabulary, mask.tolist(), strict=True) if keep]
         return [
-            sorted(map(ScoredTag, tags, *row), key=lambda scored: -scored.evidence)
-            for row in zip(*(column[:, scored].tolist() for column in columns), strict=True)
+            sorted(map(ScoredTag, tags, *row), key=lambda scored: -scored.logit)
+            for row in zip(*(column[:, mask].tolist() for column in columns), strict=True)
         ]
 
-    def answers(self, readmes: Sequence[Sequence[int]]) -> Answers:
-        """Return what the model says of all tags for the tokens of each README; raises as `rank`.
+    def evidence(self, readmes: Sequence[Encoded]) -> Evidence:
+        """Return the evidence for every tag of each README; raises as `rank`."""
+        log_probs = self._score(self._prefill([readme.tokens for readme in readmes]), self._all)
+        return self._with_mentions(log_probs, readmes)
 
-        Returns:
-            [readmes, branches, tags] in float32 nats.
+    def _search(self, readmes: Sequence[Encoded]) -> tuple[Evidence, Tensor]:
+        """Return the evidence for tags that may be among the best, and a mask of those [tags]."""
+        prefix = self._prefill([readme.tokens for readme in readmes])
+        mentions = torch.stack([readme.mentions for readme in readmes])
+        log_probs, mask = search(
+            partial(self._score, prefix), self._trees, self.prior, mentions, self._calibration
+        )
+        return self._with_mentions(log_probs, readmes), mask
 
-        """
-        return self._ask(self._memory(readmes), self._all)
+    def _with_mentions(self, log_probs: TagLogProbs, readmes: Sequence[Encoded]) -> Evidence:
+        mentions = torch.stack([readme.mentions for readme in readmes])
+        return Evidence(log_probs, self.prior, mentions, None if self._small else LIMIT)
 
-    def _memory(self, readmes: Sequence[Sequence[int]]) -> Memory:
-        """Read READMEs, and return what is remembered of all that comes before the questions."""
-        read = self._model.read(readmes, after=self._before)
-        return join(*self._shared, read)
+    def _prefill(self, readmes: Sequence[Sequence[int]]) -> KVCache:
+        """Return the KV cache of everything before the questions, READMEs included."""
+        return concat(*self._shared, self._model.prefill(readmes, self._readme_prefix))
 
-    def _ask(self, memory: Memory, tags: Tensor) -> Answers:
-        """Return the answers about some tags, [tags] true for each; upper bounds of the others."""
+    def _score(self, prefix: KVCache, tags: Tensor) -> TagLogProbs:
+        """Return the log-probabilities of a mask of [tags], and upper bounds of the others'."""
         trees = [tree.part(tags) for tree in self._trees]
-        # The branches of a large tree go one after another: their logits would take gigabytes.
+        # The branches of a large tree are scored one by one: all logits would take gigabytes.
         step = len(self._branches) if _small(trees) else 1
         parts = [
-            self._pass(memory, trees, self._branches[start : start + step])
+            self._score_branches(prefix, trees, self._branches[start : start + step])
             for start in range(0, len(self._branches), step)
         ]
-        answers = Answers.cat(parts, dim=1)
-        if not answers.names.isfinite().all():
+        log_probs = TagLogProbs.cat(parts, dim=1)
+        if not log_probs.full.isfinite().all():
             raise LoadError(
                 f"{self._model.name}: gives probabilities that are not numbers: the weights are "
                 "damaged, or --dtype float32 is needed"
             )
-        return answers
+        return log_probs
 
-    def _pass(
-        self, memory: Memory, trees: Sequence[CandidateTree], branches: Sequence[tuple[int, int]]
-    ) -> Answers:
-        """Ask of every README in one pass, [readmes, branches, tags]."""
+    def _score_branches(
+        self, prefix: KVCache, trees: Sequence[TagTree], branches: Sequence[tuple[int, int]]
+    ) -> TagLogProbs:
+        """Return the log-probabilities of tags in some branches, [readmes, branches, tags]."""
         forest = self._forest(trees, branches)
-        hidden = self._model.branch(
-            memory, forest.tokens, forest.depths, forest.ancestry, forest.sight
+        hidden = self._model.forward_tree(
+            prefix, forest.tokens, forest.depths, forest.ancestors, forest.visible
         )
         forest = forest.to(hidden.device)
-        # One README after another: the logits of many would not fit.
-        return Answers.stack(
+        # README by README: the logits of many would not fit into memory.
+        return TagLogProbs.stack(
             [
-                forest.answers(self._model.logits(rows[forest.scored], forest.words))
-                for rows in hidden
+                forest.log_probs(self._model.logits(states[forest.output_nodes], forest.token_ids))
+                for states in hidden
             ]
         )
 
-    def _forest(
-        self, trees: Sequence[CandidateTree], branches: Sequence[tuple[int, int]]
-    ) -> Forest:
-        """Plant branches, each a question and an order of the list."""
+    def _forest(self, trees: Sequence[TagTree], branches: Sequence[tuple[int, int]]) -> Forest:
+        """Build the forest of some branches, each a question and an order of the list."""
         lengths = torch.tensor([len(listed) for listed in self._orders])
         lists = torch.arange(len(lengths)).repeat_interleave(lengths)
         return Forest.build(
@@ -291,66 +287,67 @@ class Rank:
         )
 
     @cached_property
-    def _shared(self) -> list[Memory]:
-        """The lists of tags, the prompt's beginning, and what follows the list, if anything does.
+    def _shared(self) -> list[KVCache]:
+        """KV caches of the list in each order, of the prompt before it, and of the text after it.
 
-        None of the lists knows of the others. This order is that of the forest's sights.
+        No list attends to another. The last is missing if no text follows the list. The forest's
+        visibility masks rely on this order.
         """
         count = len(self._orders) + 1 + bool(self._prompt.bridge)
-        return kept(self._stored("lists"), count, self._model.device, self._read_shared)
+        return cached(self._key("lists"), count, self._model.device, self._prefill_shared)
 
-    def _read_shared(self) -> list[Memory]:
-        head = self._model.read([self._prompt.head])
-        lists = [self._model.read([listed], after=head) for listed in self._orders]
-        listed = self._listed(lists, head)
+    def _prefill_shared(self) -> list[KVCache]:
+        head = self._model.prefill([self._prompt.head])
+        lists = [self._model.prefill([listed], head) for listed in self._orders]
+        prefix = self._list_prefix(lists, head)
         bridge = [self._prompt.bridge] if self._prompt.bridge else []
-        return [*lists, head, *(self._model.read([text], after=listed) for text in bridge)]
+        return [*lists, head, *(self._model.prefill([text], prefix) for text in bridge)]
 
-    def _listed(self, lists: Sequence[Memory], head: Memory) -> Memory:
-        """Return the prompt's beginning and the list as given, or a gap for a very large one."""
-        seen = self._small or len(self._orders[0]) <= IN_VIEW
-        listed = join(head, lists[0]) if seen else head
-        return replace(listed, ends=torch.stack([memory.ends for memory in lists]).amax(0))
+    def _list_prefix(self, lists: Sequence[KVCache], head: KVCache) -> KVCache:
+        """Return the cache of the prompt through the list; a very large list is a gap in it."""
+        attend = self._small or len(self._orders[0]) <= IN_VIEW
+        prefix = concat(head, lists[0]) if attend else head
+        next_position = torch.stack([cache.next_position for cache in lists]).amax(0)
+        return replace(prefix, next_position=next_position)
 
     @cached_property
-    def _before(self) -> Memory:
-        """What READMEs are read behind."""
+    def _readme_prefix(self) -> KVCache:
+        """The KV cache that READMEs attend to."""
         count = len(self._orders)
         lists, head, bridge = self._shared[:count], self._shared[count], self._shared[count + 1 :]
-        return join(self._listed(lists, head), *bridge)
+        return concat(self._list_prefix(lists, head), *bridge)
 
     @cached_property
-    def prior(self) -> Answers:
-        """What the model says without a README, [branches, tags] in nats."""
+    def prior(self) -> TagLogProbs:
+        """The prior of every tag, [branches, tags] in nats."""
 
-        # Texts without content are read whole, whatever the budget of READMEs: what is kept must
-        # not depend on it.
-        def score(text: str) -> Answers:
-            found = self.answers([self._prompt.fit(text, MIN_README_TOKENS)])
-            return Answers(found.names[0], found.starts[0])
+        # The token budget of READMEs does not apply: the cached prior must not depend on it.
+        def score(text: str) -> TagLogProbs:
+            tokens = self._prompt.fit(text, MIN_README_TOKENS)
+            return self._score(self._prefill([tokens]), self._all).select(0)
 
         shape = (len(self._branches), len(self._vocabulary))
-        return prior(self._stored("prior"), shape, score)
+        return prior(self._key("prior"), shape, score)
 
-    def _stored(self, what: str) -> str:
-        """Return the name of what is kept of this model, prompt and vocabulary."""
+    def _key(self, what: str) -> str:
+        """Return the name under which something of this model, prompt and vocabulary is cached."""
         model = [self._model.weights, self._model.machine]
         return digest([what, SCORING_VERSION, model, self._identity])
 
     @cached_property
     def _identity(self) -> str:
         prompt = self._prompt
-        said = [prompt.head, prompt.lists, prompt.bridge, prompt.endings, prompt.openings]
-        return digest([said, [tag.names for tag in self._vocabulary]])
+        text = [prompt.head, prompt.lists, prompt.bridge, prompt.endings, prompt.openings]
+        return digest([text, [tag.names for tag in self._vocabulary]])
 
 
 def room_for_a_readme(
-    prompt: Prompt, trees: Sequence[CandidateTree], vocabulary: Vocabulary, context: int
+    prompt: Prompt, trees: Sequence[TagTree], vocabulary: Vocabulary, context: int
 ) -> int:
-    """Return how many tokens of a README a model's context holds beside the rest.
+    """Return how many tokens of a README fit into a model's context beside the prompt.
 
     Raises:
-        VocabularyError: hardly any.
+        VocabularyError: fewer than `MIN_README_TOKENS`.
 
     """
     fixed = len(prompt.head) + max(map(len, prompt.lists)) + len(prompt.bridge)
@@ -368,5 +365,5 @@ def room_for_a_readme(
     return room
 
 
-def _small(trees: Sequence[CandidateTree]) -> bool:
+def _small(trees: Sequence[TagTree]) -> bool:
     return max(len(tree.tokens) for tree in trees) <= AT_ONCE

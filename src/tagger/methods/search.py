@@ -1,9 +1,9 @@
 """The ten best tags of a large vocabulary, without scoring all of it.
 
-The log-probability of the first tokens of a tag's name bounds that of the whole name from above,
-and the first token's costs nothing once the question has been read. So tags are scored from the
-highest bound downwards, until no tag that is left could still be among the ten best (best-first
-branch and bound, Land and Doig 1960).
+The log-probability of the first tokens of a tag's name is an upper bound on that of the whole name,
+and that of the first token comes with the question's own pass. So tags are scored from the highest
+bound downwards, until no remaining tag could be among the ten best (best-first branch and bound,
+Land and Doig 1960).
 """
 
 from collections.abc import Callable, Sequence
@@ -11,67 +11,66 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from tagger.methods.answers import Answers
+from tagger.methods.answers import TagLogProbs
 from tagger.methods.calibration import BEST, Calibration
-from tagger.methods.candidates import CandidateTree
+from tagger.methods.candidates import TagTree
 
 LIMIT = 1.0
-"""The most, in nats, that the rest of a name may add to its first token. Without a limit a name
-that nobody would guess, whose prior is very low, could win by any of its later tokens, and every
-such tag would have to be scored to know that it does not."""
+"""The most, in nats, that the tokens after a name's first may add to a tag's score. Without a limit
+an unlikely name, whose prior is very low, could win by any of its later tokens, and every such tag
+would have to be scored to rule it out."""
 
 AT_A_TIME = 48
-"""Tags that are scored in the first pass for each README. Every further one takes twice as many,
-because a pass has a cost of its own."""
+"""Tags of each README that the first pass scores. Every further pass scores twice as many, because
+a pass has a fixed cost."""
 
 
 def search(
-    ask: Callable[[Tensor], Answers],
-    trees: Sequence[CandidateTree],
-    prior: Answers,
+    score: Callable[[Tensor], TagLogProbs],
+    trees: Sequence[TagTree],
+    prior: TagLogProbs,
     mentions: Tensor,
     calibration: Calibration,
-) -> tuple[Answers, Tensor]:
-    """Find the ten best tags of each README, by score within `LIMIT` and by standing.
+) -> tuple[TagLogProbs, Tensor]:
+    """Find the ten best tags of each README, by margin within `LIMIT` and by ranking score.
 
     Args:
-        ask: gives the log-probabilities, [readmes, branches, tags], of tags, [tags] true for each
-            of them, and of the others upper bounds.
-        trees: the trees that it takes them from.
-        prior: what the model says without a README, of all tags.
+        score: takes a mask of [tags], and gives their log-probabilities and upper bounds of the
+            others', [readmes, branches, tags].
+        trees: the trees that `score` uses.
+        prior: [branches, tags] the log-probabilities for content-free texts.
         mentions: [readmes, tags, 2] log(1 + mentions), anywhere and in the lead.
-        calibration: what scores and standings are; it must not weigh answers below zero.
+        calibration: computes margins and ranking scores; its weight of margins must not be
+            negative.
 
     Returns:
-        The answers, minus infinity for tags that were not scored, and [tags] true for those that
-        were.
+        The log-probabilities, minus infinity for tags that were not scored, and a mask of [tags],
+        true for those that were.
 
     """
-    chosen = torch.zeros(mentions.shape[-2], dtype=torch.bool)
-    known = chosen
+    batch = torch.zeros(mentions.shape[-2], dtype=torch.bool)
+    exact = batch
     count = AT_A_TIME
-    answers = ask(chosen)
-    names = answers.names
+    bounds = score(batch)
+    full, first = bounds.full, bounds.first
     while True:
-        newly = torch.stack([tree.covered(chosen) for tree in trees]).all(dim=0)
-        known = known | newly
-        scores = calibration.scores(Answers(names, answers.starts), prior, LIMIT)
-        standings = calibration.standings(scores, mentions)
-        left = _contenders(scores, known) | _contenders(standings, known)
-        if not left.any():
-            unknown = names.masked_fill(~known, -torch.inf)
-            return Answers(unknown, answers.starts), known
-        hopes = standings.masked_fill(~left, -torch.inf)
-        best = hopes.topk(min(count, hopes.shape[-1])).indices
+        exact = exact | torch.stack([tree.covered(batch) for tree in trees]).all(dim=0)
+        margins = calibration.margins(TagLogProbs(full, first), prior, LIMIT)
+        scores = calibration.ranking_scores(margins, mentions)
+        contenders = _contenders(margins, exact) | _contenders(scores, exact)
+        if not contenders.any():
+            return TagLogProbs(full.masked_fill(~exact, -torch.inf), first), exact
+        most = min(count, contenders.shape[-1])
+        best = scores.masked_fill(~contenders, -torch.inf).topk(most).indices
         count *= 2
-        chosen = (torch.zeros_like(left).scatter(-1, best, value=True) & left).any(dim=0)
-        more = ask(chosen).names
-        # What is known stays as it was; bounds get tighter where beginnings are shared.
-        names = torch.where(known, names, torch.minimum(names, more))
+        highest = torch.zeros_like(contenders).scatter(-1, best, value=True)
+        batch = (highest & contenders).any(dim=0)
+        # Exact values stay as they were; bounds get tighter where prefixes are shared.
+        full = torch.where(exact, full, torch.minimum(full, score(batch).full))
 
 
-def _contenders(values: Tensor, known: Tensor) -> Tensor:
-    """Return which unknown tags may be among the best, [readmes, tags], by their upper bounds."""
-    settled = values.masked_fill(~known, -torch.inf)
-    last = settled.topk(min(BEST, values.shape[-1])).values[..., -1:]
-    return (values >= last) & ~known
+def _contenders(values: Tensor, exact: Tensor) -> Tensor:
+    """Return which tags' upper bounds leave them a place among the best, [readmes, tags]."""
+    scores = values.masked_fill(~exact, -torch.inf)
+    last = scores.topk(min(BEST, values.shape[-1])).values[..., -1:]
+    return (values >= last) & ~exact

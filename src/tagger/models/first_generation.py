@@ -5,9 +5,9 @@ queries, keys and values lie stacked in `c_attn`, `w1` is the up projection and 
 `intermediate_size` counts both. Up to the trained length, `seq_length`, the logits are the same.
 
 Beyond it the original stretches its rotary positions by the length of the whole text (dynamic NTK)
-and scales its queries (log-n). Neither goes with what is remembered of a prompt's fixed parts,
-whose keys are turned before the length is known: `seq_length` is taken for the context, and what
-is read of a README is lowered to fit.
+and scales its queries (log-n). Neither works with a KV cache of the prompt's fixed parts, whose
+keys are rotated before the length is known: `seq_length` is taken for the context, and less is read
+of a README so that it fits.
 """
 
 import shutil

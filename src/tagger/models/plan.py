@@ -70,7 +70,7 @@ class Plan:
         parameters: the number of its weights.
         context: tokens that it was trained to see at once.
         weights: all of them in the number format asked for.
-        prefix: what is remembered of the prompt's fixed parts.
+        prefix: the KV cache of the prompt's fixed parts.
         readme: what one README of a batch adds while it is read.
 
     """
@@ -104,7 +104,7 @@ def plan(config: Any, dtype: torch.dtype, readme_tokens: int = README_TOKENS) ->
             network = AutoModelForCausalLM.from_config(
                 config, dtype=dtype, attn_implementation=ATTENTION
             )
-        kept, working = per_token(config)
+        cached, working = per_token(config)
     except Exception as error:  # whatever Transformers makes of odd values
         reason = " ".join(str(error).split())
         raise LoadError(f"no model can be made of its config.json: {reason[:200]}") from error
@@ -115,21 +115,21 @@ def plan(config: Any, dtype: torch.dtype, readme_tokens: int = README_TOKENS) ->
         parameters=parameters,
         context=config.max_position_embeddings,
         weights=parameters * dtype.itemsize,
-        prefix=PREFIX_TOKENS * kept * dtype.itemsize,
-        # Keys and values of all that was read are copied once to stand side by side.
-        readme=(tokens * (2 * kept + working) + PREFIX_TOKENS * kept) * dtype.itemsize + logits,
+        prefix=PREFIX_TOKENS * cached * dtype.itemsize,
+        # The keys and values of all that was read are copied once, to be concatenated.
+        readme=(tokens * (2 * cached + working) + PREFIX_TOKENS * cached) * dtype.itemsize + logits,
     )
 
 
 def per_token(config: Any) -> tuple[int, int]:
-    """Return how many numbers a model keeps of a token, and how many one layer works with."""
+    """Return how many numbers a token has in the KV cache, and how many one layer works with."""
     heads = config.num_attention_heads
     size = getattr(config, "head_dim", None) or config.hidden_size // heads
-    kept = 2 * config.num_hidden_layers * config.num_key_value_heads * size
+    cached = 2 * config.num_hidden_layers * config.num_key_value_heads * size
     # What one layer holds at once, by its largest step: gate, up and their product, and the few
     # copies of hidden states and attention heads that live beside them.
     working = 4 * config.intermediate_size + 6 * config.hidden_size + 4 * heads * size
-    return kept, working
+    return cached, working
 
 
 def free(device: torch.device, *, spread: bool = False) -> int:

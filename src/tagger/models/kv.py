@@ -1,0 +1,62 @@
+"""The KV cache: the keys and values of tokens that a model has read.
+
+A cache is immutable, so that what many READMEs have in common is prefilled once and shared. Caches
+that were filled separately can be concatenated: the tokens that follow attend to all of them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class KVCache:
+    """Keys and values of rows of tokens.
+
+    Attributes:
+        layers: keys and values of each layer, [rows, key-value heads, tokens, head size].
+        mask: [rows, tokens] false where a row is padding.
+        next_position: [rows] the position that follows each row's last token.
+
+    """
+
+    layers: tuple[tuple[Tensor, Tensor], ...]
+    mask: Tensor
+    next_position: Tensor
+
+    def __len__(self) -> int:
+        """Return the number of tokens of a row, padding included."""
+        return self.mask.shape[1]
+
+    def expand(self, rows: int) -> "KVCache":
+        """Return the cache of one row as that of many, which share its memory."""
+        if self.mask.shape[0] == rows:
+            return self
+        layers = tuple(
+            (keys.expand(rows, -1, -1, -1), values.expand(rows, -1, -1, -1))
+            for keys, values in self.layers
+        )
+        return KVCache(layers, self.mask.expand(rows, -1), self.next_position.expand(rows))
+
+    def select(self, rows: Sequence[int]) -> "KVCache":
+        """Return the cache of some rows."""
+        index = list(rows)
+        layers = tuple((keys[index], values[index]) for keys, values in self.layers)
+        return KVCache(layers, self.mask[index], self.next_position[index])
+
+
+def concat(*caches: KVCache) -> KVCache:
+    """Concatenate caches in this order; the tokens that follow start at the furthest position.
+
+    Caches of one row are shared by all rows of the others.
+    """
+    rows = max(len(cache.next_position) for cache in caches)
+    parts = [cache.expand(rows) for cache in caches]
+    layers = tuple(
+        (torch.cat([keys for keys, _ in layer], -2), torch.cat([values for _, values in layer], -2))
+        for layer in zip(*(part.layers for part in parts), strict=True)
+    )
+    mask = torch.cat([part.mask for part in parts], dim=1)
+    return KVCache(layers, mask, torch.stack([part.next_position for part in parts]).amax(0))
