@@ -24,13 +24,13 @@ from transformers import AutoConfig
 
 from common import SAMPLE, labelled, reported, texts_of, timed
 from tagger import Vocabulary
-from tagger.defaults import README_TOKENS
-from tagger.methods.calibration import Calibration
-from tagger.methods.candidates import TagTree
-from tagger.methods.rank import Rank
+from tagger.methods.rank.calibration import Calibration
+from tagger.methods.rank.rank import Rank
+from tagger.methods.rank.tree import TagTree
 from tagger.models.load import load, locate
 from tagger.models.tokenizer import ChatTokenizer
-from tagger.prompt import Prompt, PromptTemplate
+from tagger.prompts.prompt import Prompt, PromptTemplate
+from tagger.types import README_TOKENS
 
 SIDE = 4096
 KINDS = {

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tagger import Readme, Vocabulary
-from tagger.defaults import DEFAULT_MODEL
 from tagger.errors import TaggerError
-from tagger.evaluate import load_labels
+from tagger.evaluation.evaluate import load_labels
+from tagger.types import DEFAULT_MODEL
 
 ROOT = Path(__file__).parents[1]
 SAMPLE = Vocabulary.load(ROOT / "tags.json")

@@ -9,7 +9,12 @@ import argparse
 import json
 from pathlib import Path
 
-from tagger import Choice, Readme, Tagger, Vocabulary
+from tagger import (
+    Choice,
+    Readme,
+    Tagger,
+    Vocabulary,
+)
 
 ROOT = Path(__file__).parents[1]
 READMES = ROOT / "examples" / "readmes"

@@ -28,14 +28,14 @@ from transformers import AutoTokenizer, Qwen2Config, Qwen2ForCausalLM
 from ceiling import roots_of, work_of
 from common import ROOT, SAMPLE, count, folder, parser, reported, timed
 from tagger import Readme, Tagger
-from tagger.batch import Batch
-from tagger.ledger import Ledger
-from tagger.models import store
-from tagger.models.catalogue import catalogue
+from tagger.batch.batch import Batch
+from tagger.batch.ledger import Ledger
+from tagger.models.fetch import store
+from tagger.models.fetch.catalogue import catalogue
 from tagger.models.language import LanguageModel
 from tagger.models.tokenizer import ChatTokenizer
-from tagger.prompt import Prompt, PromptTemplate
-from tagger.sources import Item
+from tagger.prompts.prompt import Prompt, PromptTemplate
+from tagger.readme.sources import Item
 from tagger.tagging import Failure
 
 SHAPES = {

@@ -16,9 +16,9 @@ from transformers import AutoTokenizer
 
 from common import SAMPLE, parser, reported, timed
 from scoring import thousand
-from tagger.defaults import DEFAULT_MODEL
-from tagger.methods import written
+from tagger.methods.written import reply as written
 from tagger.models.load import locate
+from tagger.types import DEFAULT_MODEL
 
 WORDS = 151_936
 

@@ -17,10 +17,10 @@ from collections.abc import Callable
 from functools import partial
 
 from common import ROOT, parser, reported
-from tagger.cleaning import clean
-from tagger.encoding import decode
 from tagger.errors import ReadmeError
-from tagger.readme import MAX_BYTES
+from tagger.readme.cleaning import clean
+from tagger.readme.decode import decode
+from tagger.readme.readme import MAX_BYTES
 
 sys.path.insert(0, str(ROOT / "tests"))
 from hostile_inputs import BYTES, KINDS

@@ -55,7 +55,7 @@ def run(*command: str, home: str | None = None) -> Run:
 
 def home_without_priors(folder: str) -> str:
     """Return a cache folder that shares the models of the user's own and has no priors."""
-    from tagger.models.store import models_home
+    from tagger.models.fetch.store import models_home
 
     (Path(folder) / "models").symlink_to(models_home(), target_is_directory=True)
     return folder

@@ -36,12 +36,17 @@ from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
 
 from common import ROOT, file, folder, labelled, reported
 from tagger import Readme, Tagger, Vocabulary
-from tagger.defaults import README_TOKENS
-from tagger.evaluate import Label, judge, load_labels, measure
-from tagger.methods.generate import Generate
+from tagger.evaluation.evaluate import (
+    Label,
+    judge,
+    load_labels,
+    measure,
+)
+from tagger.methods.written.generate import Generate
 from tagger.models.language import LanguageModel
 from tagger.models.load import load, locate
-from tagger.prompt import WRITTEN_TEMPLATE, Prompt, PromptTemplate
+from tagger.prompts.prompt import WRITTEN_TEMPLATE, Prompt, PromptTemplate
+from tagger.types import README_TOKENS
 from tagger.vocabulary import fold
 from tagger.writer import Writer
 

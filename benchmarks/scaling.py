@@ -18,11 +18,11 @@ import matplotlib
 from common import folder, labelled, reported, texts_of, timed
 from scoring import thousand
 from tagger import Vocabulary
-from tagger.defaults import README_TOKENS
-from tagger.methods.calibration import Calibration
-from tagger.methods.rank import Rank
+from tagger.methods.rank.calibration import Calibration
+from tagger.methods.rank.rank import Rank
 from tagger.models.load import load
-from tagger.prompt import PromptTemplate
+from tagger.prompts.prompt import PromptTemplate
+from tagger.types import README_TOKENS
 
 matplotlib.use("svg")
 from matplotlib import pyplot

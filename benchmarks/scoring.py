@@ -23,13 +23,13 @@ import torch
 
 from common import SAMPLE, labelled, reported, texts_of, timed
 from tagger import Vocabulary
-from tagger.defaults import README_TOKENS
-from tagger.methods.calibration import Calibration
-from tagger.methods.candidates import Forest, TagTree
-from tagger.methods.rank import Encoded, Rank
+from tagger.methods.rank.calibration import Calibration
+from tagger.methods.rank.rank import Encoded, Rank
+from tagger.methods.rank.tree import Forest, TagTree
 from tagger.models.language import LanguageModel
 from tagger.models.load import load
-from tagger.prompt import Prompt, PromptTemplate
+from tagger.prompts.prompt import Prompt, PromptTemplate
+from tagger.types import README_TOKENS
 
 TOPICS = """
 python java rust golang ruby php swift kotlin scala haskell elixir perl lua julia dart clojure

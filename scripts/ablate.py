@@ -15,8 +15,8 @@ import numpy as np
 
 from fit_calibration import VOID, Data, Features, cross_validated, features_of
 from tagger import Vocabulary
-from tagger.evaluate import Judged, measure
-from tagger.methods.answers import TagLogProbs
+from tagger.evaluation.evaluate import Judged, measure
+from tagger.methods.rank.evidence import TagLogProbs
 
 ROOT = Path(__file__).parents[1]
 MARGIN, MENTIONS, SHIFT = 0, (1, 2), 3

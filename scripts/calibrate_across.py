@@ -13,10 +13,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from tagger import Vocabulary
-from tagger.calibrate import cross_validated, fit, judged
-from tagger.evaluate import Judged, load_labels, measure
-from tagger.methods.calibration import Calibration
-from tagger.scores import Scores
+from tagger.evaluation.evaluate import Judged, load_labels, measure
+from tagger.evaluation.scores import Scores
+from tagger.learning.calibrate import cross_validated, fit, judged
+from tagger.methods.rank.calibration import Calibration
 
 ROOT = Path(__file__).parents[1]
 MEASURES = ("first acceptable", "hit@3", "recall@3", "precision (given)", "F1 (given)", "ECE")

@@ -28,8 +28,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import KFold
 
 from tagger import Vocabulary
-from tagger.calibrate import best, judged
-from tagger.evaluate import (
+from tagger.evaluation.evaluate import (
     Judged,
     Label,
     errors_by_chance,
@@ -39,9 +38,10 @@ from tagger.evaluate import (
     measure,
     reliability,
 )
-from tagger.methods import calibration as package
-from tagger.methods.calibration import Calibration, prior_shift
-from tagger.scores import Scores
+from tagger.evaluation.scores import Scores
+from tagger.learning.calibrate import best, judged
+from tagger.methods.rank import calibration as package
+from tagger.methods.rank.calibration import Calibration, prior_shift
 
 ROOT = Path(__file__).parents[1]
 VOID = Path(__file__).with_name("void.jsonl")

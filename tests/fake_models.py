@@ -14,7 +14,7 @@ import gguf
 import torch
 
 import tiny
-from tagger.models.catalogue import CatalogueEntry, Mirror, Wheel
+from tagger.models.fetch.catalogue import CatalogueEntry, Mirror, Wheel
 
 Q8, Q5, F32 = (gguf.GGMLQuantizationType[name] for name in ("Q8_0", "Q5_0", "F32"))
 NAME = "tiny-coder"

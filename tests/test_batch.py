@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hostile_inputs import KINDS
-from tagger.batch import Batch, Row, distinct
+from tagger.batch.batch import Batch, Row, distinct
+from tagger.batch.ledger import Ledger
 from tagger.errors import (
     EndpointError,
     InputError,
@@ -21,15 +22,14 @@ from tagger.errors import (
     ReadmeError,
     UsageError,
 )
-from tagger.ledger import Ledger
-from tagger.methods.rank import Encoded
+from tagger.methods.rank.rank import Encoded
 from tagger.models.language import LanguageModel
-from tagger.readme import MAX_BYTES, Readme
-from tagger.sources import Item
+from tagger.readme.readme import MAX_BYTES, Readme
+from tagger.readme.sources import Item
+from tagger.readme.worker import Worker
 from tagger.tagger import Tagger
 from tagger.tagging import Failure, Ranking, Tagging
 from tagger.vocabulary import Vocabulary
-from tagger.worker import Worker
 
 VOCABULARY = Vocabulary.from_names(["http", "http-client", "game", "cli"])
 
@@ -156,7 +156,7 @@ def test_an_error_that_nobody_foresaw_costs_one_row(
 def test_a_readme_made_to_be_slow_costs_one_row(
     tagger: Tagger, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tagger.readme.worker", worker := Worker(cpu_seconds=0.1))
+    monkeypatch.setattr("tagger.readme.readme.worker", worker := Worker(cpu_seconds=0.1))
     slow = KINDS["emphasis: alternating marks"].text(MAX_BYTES)
     rows = replies(batch(tagger, ledger).rows([item("a", slow), item("b", "plain")]))
     worker.stop()

@@ -300,7 +300,7 @@ def test_what_a_link_leads_to_outside_is_not_read_unless_asked_for(
 def test_an_output_removed_meanwhile_is_an_error_and_written_by_the_next_run(
     run: Run, catalogue: Path, tagged: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tagger.output import LinesFile
+    from tagger.batch.output import LinesFile
 
     plain = LinesFile.finish
 
@@ -320,7 +320,7 @@ def test_an_output_removed_meanwhile_is_an_error_and_written_by_the_next_run(
 def test_a_memory_removed_meanwhile_is_written_again(
     run: Run, catalogue: Path, tagged: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tagger.output import LinesFile
+    from tagger.batch.output import LinesFile
 
     plain = LinesFile.finish
 

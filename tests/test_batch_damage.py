@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from console import Run, one_line
+from tagger.batch.ledger import Ledger
 from tagger.cli import OUTPUT_ERROR, models
-from tagger.ledger import Ledger
 from tagger.models.language import LanguageModel
 
 DAMAGES = int(os.environ.get("TAGGER_TEST_DAMAGES", "300"))

@@ -5,9 +5,14 @@ import math
 import numpy as np
 import pytest
 
-from tagger.breakdown import by_tag, by_threshold, misses
-from tagger.choice import Choice
-from tagger.evaluate import Judged, Label, judge, select
+from tagger.evaluation.breakdown import by_tag, by_threshold, misses
+from tagger.evaluation.evaluate import (
+    Judged,
+    Label,
+    judge,
+    select,
+)
+from tagger.selection import Choice
 from tagger.vocabulary import Vocabulary
 
 VOCABULARY = Vocabulary.from_names(["ai", "cli", "web ", "game"])

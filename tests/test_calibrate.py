@@ -10,14 +10,14 @@ import pytest
 import torch
 
 from console import Run, one_line
-from tagger import calibrate
-from tagger.calibration_file import CalibrationFile
 from tagger.errors import CalibrationError
-from tagger.evaluate import Label, measure
-from tagger.methods.answers import Evidence, TagLogProbs
-from tagger.methods.calibration import Calibration
-from tagger.prompt import PromptTemplate
-from tagger.scores import Scores
+from tagger.evaluation.evaluate import Label, measure
+from tagger.evaluation.scores import Scores
+from tagger.learning import calibrate
+from tagger.methods.rank.calibration import Calibration
+from tagger.methods.rank.calibration_file import CalibrationFile
+from tagger.methods.rank.evidence import Evidence, TagLogProbs
+from tagger.prompts.prompt import PromptTemplate
 from tagger.vocabulary import Vocabulary
 
 VOCABULARY = Vocabulary.from_names([f"tag {number}" for number in range(20)])

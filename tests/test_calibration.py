@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from tagger.methods.answers import TagLogProbs
-from tagger.methods.calibration import Calibration
+from tagger.methods.rank.calibration import Calibration
+from tagger.methods.rank.evidence import TagLogProbs
 from tagger.vocabulary import Vocabulary
 
 SAMPLE = Vocabulary.load(Path(__file__).parents[1] / "tags.json")
 PLAIN = Calibration(1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.5)
-SHIPPED = json.loads((files("tagger.methods") / "calibrations.json").read_text())["models"]
+SHIPPED = json.loads((files("tagger.methods.rank") / "calibrations.json").read_text())["models"]
 
 
 def margin_of(first: float, rest: float, limit: float | None = 1.0) -> float:

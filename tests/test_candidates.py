@@ -11,8 +11,8 @@ from torch import Tensor
 
 import tiny
 from tagger.errors import VocabularyError
-from tagger.methods.answers import TagLogProbs
-from tagger.methods.candidates import Forest, TagTree
+from tagger.methods.rank.evidence import TagLogProbs
+from tagger.methods.rank.tree import Forest, TagTree
 from tagger.models.kv import KVCache, concat
 from tagger.models.language import LanguageModel
 from tagger.vocabulary import Vocabulary, fold

@@ -12,11 +12,11 @@ from transformers import AutoModelForCausalLM
 import tiny
 from console import Run
 from tagger.errors import LoadError
-from tagger.methods.calibration import Calibration
-from tagger.methods.rank import Rank
+from tagger.methods.rank.calibration import Calibration
+from tagger.methods.rank.rank import Rank
 from tagger.models import checkpoint
 from tagger.models.load import load
-from tagger.prompt import PromptTemplate
+from tagger.prompts.prompt import PromptTemplate
 from tagger.vocabulary import Vocabulary
 
 INDEX = "model.safetensors.index.json"

@@ -6,10 +6,10 @@ import time
 import pytest
 
 from hostile_inputs import BYTES, KINDS
-from tagger.cleaning import clean
-from tagger.encoding import decode
 from tagger.errors import ReadmeError
-from tagger.restructured import plain_rst
+from tagger.readme.cleaning import clean
+from tagger.readme.decode import decode
+from tagger.readme.rst import plain_rst
 
 SIZE = 32 * 1024
 SECONDS = 4

@@ -207,7 +207,7 @@ def test_debug_shows_where_an_error_came_from(run: Run) -> None:
 
 
 def test_a_fault_of_the_program_is_one_line_too(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tagger.readme.Readme.words", property(lambda readme: 1 / 0))
+    monkeypatch.setattr("tagger.readme.readme.Readme.words", property(lambda readme: 1 / 0))
     outcome = run("run", "README.md", "--tags", "tags.json", "--quiet")
     assert outcome.code == tagger.cli.INTERNAL_ERROR
     assert "internal error: ZeroDivisionError" in one_line(outcome.err)

@@ -10,9 +10,9 @@ from typer.main import get_command
 
 from console import Run, one_line
 from fake_server import Server, serving
+from tagger._util.paths import user_settings
 from tagger.cli import trust
 from tagger.cli.app import app
-from tagger.paths import user_settings
 
 
 def tags_of(run: Run, *options: str) -> list[str]:

@@ -11,11 +11,11 @@ import pytest
 import torch
 
 import tiny
-from tagger.defaults import README_TOKENS
-from tagger.methods.calibration import Calibration
-from tagger.methods.rank import Rank
+from tagger.methods.rank.calibration import Calibration
+from tagger.methods.rank.rank import Rank
 from tagger.models.language import LanguageModel
-from tagger.prompt import PromptTemplate
+from tagger.prompts.prompt import PromptTemplate
+from tagger.types import README_TOKENS
 from tagger.vocabulary import Vocabulary
 
 SAMPLE = Vocabulary.load(Path(__file__).parents[1] / "tags.json")

@@ -22,9 +22,14 @@ from fake_server import (
     stuck,
     told,
 )
-from tagger.errors import EndpointError, ReadmeError, ReplyError, ServerError
+from tagger.batch.streak import Streak
+from tagger.errors import (
+    EndpointError,
+    ReadmeError,
+    ReplyError,
+    ServerError,
+)
 from tagger.methods import endpoint as module
-from tagger.streak import Streak
 
 KEY = "sk-a-key-that-nobody-may-see"
 OPTIONS = ("--model", "the-model")

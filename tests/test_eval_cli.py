@@ -10,7 +10,7 @@ import pytest
 from console import Run, one_line
 from tagger.cli import READER_GONE
 from tagger.errors import OutputError
-from tagger.scores import Scores
+from tagger.evaluation.scores import Scores
 
 LABELS = [
     {"id": 1, "readme": "A game engine.", "tags": ["game-engine"], "acceptable": ["3d"]},

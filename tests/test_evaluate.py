@@ -14,9 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import brier_score_loss
 
-from tagger.choice import Choice
 from tagger.errors import LabelsError, OutputError, UsageError
-from tagger.evaluate import (
+from tagger.evaluation.evaluate import (
     Judged,
     calibration_error,
     errors_by_chance,
@@ -27,8 +26,9 @@ from tagger.evaluate import (
     reliability,
     select,
 )
-from tagger.methods.answers import Evidence, TagLogProbs
-from tagger.scores import Scores, check_target
+from tagger.evaluation.scores import Scores, check_target
+from tagger.methods.rank.evidence import Evidence, TagLogProbs
+from tagger.selection import Choice
 from tagger.vocabulary import Vocabulary
 
 VOCABULARY = Vocabulary.from_names(["ai", "cli", "web ", "game", "lib"])
@@ -54,7 +54,7 @@ def judged() -> Judged:
 
 
 def load_labels_of(*rows: dict[str, object]) -> list:  # type: ignore[type-arg]
-    from tagger.evaluate import Label
+    from tagger.evaluation.evaluate import Label
 
     return [Label.model_validate(one) for one in rows]
 

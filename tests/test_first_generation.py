@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from console import Run
 from tagger.errors import LoadError, UsageError
-from tagger.models import first_generation
+from tagger.models import qwen1 as first_generation
 from tagger.models.chat_files import PATTERN
 from tagger.models.load import convert, load
 from tagger.models.shape import native

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 import tiny
 from console import Run
 from tagger.errors import LoadError, ReplyError, VocabularyError
-from tagger.methods import written
-from tagger.methods.generate import Generate
-from tagger.methods.grammar import Form, Reply, tokenizer_of
+from tagger.methods.written import reply as written
+from tagger.methods.written.generate import Generate
+from tagger.methods.written.grammar import Form, Reply, tokenizer_of
 from tagger.models.language import LanguageModel
-from tagger.prompt import PromptTemplate, Question
-from tagger.readme import Readme
+from tagger.prompts.prompt import PromptTemplate, Question
+from tagger.readme.readme import Readme
 from tagger.vocabulary import Vocabulary, fold
 from test_cost import counted
 

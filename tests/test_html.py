@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tagger.html import html_words
+from tagger.readme.html import html_words
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tagger.batch.ledger import FORMAT, Ledger, _seal
 from tagger.errors import OutputError, UsageError
-from tagger.ledger import FORMAT, Ledger, _seal
 from tagger.tagging import GivenTag
 
 RANKING = (

@@ -8,7 +8,12 @@ from pathlib import Path
 import pytest
 
 import tagger
-from tagger import Choice, Readme, Tagger, Vocabulary
+from tagger import (
+    Choice,
+    Readme,
+    Tagger,
+    Vocabulary,
+)
 from tagger.errors import UsageError
 from tagger.models.language import LanguageModel
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tagger.markdown import CODE_LINES, plain_text
+from tagger.readme.markdown import CODE_LINES, plain_text
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 import tiny
-from tagger.methods import memories
-from tagger.methods.calibration import Calibration
-from tagger.methods.rank import Rank, ScoredTag
+from tagger.methods.rank import cache as memories
+from tagger.methods.rank.calibration import Calibration
+from tagger.methods.rank.rank import Rank, ScoredTag
 from tagger.models.language import LanguageModel
-from tagger.prompt import PromptTemplate
+from tagger.prompts.prompt import PromptTemplate
 from tagger.vocabulary import Vocabulary
 
 NAMES = ["http", "http-client", "game", "game-engine", "cli", "web server"]

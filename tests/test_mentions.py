@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tagger.methods.mentions import LEAD, Mentions
+from tagger.methods.rank.mentions import LEAD, Mentions
 from tagger.vocabulary import Tag, Vocabulary
 
 

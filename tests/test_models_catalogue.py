@@ -3,7 +3,7 @@
 import pytest
 
 from tagger.errors import UnknownModelError
-from tagger.models.catalogue import CatalogueEntry, catalogue, entry
+from tagger.models.fetch.catalogue import CatalogueEntry, catalogue, entry
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,9 @@ from filelock import FileLock
 
 import tagger.cli
 from fake_models import published
-from tagger.models import catalogue, fetch, store
-from tagger.models.catalogue import CatalogueEntry
+from tagger.models.fetch import catalogue, store
+from tagger.models.fetch import pull as fetch
+from tagger.models.fetch.catalogue import CatalogueEntry
 
 Patch = pytest.MonkeyPatch
 Capture = pytest.CaptureFixture[str]

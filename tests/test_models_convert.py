@@ -14,8 +14,8 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GgufCo
 import tiny
 from fake_models import Q5, write_gguf
 from tagger.errors import LoadError
-from tagger.models import convert as module
-from tagger.models.convert import convert
+from tagger.models.fetch import gguf as module
+from tagger.models.fetch.gguf import convert
 
 IDS = torch.arange(20).reshape(1, -1) * 7
 

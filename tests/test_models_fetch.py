@@ -22,8 +22,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 import tiny
 from fake_models import FILE, hub, published, write_gguf
 from tagger.errors import DigestError, FetchError, LoadError
-from tagger.models import fetch, program, store
-from tagger.models.catalogue import CatalogueEntry
+from tagger.models.fetch import program, store
+from tagger.models.fetch import pull as fetch
+from tagger.models.fetch.catalogue import CatalogueEntry
 
 CONTENT = b"the published file" * 1000
 
@@ -62,7 +63,7 @@ def converted(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     run = program.run
 
     def stand_in(command: Sequence[Any], *rest: Any) -> tuple[int, str]:
-        if command[0] != "tagger.models.convert":
+        if command[0] != "tagger.models.fetch.gguf":
             return run(command, *rest)
         _, source, target = command
         reached.append(source.read_bytes())
@@ -380,8 +381,9 @@ def test_a_killed_pull_is_gone_on_with_by_the_one_that_waits(
     (tmp_path / "entry.json").write_text(entry.model_dump_json())
     puller = (
         "import sys; from pathlib import Path\n"
-        "from tagger.models import fetch; from tagger.models.catalogue import CatalogueEntry\n"
-        "fetch.pull(CatalogueEntry.model_validate_json(Path(sys.argv[1]).read_text()))\n"
+        "from tagger.models.fetch.catalogue import CatalogueEntry\n"
+        "from tagger.models.fetch.pull import pull\n"
+        "pull(CatalogueEntry.model_validate_json(Path(sys.argv[1]).read_text()))\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(tmp_path / "slow"), "HF_HUB_OFFLINE": "1"}
     command = [sys.executable, "-c", puller, str(tmp_path / "entry.json")]

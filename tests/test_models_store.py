@@ -6,8 +6,8 @@ import pytest
 
 from fake_models import published
 from tagger.errors import DigestError, LoadError, ModelMissingError
-from tagger.models import store
-from tagger.models.catalogue import CatalogueEntry
+from tagger.models.fetch import store
+from tagger.models.fetch.catalogue import CatalogueEntry
 
 
 @pytest.fixture

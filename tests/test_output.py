@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tagger._util.files import check_target, replacing, write_atomically
+from tagger.batch.output import LinesFile, Place
 from tagger.errors import OutputError, UsageError
-from tagger.output import LinesFile, Place, check_target
-from tagger.paths import replacing, write_atomically
 
 
 def write(path: Path, *lines: str, finish: bool = True, restart: bool = False) -> int:

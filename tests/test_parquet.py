@@ -6,8 +6,13 @@ from pathlib import Path
 import pyarrow.parquet
 import pytest
 
-from tagger import parquet
-from tagger.tagging import Failure, GivenTag, Tagging, TagsAs
+from tagger.batch import tables
+from tagger.tagging import (
+    Failure,
+    GivenTag,
+    Tagging,
+    TagsAs,
+)
 from tagger.vocabulary import Tag, Vocabulary
 
 MANY: dict[str, tuple[list[int | str], str]] = {
@@ -26,12 +31,12 @@ def test_a_table_holds_any_ids_that_a_vocabulary_may_have(
     tmp_path: Path, ids: list[int | str], kind: str, tags_as: TagsAs, scores: bool
 ) -> None:
     vocabulary = Vocabulary(tuple(Tag(id=id_, name=f"tag {n}") for n, id_ in enumerate(ids)))
-    parquet.check_table(vocabulary, tags_as, scores=scores)
+    tables.check_table(vocabulary, tags_as, scores=scores)
     given = tuple(GivenTag(id=tag.id, name=tag.name, confidence=0.5) for tag in vocabulary)
     failed = Failure(id="bad", type="ReadmeError", message="caf\ud800")
     lines = [Tagging(id="good", tags=given).to_json(tags_as, scores=scores), failed.to_json()]
     (tmp_path / "lines").write_text("\n".join(lines) + "\n")
-    parquet.write(tmp_path / "lines", tmp_path / "table", vocabulary, tags_as, scores=scores)
+    tables.write(tmp_path / "lines", tmp_path / "table", vocabulary, tags_as, scores=scores)
     good, bad = pyarrow.parquet.read_table(tmp_path / "table").to_pylist()
     assert bad["error"] == {"type": "ReadmeError", "message": "caf\\ud800"}
     if tags_as == "ids" and not scores:
@@ -48,7 +53,7 @@ def test_a_table_holds_any_ids_that_a_vocabulary_may_have(
 def test_that_numbers_become_text_is_said(caplog: pytest.LogCaptureFixture) -> None:
     for ids, _ in MANY.values():
         vocabulary = Vocabulary(tuple(Tag(id=id_, name=f"tag {n}") for n, id_ in enumerate(ids)))
-        parquet.check_table(vocabulary, "objects", scores=False)
-        parquet.check_table(vocabulary, "names", scores=False)
+        tables.check_table(vocabulary, "objects", scores=False)
+        tables.check_table(vocabulary, "names", scores=False)
     assert len(caplog.messages) == 2
     assert "not all whole numbers of 64 bits: the table holds them as text" in caplog.text

@@ -10,7 +10,13 @@ from console import Run
 from tagger.errors import ModelMissingError, OutOfMemoryError, UnknownModelError
 from tagger.models import plan as planning
 from tagger.models.load import load
-from tagger.models.plan import check_room, config_of, family, plan, what_fits
+from tagger.models.plan import (
+    check_room,
+    config_of,
+    family,
+    plan,
+    what_fits,
+)
 from tagger.models.shape import native
 
 CPU = torch.device("cpu")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 import tiny
 from tagger.errors import LoadError, PromptError
 from tagger.models.tokenizer import ChatTokenizer
-from tagger.prompt import Prompt, PromptTemplate, Question
+from tagger.prompts.prompt import Prompt, PromptTemplate, Question
 from tagger.vocabulary import Vocabulary
 
 TOKENIZER = ChatTokenizer(tiny.tokenizer())

@@ -16,14 +16,14 @@ from hypothesis import strategies as st
 
 import tiny
 from tagger.errors import LoadError, VocabularyError
-from tagger.methods import rank as rank_module
-from tagger.methods import search as search_module
-from tagger.methods.answers import TagLogProbs
-from tagger.methods.calibration import Calibration
-from tagger.methods.prior import CONTENT_FREE
-from tagger.methods.rank import Rank, ScoredTag
+from tagger.methods.rank import rank as rank_module
+from tagger.methods.rank import search as search_module
+from tagger.methods.rank.calibration import Calibration
+from tagger.methods.rank.evidence import TagLogProbs
+from tagger.methods.rank.prior import CONTENT_FREE
+from tagger.methods.rank.rank import Rank, ScoredTag
 from tagger.models.language import LanguageModel
-from tagger.prompt import PromptTemplate, Question
+from tagger.prompts.prompt import PromptTemplate, Question
 from tagger.vocabulary import Vocabulary, fold
 
 NAMES = ["http", "http-client", "game", "game-engine", "cli", "web server"]

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from console import Run, one_line
-from tagger import evaluate
-from tagger.reading import parse_toml, read_bounded
+from tagger._util.reading import parse_toml, read_bounded
+from tagger.evaluation import evaluate
 
 
 def test_a_file_is_read_up_to_its_bound(tmp_path: Path) -> None:

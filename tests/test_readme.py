@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from tagger.errors import ReadmeError
-from tagger.readme import MAX_BYTES, Readme
+from tagger.readme.readme import MAX_BYTES, Readme
 
 
 def test_the_id_is_the_path_unless_one_is_given(tmp_path: Path) -> None:

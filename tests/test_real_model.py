@@ -9,10 +9,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from tagger import Choice, Readme, Tagger, Vocabulary
-from tagger.methods.candidates import TagTree
+from tagger import (
+    Choice,
+    Readme,
+    Tagger,
+    Vocabulary,
+)
+from tagger.methods.rank.tree import TagTree
 from tagger.models.language import LanguageModel
-from tagger.prompt import Prompt, PromptTemplate
+from tagger.prompts.prompt import Prompt, PromptTemplate
 from test_candidates import OPENING, one_by_one, tree_scores
 from test_prompt import HOSTILE
 

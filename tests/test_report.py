@@ -11,10 +11,15 @@ import numpy as np
 import pytest
 
 from console import Run
-from tagger import report
-from tagger.choice import Choice
 from tagger.errors import OutputError, UsageError
-from tagger.evaluate import Label, judge, judge_written, select
+from tagger.evaluation import report
+from tagger.evaluation.evaluate import (
+    Label,
+    judge,
+    judge_written,
+    select,
+)
+from tagger.selection import Choice
 from tagger.vocabulary import Vocabulary
 
 CHROMIUM = shutil.which("chromium")

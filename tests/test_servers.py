@@ -19,9 +19,10 @@ from typing import Any
 import pytest
 
 from console import Run
-from tagger.models import fetch, store
-from tagger.models.catalogue import entry
-from tagger.models.download import download
+from tagger.models.fetch import pull as fetch
+from tagger.models.fetch import store
+from tagger.models.fetch.catalogue import entry
+from tagger.models.fetch.download import download
 
 pytestmark = [pytest.mark.servers, pytest.mark.real_model]
 

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tagger import sources
+from tagger._util.paths import real
 from tagger.errors import InputError, ReadmeError, UsageError
-from tagger.paths import real
-from tagger.sources import Item, Sources
+from tagger.readme import sources
+from tagger.readme.sources import Item, Sources
 
 
 @pytest.fixture
@@ -381,7 +381,7 @@ HUGE = """
 import resource, sys
 import pyarrow, pyarrow.parquet
 from tagger.errors import ReadmeError
-from tagger.sources import Sources
+from tagger.readme.sources import Sources
 start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 for item in Sources((sys.argv[1],)):
     try:

@@ -9,7 +9,7 @@ import pytest
 import tiny
 from console import Run, one_line
 from tagger.vocabulary import Vocabulary
-from tagger.vocabulary_check import problems, same_tokens
+from tagger.vocabulary_lint import problems, same_tokens
 
 
 def said(*entries: object) -> list[str]:

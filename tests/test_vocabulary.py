@@ -8,7 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tagger.errors import VocabularyError
-from tagger.vocabulary import MAX_BYTES, MAX_NAME, Vocabulary, fold
+from tagger.vocabulary import (
+    MAX_BYTES,
+    MAX_NAME,
+    Vocabulary,
+    fold,
+)
 
 
 def test_tags_keep_their_order_ids_and_spelling() -> None:

@@ -13,8 +13,8 @@ import pytest
 
 from hostile_inputs import KINDS
 from tagger.errors import ReadmeError
-from tagger.readme import MAX_BYTES, Readme
-from tagger.worker import Worker
+from tagger.readme.readme import MAX_BYTES, Readme
+from tagger.readme.worker import Worker
 
 SLOW = KINDS["emphasis: alternating marks"].text(MAX_BYTES)
 
@@ -73,7 +73,7 @@ def test_what_takes_too_long_is_an_error_and_the_next_readme_is_cleaned(worker: 
 def test_a_parser_that_fails_is_an_error_that_names_the_readme(
     monkeypatch: pytest.MonkeyPatch, worker: Worker
 ) -> None:
-    monkeypatch.setattr("tagger.readme.worker", worker)
+    monkeypatch.setattr("tagger.readme.readme.worker", worker)
     with pytest.raises(ReadmeError, match=r"^big\.md: takes longer than"):
         _ = Readme("x", SLOW, "big.md").words
 
@@ -145,8 +145,8 @@ def program(code: str, folder: Path) -> subprocess.Popen[str]:
 
 CLEAN = """
 import os, time
-from tagger.readme import Readme
-from tagger.worker import worker
+from tagger.readme.readme import Readme
+from tagger.readme.worker import worker
 assert Readme("x", "# *a*").words == "# a"
 print(worker._process.pid, flush=True)
 """

@@ -10,11 +10,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tagger.calibration_file import CalibrationFile
-    from tagger.choice import Choice
     from tagger.errors import TaggerError
+    from tagger.methods.rank.calibration_file import CalibrationFile
     from tagger.models.load import load
-    from tagger.readme import Readme
+    from tagger.readme.readme import Readme
+    from tagger.selection import Choice
     from tagger.tagger import Tagger
     from tagger.tagging import GivenTag, Tagging
     from tagger.vocabulary import Tag, Vocabulary
@@ -35,10 +35,10 @@ __all__ = [
 ]
 
 _HOMES = {
-    "CalibrationFile": "tagger.calibration_file",
-    "Choice": "tagger.choice",
+    "CalibrationFile": "tagger.methods.rank.calibration_file",
+    "Choice": "tagger.selection",
     "GivenTag": "tagger.tagging",
-    "Readme": "tagger.readme",
+    "Readme": "tagger.readme.readme",
     "Tag": "tagger.vocabulary",
     "Tagger": "tagger.tagger",
     "TaggerError": "tagger.errors",

@@ -4,15 +4,15 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
-from tagger.calibration_file import CalibrationFile, calibration_for
-from tagger.choice import MAX_TAGS, Choice
-from tagger.defaults import README_TOKENS
-from tagger.methods.rank import Encoded, Rank
+from tagger.methods.rank.calibration_file import CalibrationFile, calibration_for
+from tagger.methods.rank.rank import Encoded, Rank
 from tagger.models.language import LanguageModel
 from tagger.models.load import load
-from tagger.prompt import PromptTemplate
-from tagger.readme import Readme
+from tagger.prompts.prompt import PromptTemplate
+from tagger.readme.readme import Readme
+from tagger.selection import MAX_TAGS, Choice
 from tagger.tagging import GivenTag, Ranking, Tagging
+from tagger.types import README_TOKENS
 from tagger.vocabulary import Vocabulary
 
 log = logging.getLogger(__name__)

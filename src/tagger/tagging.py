@@ -15,8 +15,8 @@ from pydantic import (
     field_validator,
 )
 
+from tagger._util.text import printable_json
 from tagger.errors import ReplyError
-from tagger.text import printable_json
 from tagger.vocabulary import Vocabulary
 
 TagsAs = Literal["objects", "ids", "names"]

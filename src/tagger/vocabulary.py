@@ -18,9 +18,9 @@ from pydantic import (
     field_validator,
 )
 
+from tagger._util.reading import read_bounded
+from tagger._util.text import printable
 from tagger.errors import VocabularyError
-from tagger.reading import read_bounded
-from tagger.text import printable
 
 MAX_BYTES = 16 * 1024 * 1024
 """Larger files are refused unread: no vocabulary that fits a prompt comes near."""

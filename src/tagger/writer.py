@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 from tagger.errors import TaggerError
 from tagger.methods.endpoint import Endpoint
-from tagger.readme import Readme
+from tagger.readme.readme import Readme
 from tagger.tagging import GivenTag, Ranking, Tagging
 from tagger.vocabulary import Vocabulary
 
 if TYPE_CHECKING:  # it loads PyTorch, which a server's client has no use for
-    from tagger.methods.generate import Generate
+    from tagger.methods.written.generate import Generate
 
 
 class Writer:

@@ -22,16 +22,28 @@ from fuzz import folders, inputs, readmes, replies
 from fuzz.inputs import Command, Dump
 from fuzz.readmes import File
 from fuzz.runner import Kind
-from tagger import Choice, Readme, Tagger, Vocabulary, load
-from tagger.batch import Batch
-from tagger.errors import EndpointError, InputError, ModelError, ReadmeError, VocabularyError
-from tagger.ledger import Ledger
+from tagger import (
+    Choice,
+    Readme,
+    Tagger,
+    Vocabulary,
+    load,
+)
+from tagger.batch.batch import Batch
+from tagger.batch.ledger import Ledger
+from tagger.errors import (
+    EndpointError,
+    InputError,
+    ModelError,
+    ReadmeError,
+    VocabularyError,
+)
 from tagger.methods.endpoint import Endpoint
-from tagger.methods.mentions import Mentions
-from tagger.prompt import WRITTEN_TEMPLATE, PromptTemplate
-from tagger.sources import Sources
+from tagger.methods.rank.mentions import Mentions
+from tagger.prompts.prompt import WRITTEN_TEMPLATE, PromptTemplate
+from tagger.readme.sources import Sources
 from tagger.tagging import Failure, Tagging
-from tagger.vocabulary_check import problems
+from tagger.vocabulary_lint import problems
 from tagger.writer import Writer
 
 _MAX_TAGS = 3

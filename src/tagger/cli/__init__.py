@@ -51,10 +51,10 @@ def _run() -> int:
 
     from typer import Abort, TyperException
 
+    from tagger._util.text import printable
     from tagger.cli.app import ReaderGone, app
     from tagger.cli.config import origin
     from tagger.errors import OutputError, TaggerError
-    from tagger.text import printable
 
     failure: Exception
     try:

@@ -8,8 +8,18 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from tagger import __version__
-from tagger.cli import batch, calibrate, config, eval_, explain, models, prompt, run, tags
-from tagger.text import printable
+from tagger._util.text import printable
+from tagger.cli import (
+    batch,
+    calibrate,
+    config,
+    eval_,
+    explain,
+    models,
+    prompt,
+    run,
+    tags,
+)
 
 
 class ReaderGone(Exception):  # noqa: N818 (not an error of anybody's)

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from tagger.cli import options, signals
-from tagger.defaults import DEFAULT_MODEL, README_TOKENS
 from tagger.errors import UsageError
+from tagger.types import DEFAULT_MODEL, README_TOKENS
 
 if TYPE_CHECKING:
-    from tagger.batch import Batch, OnDuplicate, Row
-    from tagger.ledger import Ledger
-    from tagger.output import Output
-    from tagger.sources import Sources
+    from tagger.batch.batch import Batch, OnDuplicate, Row
+    from tagger.batch.ledger import Ledger
+    from tagger.batch.output import Output
+    from tagger.readme.sources import Sources
     from tagger.tagging import TagsAs
 
 STDOUT = "-"
@@ -115,12 +115,12 @@ def batch(
     FILE.state.
     """
     # Here, not above: `--help` and wrong usage are answered without them.
-    from tagger import parquet
-    from tagger.choice import Choice
+    from tagger.batch import tables
+    from tagger.batch.ledger import Ledger
+    from tagger.batch.output import LinesFile, Place, StandardOutput
     from tagger.cli.methods import Request
-    from tagger.ledger import Ledger
-    from tagger.output import LinesFile, Place, StandardOutput
-    from tagger.sources import Sources
+    from tagger.readme.sources import Sources
+    from tagger.selection import Choice
     from tagger.vocabulary import Vocabulary
 
     choice = Choice(max_tags=max_tags, min_tags=min_tags, threshold=threshold)
@@ -145,7 +145,7 @@ def batch(
     template = request.template(prompt)
     place = Place.of(output) if output and str(output) != STDOUT else None
     if place and place.is_table:
-        parquet.check_table(vocabulary, tags_as, scores=scores)
+        tables.check_table(vocabulary, tags_as, scores=scores)
     found = Sources(
         tuple(sources),
         globs=tuple(glob or ()),
@@ -169,7 +169,7 @@ def batch(
         if place:
             written = stack.enter_context(LinesFile(place.lines, restart=restart))
 
-        from tagger.batch import Batch
+        from tagger.batch.batch import Batch
         from tagger.cli.progress import Display
         from tagger.tagging import Failure
 
@@ -210,14 +210,14 @@ def batch(
     if not display.rows:
         raise found.nothing_found()
     if place and place.is_table:
-        parquet.write(place.lines, place.output, vocabulary, tags_as, scores=scores)
+        tables.write(place.lines, place.output, vocabulary, tags_as, scores=scores)
     display.summary()
     return SOME_FAILED if display.failed else 0
 
 
 def _survey(found: "Sources", ledger: "Ledger", policy: "OnDuplicate") -> int | None:
     """Count the READMEs and compare their ids before any model is loaded, if that can be done."""
-    from tagger.batch import distinct
+    from tagger.batch.batch import distinct
 
     if not found.rereadable:
         return None

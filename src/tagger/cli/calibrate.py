@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tagger.cli import models, options
-from tagger.defaults import DEFAULT_MODEL, README_TOKENS
 from tagger.errors import UsageError
+from tagger.types import DEFAULT_MODEL, README_TOKENS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tagger.evaluate import Label
-    from tagger.readme import Readme
-    from tagger.scores import Scores
-    from tagger.sources import Sources
+    from tagger.evaluation.evaluate import Label
+    from tagger.evaluation.scores import Scores
+    from tagger.readme.readme import Readme
+    from tagger.readme.sources import Sources
 
 
 def calibrate(
@@ -82,14 +82,14 @@ def calibrate(
 
     import numpy as np
 
-    from tagger import calibrate as calibration
-    from tagger.calibration_file import CalibrationFile
     from tagger.cli.scoring import score
-    from tagger.evaluate import load_labels, measure
-    from tagger.methods.calibration import Calibration
-    from tagger.methods.rank import Rank
-    from tagger.prompt import PromptTemplate
-    from tagger.sources import Sources
+    from tagger.evaluation.evaluate import load_labels, measure
+    from tagger.learning import calibrate as calibration
+    from tagger.methods.rank.calibration import Calibration
+    from tagger.methods.rank.calibration_file import CalibrationFile
+    from tagger.methods.rank.rank import Rank
+    from tagger.prompts.prompt import PromptTemplate
+    from tagger.readme.sources import Sources
     from tagger.vocabulary import Vocabulary
 
     vocabulary = Vocabulary.load(options.vocabulary_file(tags))
@@ -156,9 +156,9 @@ def _drawn(sources: "Sources", most: int) -> "list[tuple[Label, Readme]]":
 
     So the same texts are drawn whatever their order and names, and any sample is a random one.
     """
-    from tagger.digest import digest
+    from tagger._util.hashing import digest
     from tagger.errors import ReadmeError
-    from tagger.evaluate import Label
+    from tagger.evaluation.evaluate import Label
 
     drawn: dict[str, tuple[Label, Readme]] = {}
     unreadable: list[ReadmeError] = []

@@ -16,11 +16,11 @@ from typing import Any
 
 import typer
 
+from tagger._util.paths import user_settings
+from tagger._util.reading import parse_toml, read_bounded
+from tagger._util.text import printable
 from tagger.cli import trust
 from tagger.errors import UsageError
-from tagger.paths import user_settings
-from tagger.reading import parse_toml, read_bounded
-from tagger.text import printable
 
 FILE, TABLE = "tagger.toml", "pyproject.toml"
 
@@ -220,7 +220,7 @@ def _allowed(name: str, table: dict[str, Any], *, in_folder: bool) -> File:
         if in_folder and key in trust.USER:
             raise UsageError(f"{name}: {key} {_ELSEWHERE} {_places(key)}")
     if in_folder and "model" in values:
-        from tagger.models.catalogue import catalogue
+        from tagger.models.fetch.catalogue import catalogue
 
         if values["model"] not in list(catalogue()):
             raise UsageError(

@@ -8,19 +8,19 @@ import typer
 
 from tagger.cli import options
 from tagger.cli.methods import Request
-from tagger.defaults import DEFAULT_MODEL, README_TOKENS
 from tagger.errors import UsageError
+from tagger.types import DEFAULT_MODEL, README_TOKENS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rich.console import Console
 
-    from tagger.choice import Choice
-    from tagger.evaluate import Judged, Label
-    from tagger.methods.calibration import Calibration
-    from tagger.prompt import PromptTemplate
-    from tagger.scores import Scores
+    from tagger.evaluation.evaluate import Judged, Label
+    from tagger.evaluation.scores import Scores
+    from tagger.methods.rank.calibration import Calibration
+    from tagger.prompts.prompt import PromptTemplate
+    from tagger.selection import Choice
     from tagger.vocabulary import Vocabulary
 
 
@@ -104,10 +104,10 @@ def evaluate(
         raise UsageError("a written reply has no scores: leave out --dump and --from")
 
     # Here, not above: `--help` and wrong usage are answered without them.
-    from tagger import evaluate as evaluation
-    from tagger import parquet
-    from tagger.choice import Choice
-    from tagger.prompt import PromptTemplate
+    from tagger._util.arrow import arrow
+    from tagger.evaluation import evaluate as evaluation
+    from tagger.prompts.prompt import PromptTemplate
+    from tagger.selection import Choice
     from tagger.vocabulary import Vocabulary
 
     choice = Choice(max_tags=max_tags, min_tags=min_tags, threshold=threshold)
@@ -116,10 +116,10 @@ def evaluate(
     template = request.template(prompt)
     rows = evaluation.load_labels(labels, vocabulary)
     if dump or kept:
-        parquet.arrow()
+        arrow()
 
     if report:
-        from tagger import report as page
+        from tagger.evaluation import report as page
 
         page.check_target(report)
     if request.writes:
@@ -162,10 +162,10 @@ def _scores(
     kept: Path | None,
 ) -> "tuple[Scores, Calibration]":
     """Return the raw scores, from a file or from the model, and what makes confidences of them."""
-    from tagger.calibration_file import calibration_for
     from tagger.cli.scoring import score
-    from tagger.methods.rank import Rank
-    from tagger.scores import Scores, check_target
+    from tagger.evaluation.scores import Scores, check_target
+    from tagger.methods.rank.calibration_file import calibration_for
+    from tagger.methods.rank.rank import Rank
 
     if dump:
         check_target(dump)
@@ -217,7 +217,7 @@ def _replies(
 
 def _described(judged: "Judged") -> dict[str, Any]:
     """Return all measures."""
-    from tagger import evaluate as evaluation
+    from tagger.evaluation import evaluate as evaluation
 
     limits = evaluation.intervals(judged)
     described: dict[str, Any] = {

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tagger.cli import models, options
-from tagger.defaults import DEFAULT_MODEL, README_TOKENS
+from tagger.types import DEFAULT_MODEL, README_TOKENS
 
 if TYPE_CHECKING:
-    from tagger.explain import Explanation
+    from tagger.evaluation.explain import Explanation
 
 _BAR = 6
 _WIDE = 78
@@ -57,9 +57,9 @@ def explain(
     The reply would hold the tags that are marked. --json prints the whole ranking.
     """
     # Here, not above: `--help` and wrong usage are answered without them.
-    from tagger.choice import Choice
-    from tagger.prompt import PromptTemplate
-    from tagger.readme import Readme
+    from tagger.prompts.prompt import PromptTemplate
+    from tagger.readme.readme import Readme
+    from tagger.selection import Choice
     from tagger.vocabulary import Vocabulary
 
     choice = Choice(max_tags=max_tags, min_tags=min_tags, threshold=threshold)
@@ -67,12 +67,12 @@ def explain(
     template = PromptTemplate.load(prompt)
     found = Readme.read(readme, id_)
 
+    from tagger._util.text import printable_json
     from tagger.cli.methods import read_calibration
     from tagger.cli.progress import working
-    from tagger.explain import explain as explanation_of
-    from tagger.explain import timed
+    from tagger.evaluation.explain import explain as explanation_of
+    from tagger.evaluation.explain import timed
     from tagger.tagger import Tagger
-    from tagger.text import printable_json
 
     seconds: dict[str, float] = {}
     known = read_calibration(calibration, vocabulary, template.digest, model)
@@ -103,7 +103,7 @@ def _drawn(explained: "Explanation", top: int) -> str:
     from rich.table import Table
     from rich.text import Text
 
-    from tagger.text import printable
+    from tagger._util.text import printable
 
     console = Console()
     table = Table(

@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from tagger.cli import models
-from tagger.defaults import DEFAULT_MODEL
 from tagger.errors import UsageError
+from tagger.types import DEFAULT_MODEL
 
 if TYPE_CHECKING:
-    from tagger.calibration_file import CalibrationFile
-    from tagger.choice import Choice
     from tagger.methods.endpoint import Endpoint
+    from tagger.methods.rank.calibration_file import CalibrationFile
     from tagger.models.language import LanguageModel
-    from tagger.prompt import PromptTemplate
+    from tagger.prompts.prompt import PromptTemplate
+    from tagger.selection import Choice
     from tagger.tagger import Tagger
     from tagger.vocabulary import Vocabulary
     from tagger.writer import Writer
@@ -90,7 +90,7 @@ class Request:
 
     def template(self, path: Path | None) -> "PromptTemplate":
         """Load the prompt template; raises `PromptError`."""
-        from tagger.prompt import DEFAULT_TEMPLATE, WRITTEN_TEMPLATE, PromptTemplate
+        from tagger.prompts.prompt import DEFAULT_TEMPLATE, WRITTEN_TEMPLATE, PromptTemplate
 
         return PromptTemplate.load(path, WRITTEN_TEMPLATE if self.writes else DEFAULT_TEMPLATE)
 
@@ -129,7 +129,7 @@ class Request:
         model = self.load()
         room = model.batch_tokens()
         if self.writes:
-            from tagger.methods.generate import Generate
+            from tagger.methods.written.generate import Generate
 
             generate = Generate(
                 model,
@@ -186,7 +186,7 @@ def read_calibration(
     """
     if path is None:
         return None
-    from tagger.calibration_file import CalibrationFile
+    from tagger.methods.rank.calibration_file import CalibrationFile
 
     found = CalibrationFile.load(path, vocabulary)
     found.check_prompt(prompt)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tagger.cli import options
-from tagger.defaults import README_TOKENS
+from tagger.types import README_TOKENS
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -29,7 +29,7 @@ Name = Annotated[
 
 @contextmanager
 def fetching(*, quiet: bool) -> Iterator["Progress"]:
-    """Give a display for `tagger.models.fetch.pull`: on stderr if that is a terminal, else none."""
+    """Give a display of what `pull` fetches: on stderr if that is a terminal, else none."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -85,7 +85,8 @@ def pull(
     is converted once to what Transformers loads fast. A pull that ends early is continued by the
     next one.
     """
-    from tagger.models import catalogue, fetch
+    from tagger.models.fetch import catalogue
+    from tagger.models.fetch import pull as fetch
 
     entry = catalogue.entry(name)
     with fetching(quiet=quiet) as progress:
@@ -96,7 +97,7 @@ def pull(
 @app.command("list")
 def list_() -> None:
     """List the models there are, and which of them are here."""
-    from tagger.models import catalogue, store
+    from tagger.models.fetch import catalogue, store
 
     rows = [("NAME", "PARAMETERS", "FETCH", "MEMORY", "LICENCE", "HERE")]
     rows += [
@@ -118,7 +119,7 @@ def list_() -> None:
 @app.command()
 def path(name: Name) -> None:
     """Print the folder that holds a model."""
-    from tagger.models import catalogue, store
+    from tagger.models.fetch import catalogue, store
 
     entry = catalogue.entry(name)
     if not store.is_complete(entry):
@@ -129,7 +130,7 @@ def path(name: Name) -> None:
 @app.command()
 def verify(name: Name) -> None:
     """Read every file of a model again and compare it with what the conversion wrote."""
-    from tagger.models import catalogue, store
+    from tagger.models.fetch import catalogue, store
 
     store.verify(catalogue.entry(name))
     typer.echo(f"{name}: ok")
@@ -138,7 +139,8 @@ def verify(name: Name) -> None:
 @app.command()
 def remove(name: Name) -> None:
     """Remove a model from this machine."""
-    from tagger.models import catalogue, fetch
+    from tagger.models.fetch import catalogue
+    from tagger.models.fetch import pull as fetch
 
     freed = fetch.remove(catalogue.entry(name))
     typer.echo(f"{name}: removed, {freed / 1e9:.2f} GB")
@@ -151,7 +153,7 @@ def prune() -> None:
     Remains of pulls that were killed, models that are no longer known, and what is kept of lists
     of tags, which the next run with a list reads again.
     """
-    from tagger.models import fetch
+    from tagger.models.fetch import pull as fetch
 
     typer.echo(f"removed {fetch.prune() / 1e9:.2f} GB")
 

@@ -22,7 +22,7 @@ def _device(value: str) -> str:
 
 def model_names(beginning: str) -> list[str]:
     """Return the known models whose names begin so, for the shell to complete."""
-    from tagger.models.catalogue import catalogue
+    from tagger.models.fetch.catalogue import catalogue
 
     return [name for name in catalogue() if name.startswith(beginning)]
 

@@ -22,10 +22,10 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from tagger.batch import Row
+from tagger._util.text import printable
+from tagger.batch.batch import Row
 from tagger.cli import options
 from tagger.tagging import Failure
-from tagger.text import printable
 
 _EVERY = 30.0
 """Seconds between plain lines."""

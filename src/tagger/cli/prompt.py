@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tagger.cli import models, options
-from tagger.defaults import DEFAULT_MODEL, README_TOKENS
+from tagger.types import DEFAULT_MODEL, README_TOKENS
 
 if TYPE_CHECKING:
     from tagger.models.tokenizer import ChatTokenizer
-    from tagger.prompt import Conversation
+    from tagger.prompts.prompt import Conversation
 
 
 def prompt(
@@ -35,16 +35,16 @@ def prompt(
     shown with a backslash: the model reads it as letters. Token counts go to stderr.
     """
     # Here, not above: `--help` and wrong usage are answered without them.
-    from tagger.prompt import PromptTemplate
-    from tagger.readme import Readme
+    from tagger.prompts.prompt import PromptTemplate
+    from tagger.readme.readme import Readme
     from tagger.vocabulary import Vocabulary
 
     vocabulary = Vocabulary.load(options.vocabulary_file(tags))
     template = PromptTemplate.load(prompt)
     found = Readme.read(readme)
 
-    from tagger.methods.calibration import Calibration
-    from tagger.methods.rank import Rank
+    from tagger.methods.rank.calibration import Calibration
+    from tagger.methods.rank.rank import Rank
 
     language_model = models.load(
         model, device=device, dtype=dtype, threads=threads, offline=offline, quiet=quiet
@@ -69,7 +69,7 @@ def prompt(
 
 def _shown(said: "Conversation", tokenizer: "ChatTokenizer") -> str:
     """Return a conversation as text that no terminal acts on."""
-    from tagger.text import printable
+    from tagger._util.text import printable
 
     control = set(tokenizer.control_ids())
     parts: list[str] = []

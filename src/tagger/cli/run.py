@@ -5,8 +5,8 @@ from typing import Annotated
 import typer
 
 from tagger.cli import options
-from tagger.defaults import DEFAULT_MODEL, README_TOKENS
 from tagger.errors import UsageError
+from tagger.types import DEFAULT_MODEL, README_TOKENS
 
 
 def run(
@@ -51,9 +51,9 @@ def run(
         raise UsageError("- (standard input) can be read only once")
 
     # Here, not above: `--help` and wrong usage are answered without them.
-    from tagger.choice import Choice
     from tagger.cli.methods import Request
-    from tagger.readme import Readme
+    from tagger.readme.readme import Readme
+    from tagger.selection import Choice
     from tagger.vocabulary import Vocabulary
 
     choice = Choice(max_tags=max_tags, min_tags=min_tags, threshold=threshold)
@@ -76,8 +76,8 @@ def run(
     template = request.template(prompt)
     found = [Readme.read(path, id_) for path in readmes]
 
+    from tagger.batch.output import StandardOutput
     from tagger.cli.progress import working
-    from tagger.output import StandardOutput
 
     tagger = request.open(vocabulary, choice, template).tagger
     with working("reading the list of tags", quiet=quiet):

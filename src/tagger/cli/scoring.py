@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tagger.evaluate import Label
-    from tagger.methods.rank import Rank
-    from tagger.prompt import PromptTemplate
-    from tagger.readme import Readme
-    from tagger.scores import Scores
+    from tagger.evaluation.evaluate import Label
+    from tagger.evaluation.scores import Scores
+    from tagger.methods.rank.rank import Rank
+    from tagger.prompts.prompt import PromptTemplate
+    from tagger.readme.readme import Readme
 
 
 def score(
@@ -20,8 +20,8 @@ def score(
 ) -> "Scores":
     """Return the raw scores of every README and tag; raises as `Rank.evidence`."""
     from tagger.cli.progress import tracked, working
-    from tagger.methods.answers import Evidence
-    from tagger.scores import Scores
+    from tagger.evaluation.scores import Scores
+    from tagger.methods.rank.evidence import Evidence
 
     with working("reading the list of tags", quiet=quiet):
         rank.prepare()

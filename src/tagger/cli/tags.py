@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tagger.cli import models, options
-from tagger.defaults import DEFAULT_MODEL
+from tagger.types import DEFAULT_MODEL
 
 if TYPE_CHECKING:
-    from tagger.methods.candidates import TagTree
-    from tagger.prompt import Prompt
+    from tagger.methods.rank.tree import TagTree
+    from tagger.prompts.prompt import Prompt
     from tagger.vocabulary import Vocabulary
 
 SOME_PROBLEMS = 1
@@ -45,9 +45,9 @@ def check(
 
     Exit code 1 if there is anything to say.
     """
-    from tagger import vocabulary_check as checking
-    from tagger.models import catalogue, store
-    from tagger.text import printable
+    from tagger import vocabulary_lint as checking
+    from tagger._util.text import printable
+    from tagger.models.fetch import catalogue, store
     from tagger.vocabulary import Vocabulary
 
     path = options.vocabulary_file(file)
@@ -58,12 +58,12 @@ def check(
     counted: list[str] = []
     if name and all(not isinstance(entry, dict | str) for entry in entries):
         from tagger.errors import VocabularyError
-        from tagger.methods.candidates import TagTree
-        from tagger.methods.rank import room_for_a_readme
+        from tagger.methods.rank.rank import room_for_a_readme
+        from tagger.methods.rank.tree import TagTree
         from tagger.models import load
         from tagger.models.plan import config_of
         from tagger.models.tokenizer import ChatTokenizer
-        from tagger.prompt import Prompt, PromptTemplate
+        from tagger.prompts.prompt import Prompt, PromptTemplate
 
         with models.fetching(quiet=quiet) as progress:
             tokenizer = ChatTokenizer(load.tokenizer_of(name, offline=offline, progress=progress))
@@ -90,7 +90,7 @@ def check(
 @app.command()
 def show(file: File = None) -> None:
     """List the tags of a vocabulary: id, name, aliases and description, a line each."""
-    from tagger.text import printable
+    from tagger._util.text import printable
     from tagger.vocabulary import Vocabulary
 
     for tag in Vocabulary.load(options.vocabulary_file(file)):
@@ -102,7 +102,7 @@ def _costs(
     name: str, prompt: "Prompt", trees: "list[TagTree]", vocabulary: "Vocabulary"
 ) -> list[str]:
     """Return what the vocabulary costs, in tokens of a model."""
-    from tagger.methods.rank import AT_ONCE
+    from tagger.methods.rank.rank import AT_ONCE
 
     once = sum(map(len, prompt.lists))
     nodes = sum(min(len(tree.tokens), AT_ONCE) for tree in trees)

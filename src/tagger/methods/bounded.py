@@ -13,8 +13,8 @@ from typing import Any
 import httpx2
 import openai
 
+from tagger._util.text import printable
 from tagger.errors import EndpointError
-from tagger.text import printable
 
 
 def bounded_client(url: str, seconds: float, most: int) -> httpx2.AsyncClient:

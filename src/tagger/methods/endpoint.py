@@ -20,14 +20,19 @@ from urllib.parse import urlsplit, urlunsplit
 import httpx2
 import openai
 
-from tagger.digest import digest
-from tagger.errors import EndpointError, ReplyError, ServerError, UsageError
-from tagger.methods import written
+from tagger._util.hashing import digest
+from tagger._util.text import printable, storable
+from tagger.errors import (
+    EndpointError,
+    ReplyError,
+    ServerError,
+    UsageError,
+)
 from tagger.methods.bounded import bounded_client
-from tagger.methods.written import RepeatedTagError
-from tagger.prompt import PromptTemplate, listed
-from tagger.readme import Readme
-from tagger.text import printable, storable
+from tagger.methods.written import reply as written
+from tagger.methods.written.reply import RepeatedTagError
+from tagger.prompts.prompt import PromptTemplate, listed
+from tagger.readme.readme import Readme
 from tagger.vocabulary import Tag, Vocabulary
 
 KEY_VARIABLE = "TAGGER_API_KEY"

@@ -83,7 +83,7 @@ def load_tokenizer(folder: Path, config: Mapping[str, Any]) -> PreTrainedTokeniz
     """
     if config["model_type"] == FIRST_GENERATION:
         # Here, not above: it prepares tables that other models have no use for.
-        from tagger.models import first_generation
+        from tagger.models import qwen1 as first_generation
 
         return first_generation.load_tokenizer(folder)
     path = folder / VOCABULARY

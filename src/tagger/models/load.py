@@ -22,7 +22,7 @@ from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, Repo
 from rich.progress import Progress
 from transformers import AutoModelForCausalLM, GenerationConfig
 
-from tagger.defaults import DEFAULT_MODEL
+from tagger._util.files import reporting
 from tagger.errors import (
     DeviceError,
     LoadError,
@@ -32,15 +32,20 @@ from tagger.errors import (
     UnknownModelError,
     UsageError,
 )
-from tagger.models import checkpoint, stdout, store
-from tagger.models.catalogue import CatalogueEntry, catalogue, entry
+from tagger.models import checkpoint, stdout
 from tagger.models.chat_files import is_trained_on_chats, load_tokenizer
-from tagger.models.fetch import pull
+from tagger.models.fetch import pull, store
+from tagger.models.fetch.catalogue import CatalogueEntry, catalogue, entry
 from tagger.models.language import LanguageModel
-from tagger.models.plan import ATTENTION, check_room, free, plan
+from tagger.models.plan import (
+    ATTENTION,
+    check_room,
+    free,
+    plan,
+)
 from tagger.models.shape import native
 from tagger.models.tokenizer import ChatTokenizer
-from tagger.output import reporting
+from tagger.types import DEFAULT_MODEL
 
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 _HUB_FILES = ["*.json", "*.safetensors", "*.jinja", "merges.txt"]
@@ -140,7 +145,7 @@ def convert(folder: Path, target: Path) -> None:
         raise UsageError(f"{folder}: is no first-generation model: it can be used as it is")
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UsageError(f"{target}: is there already: name a new folder")
-    from tagger.models import first_generation
+    from tagger.models import qwen1 as first_generation
 
     shape = native(config)
     dtype = getattr(torch, str(shape.dtype).removeprefix("torch."))
@@ -260,7 +265,7 @@ def _class(stated: Mapping[str, Any]) -> Any:
     if stated["model_type"] != checkpoint.FIRST_GENERATION:
         return AutoModelForCausalLM
     # Here, not above: it prepares tables that other models have no use for.
-    from tagger.models.first_generation import FirstGeneration
+    from tagger.models.qwen1 import FirstGeneration
 
     return FirstGeneration
 

@@ -21,13 +21,18 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 from transformers import AutoModelForCausalLM
 
-from tagger.defaults import README_TOKENS
-from tagger.errors import LoadError, ModelMissingError, OutOfMemoryError, UnknownModelError
-from tagger.models import store
-from tagger.models.catalogue import catalogue
+from tagger.errors import (
+    LoadError,
+    ModelMissingError,
+    OutOfMemoryError,
+    UnknownModelError,
+)
 from tagger.models.checkpoint import check, read_config
 from tagger.models.checkpoint import files as checkpoint_files
+from tagger.models.fetch import store
+from tagger.models.fetch.catalogue import catalogue
 from tagger.models.shape import native
+from tagger.types import README_TOKENS
 
 PREFIX_TOKENS = 500
 """Tokens of the prompt's fixed parts: the list of 90 tags in two orders, and what is around it."""

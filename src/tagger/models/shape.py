@@ -163,7 +163,7 @@ def native(config: Mapping[str, Any]) -> Any:
         raise LoadError("config.json: quantised models are not supported: use the unquantised one")
     kind = config["model_type"]
     if kind == FIRST_GENERATION:
-        from tagger.models.first_generation import native_config
+        from tagger.models.qwen1 import native_config
 
         return native_config(config)
     shape = ARCHITECTURES[kind].read(config).model_dump(exclude_none=True)

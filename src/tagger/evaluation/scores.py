@@ -1,0 +1,203 @@
+"""Raw scores of labelled READMEs, saved as Parquet, so that they need not be computed twice."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tagger._util.arrow import arrow as pyarrow
+from tagger._util.files import check_target as check
+from tagger._util.files import replacing, reporting
+from tagger._util.text import printable
+from tagger.errors import LabelsError
+from tagger.evaluation.evaluate import Label
+from tagger.methods.rank.calibration import Calibration
+from tagger.methods.rank.evidence import Evidence, TagLogProbs
+from tagger.vocabulary import Vocabulary
+
+_COLUMNS = {
+    "readme",
+    "text",
+    "read",
+    "tag",
+    "full",
+    "first",
+    "prior_full",
+    "prior_first",
+    "mentions",
+    "lead",
+}
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The evidence for every tag of labelled READMEs, before a calibration.
+
+    Attributes:
+        model: the model's name.
+        prompt: a digest of the prompt template.
+        labels: [READMEs] the READMEs and their right tags.
+        evidence: the evidence for every tag of each README.
+        read: [READMEs] the text that the model has read of each README.
+
+    """
+
+    model: str
+    prompt: str
+    labels: tuple[Label, ...]
+    evidence: Evidence
+    read: tuple[str, ...]
+
+    def take(self, rows: NDArray[np.int64]) -> Self:
+        """Return the scores of some of the READMEs."""
+        return replace(
+            self,
+            labels=tuple(self.labels[row] for row in rows),
+            evidence=self.evidence.select(rows),
+            read=tuple(self.read[row] for row in rows),
+        )
+
+    def logits(self, calibration: Calibration) -> Tensor:
+        """Return the logits of a calibration's confidences, [READMEs, tags] in nats."""
+        return calibration.logits(self.evidence)
+
+    def confidences(self, calibration: Calibration) -> NDArray[np.float64]:
+        """Return a calibration's confidences, [READMEs, tags]."""
+        logits = self.logits(calibration)
+        confidences: NDArray[np.float64] = logits.sigmoid().double().numpy()
+        return confidences
+
+    def save(self, path: Path, vocabulary: Vocabulary) -> None:
+        """Write a row for each README and tag.
+
+        Raises:
+            OutputError: the file cannot be written.
+            UsageError: pyarrow is not installed.
+
+        """
+        arrow = pyarrow()
+        evidence = self.evidence
+        count, tags = len(self.labels), len(vocabulary)
+        ids = [label.id for label in self.labels]
+        names = [tag.label for tag in vocabulary]
+        columns: dict[str, Any] = {
+            "readme": np.repeat(np.array(ids, dtype=object), tags),
+            "text": np.repeat(np.array([*map(_digest, self.labels)], dtype=object), tags),
+            "read": np.repeat(np.array(self.read, dtype=object), tags),
+            "tag": names * count,
+            "full": evidence.log_probs.full.transpose(1, 2).flatten(0, 1).tolist(),
+            "first": evidence.log_probs.first.transpose(1, 2).flatten(0, 1).tolist(),
+            "prior_full": evidence.prior.full.T.tolist() * count,
+            "prior_first": evidence.prior.first.T.tolist() * count,
+            "mentions": evidence.mentions[..., 0].flatten().numpy(),
+            "lead": evidence.mentions[..., 1].flatten().numpy(),
+        }
+        about = {
+            "model": self.model,
+            "prompt": self.prompt,
+            "vocabulary": vocabulary.wording,
+        }
+        if evidence.limit is not None:
+            about["limit"] = str(evidence.limit)
+        table = arrow.table(columns).replace_schema_metadata(about)
+        with reporting(printable(str(path))), replacing(path) as part:
+            arrow.parquet.write_table(table, part)
+
+    @classmethod
+    def load(cls, path: Path, vocabulary: Vocabulary, labels: Sequence[Label]) -> Self:
+        """Read the scores of these READMEs and tags, in this order.
+
+        Raises:
+            LabelsError: the file holds no scores, is damaged, or is about other READMEs or tags.
+
+        """
+        arrow = pyarrow()
+        name = printable(str(path))
+        with _reading(name, arrow):
+            table = arrow.parquet.read_table(path)
+            about = {
+                key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()
+            }
+            if set(table.column_names) != _COLUMNS:
+                raise LabelsError(f"{name}: holds no scores of tagger eval --dump")
+            if about["vocabulary"] != vocabulary.wording:
+                raise LabelsError(f"{name}: holds scores of other tags or descriptions")
+            tags = len(vocabulary)
+            ids, digests, read = (
+                table[key].to_pylist()[::tags] for key in ("readme", "text", "read")
+            )
+            texts = dict(zip(ids, digests, strict=True))
+            row = {id_: index for index, id_ in enumerate(texts)}
+            missing = [label.id for label in labels if texts.get(label.id) != _digest(label)]
+            if missing:
+                raise LabelsError(
+                    f"{name}: holds no scores of {len(missing)} of the READMEs, such as "
+                    f"{printable(missing[0])!r}"
+                )
+            order = [row[label.id] for label in labels]
+
+            def column(key: str) -> Tensor:
+                values = torch.tensor(table[key].to_pylist(), dtype=torch.float32)
+                if not values.isfinite().all():
+                    raise LabelsError(f"{name}: is damaged: {key} are not all numbers")
+                return values.reshape(len(texts), tags, -1)[order].transpose(1, 2)
+
+            mentions = torch.cat([column("mentions"), column("lead")], dim=1)
+            log_probs = TagLogProbs(column("full"), column("first"))
+            prior = TagLogProbs(column("prior_full"), column("prior_first")).select(0)
+            parts = (log_probs.full, log_probs.first, prior.full, prior.first)
+            branches = {part.shape[-2] for part in parts}
+            if len(branches) != 1 or 0 in branches:
+                raise LabelsError(f"{name}: is damaged: its columns do not fit together")
+            limit = float(about["limit"]) if "limit" in about else None
+            return cls(
+                model=about["model"],
+                prompt=about["prompt"],
+                labels=tuple(labels),
+                evidence=Evidence(log_probs, prior, mentions.transpose(1, 2), limit),
+                read=tuple(str(read[index]) for index in order),
+            )
+
+
+def check_target(path: Path) -> None:
+    """Check, before anything is scored, that scores can be saved in a file.
+
+    Raises:
+        OutputError: the file cannot be written.
+        UsageError: it exists and holds something else, or pyarrow is not installed.
+
+    """
+    arrow = pyarrow()
+
+    def ours() -> bool:
+        try:
+            return set(arrow.parquet.read_schema(path).names) == _COLUMNS
+        except (OSError, arrow.ArrowException):
+            return False
+
+    check(path, ours, "file of scores")
+
+
+def _digest(label: Label) -> str:
+    return hashlib.sha256(label.readme.encode("utf-8", "replace")).hexdigest()
+
+
+@contextmanager
+def _reading(name: str, arrow: Any) -> Iterator[None]:
+    """Turn whatever error a damaged file causes into one line."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise LabelsError(f"{name}: no such file of scores") from error
+    except (OSError, arrow.ArrowException) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise LabelsError(f"{name}: cannot be read: {reason}") from error
+    except (ValueError, TypeError, RuntimeError, LookupError) as error:
+        raise LabelsError(f"{name}: is damaged: its columns do not fit together") from error

@@ -1,0 +1,173 @@
+"""Fit a calibration to the user's own corpus.
+
+Unlabelled READMEs give the background: the mean log-probability of every tag over READMEs of this
+corpus. Labels give the prior weight, the slope and intercept of the logistic function of the
+evidence (Platt 1999, "Probabilistic Outputs for Support Vector Machines"), and the threshold. The
+relative weights of the kinds of evidence stay as shipped: so few labels could not determine them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tagger.errors import CalibrationError
+from tagger.evaluation.evaluate import (
+    Floats,
+    Judged,
+    Label,
+    judge,
+    measure,
+    select,
+)
+from tagger.evaluation.scores import Scores
+from tagger.methods.rank.calibration import Calibration
+from tagger.selection import Choice
+from tagger.vocabulary import Vocabulary
+
+NEEDED_READMES = 10
+"""How many different READMEs a background takes at least."""
+
+NEEDED_LABELS = 30
+"""How many different READMEs, labelled with a tag, confidences take at least."""
+
+FOLDS = 5
+
+_RANKING = ("first strict", "first acceptable", "hit@3", "recall@3", "F1 (given)")
+"""Measures whose mean is maximised over the prior weights."""
+
+_PRIOR_WEIGHTS = [round(0.1 * step, 1) for step in range(4, 11)]
+_THRESHOLDS = [round(0.01 * step, 2) for step in range(5, 91)]
+
+
+def check_readmes(count: int) -> None:
+    """Check that there are enough READMEs for a background. Raises `CalibrationError`."""
+    if count < NEEDED_READMES:
+        raise CalibrationError(
+            f"a background takes {NEEDED_READMES} different READMEs, and here {_are(count)}: add "
+            "more"
+        )
+
+
+def check_labels(labels: Sequence[Label]) -> None:
+    """Check that confidences can be fitted to labels.
+
+    Raises:
+        CalibrationError: there are too few, or all have the same tags.
+
+    """
+    count = len({label.readme for label in labels if label.tags})
+    if count < NEEDED_LABELS:
+        raise CalibrationError(
+            f"confidences take {NEEDED_LABELS} labels of different READMEs, with a tag each, and "
+            f"here {_are(count)}: label more, or give READMEs without --labels"
+        )
+    if len({frozenset(label.tags) for label in labels if label.tags}) == 1:
+        raise CalibrationError(
+            "all labels hold the same tags, from which nothing can be learnt: label READMEs of "
+            "several kinds"
+        )
+
+
+def fit(scores: Scores, vocabulary: Vocabulary, start: Calibration) -> Calibration:
+    """Fit the prior weight, the confidences and the threshold to labels.
+
+    Args:
+        scores: the labelled READMEs.
+        vocabulary: their tags.
+        start: has the relative weights of the evidence, and the background.
+
+    Raises:
+        CalibrationError: the labels contradict the model at every prior weight.
+
+    """
+    scaled = [
+        _scaled(scores, vocabulary, replace(start, prior_weight=weight))
+        for weight in _PRIOR_WEIGHTS
+    ]
+    candidates = [candidate for candidate in scaled if candidate.margin > 0]
+    if not candidates:
+        raise CalibrationError(
+            "by these labels the tags that the model is surest of are the wrong ones: check them"
+        )
+    return best(scores, vocabulary, candidates)
+
+
+def cross_validated(scores: Scores, vocabulary: Vocabulary, start: Calibration) -> Judged:
+    """Judge labelled READMEs in five folds, each with a calibration fitted on the others."""
+    from sklearn.model_selection import KFold
+
+    parts = []
+    for train, test in KFold(FOLDS, shuffle=True, random_state=0).split(scores.labels):
+        fitted = fit(scores.take(train), vocabulary, start)
+        parts.append(judged(scores.take(test), vocabulary, fitted))
+    return Judged.cat(parts)
+
+
+def judged(scores: Scores, vocabulary: Vocabulary, calibration: Calibration) -> Judged:
+    """Judge labelled READMEs with a calibration."""
+    confidences = scores.confidences(calibration)
+    given = select(confidences, Choice(), calibration.threshold)
+    return judge(scores.labels, vocabulary, confidences, given)
+
+
+def best(
+    scores: Scores, vocabulary: Vocabulary, candidates: Sequence[Calibration], lose: float = 0.0
+) -> Calibration:
+    """Return the candidate that ranks best, with the threshold that suits it.
+
+    On few READMEs a single best number is luck, so the quality of a candidate is averaged with that
+    of its neighbours, and the quality of a threshold with that of nearby ones.
+
+    Args:
+        scores: labelled READMEs.
+        vocabulary: their tags.
+        candidates: calibrations in the order of the number in which they differ.
+        lose: how much F1 of the given tags may be lost for a higher threshold, which gives fewer
+            but more certain tags.
+
+    """
+    results = [judged(scores, vocabulary, candidate) for candidate in candidates]
+    measures = [measure(result) for result in results]
+    quality = np.array([np.mean([values[name] for name in _RANKING]) for values in measures])
+    index = int(_smooth(quality, min(3, len(quality))).argmax())
+
+    def f1(threshold: float) -> float:
+        given = select(results[index].confidences, Choice(), threshold)
+        return measure(replace(results[index], given=given))["F1 (given)"]
+
+    qualities = _smooth(np.array([f1(threshold) for threshold in _THRESHOLDS]), 15)
+    highest = int(np.flatnonzero(qualities >= qualities.max() - lose).max())
+    return replace(candidates[index], threshold=_THRESHOLDS[highest])
+
+
+def _scaled(scores: Scores, vocabulary: Vocabulary, calibration: Calibration) -> Calibration:
+    """Fit the slope and intercept of the confidences, over all READMEs and tags."""
+    from sklearn.linear_model import LogisticRegression
+
+    logits = scores.logits(calibration).double().numpy()
+    none = np.zeros(logits.shape, dtype=bool)
+    accepted = judge(scores.labels, vocabulary, none.astype(float), none).accepted
+    # Practically no penalty: two numbers are fitted to thousands of pairs.
+    model = LogisticRegression(C=1e6, max_iter=1000).fit(logits.reshape(-1, 1), accepted.ravel())
+    slope, intercept = float(model.coef_[0, 0]), float(model.intercept_[0])
+    return replace(
+        calibration,
+        margin=slope * calibration.margin,
+        mentions=slope * calibration.mentions,
+        lead=slope * calibration.lead,
+        shift=slope * calibration.shift,
+        intercept=slope * calibration.intercept + intercept,
+    )
+
+
+def _smooth(values: Floats, width: int) -> NDArray[np.float64]:
+    """Return the moving average over `width` values, fewer at both ends."""
+    ones = np.ones(width)
+    sums = np.convolve(values, ones, "same")
+    return np.asarray(sums / np.convolve(np.ones(len(values)), ones, "same"))
+
+
+def _are(count: int) -> str:
+    return "is one" if count == 1 else f"are {count}"

@@ -1,0 +1,4 @@
+"""Replies that a local model writes.
+
+Their schema, the grammar that enforces it, and reading them without trusting them.
+"""
