@@ -33,6 +33,7 @@ from tagger.batch.ledger import Ledger
 from tagger.models.fetch import store
 from tagger.models.fetch.catalogue import catalogue
 from tagger.models.language import LanguageModel
+from tagger.models.load import processor
 from tagger.models.tokenizer import ChatTokenizer
 from tagger.prompts.prompt import Prompt, PromptTemplate
 from tagger.readme.sources import Item
@@ -50,8 +51,8 @@ WRITTEN = 24
 """Tokens that three tags as JSON take."""
 
 
-def network_of(shape: str, device: torch.device) -> Any:
-    """Return a random network in bfloat16."""
+def network_of(shape: str, device: torch.device, dtype: torch.dtype) -> Any:
+    """Return a random network."""
     layers, hidden, heads, shared, inner, vocab_size = SHAPES[shape]
     config = Qwen2Config(
         num_hidden_layers=layers,
@@ -62,11 +63,11 @@ def network_of(shape: str, device: torch.device) -> Any:
         vocab_size=vocab_size,
         max_position_embeddings=32_768,
         rope_theta=1_000_000.0,
-        dtype=torch.bfloat16,
+        dtype=dtype,
     )
     torch.manual_seed(0)
-    # Made in bfloat16: in float32 first, the largest shape would take twice its memory.
-    torch.set_default_dtype(torch.bfloat16)
+    # Made in its own format: in float32 first, the largest shape would take twice its memory.
+    torch.set_default_dtype(dtype)
     try:
         with device:
             return Qwen2ForCausalLM(config).eval()
@@ -82,9 +83,10 @@ def tokenizer_here() -> Path:
     sys.exit("no model is here whose tokenizer could be used: pass --tokenizer FOLDER")
 
 
-def check_room(shape: str, device: torch.device) -> None:
+def check_room(shape: str, device: torch.device, dtype: torch.dtype) -> None:
     """End where the weights would not fit, before the system ends this process without a word."""
-    needed = sum(weight.nbytes for weight in network_of(shape, torch.device("meta")).parameters())
+    network = network_of(shape, torch.device("meta"), dtype)
+    needed = sum(weight.nbytes for weight in network.parameters())
     free = (
         torch.cuda.mem_get_info(device)[0]
         if device.type == "cuda"
@@ -112,10 +114,10 @@ def wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def peak_of(device: torch.device) -> float:
-    """Return the operations a second of a bfloat16 product."""
+def peak_of(device: torch.device, dtype: torch.dtype) -> float:
+    """Return the operations a second of a large matrix product."""
     side = 8192 if device.type == "cuda" else 2048
-    square = torch.randn(side, side, device=device).bfloat16()
+    square = torch.randn(side, side, device=device).to(dtype)
 
     def product() -> None:
         torch.mm(square, square)
@@ -136,12 +138,12 @@ def main() -> None:
     made.add_argument("--json", action="store_true", help="print JSON")
     options = made.parse_args()
 
-    device = torch.device(options.device)
-    if device.type == "cuda" and not torch.cuda.is_available():
+    if options.device == "cuda" and not torch.cuda.is_available():
         sys.exit("there is no GPU here; --device cpu --shape tiny shows that the script works")
+    device, dtype = processor(options.device, "auto")
     tokenizer = AutoTokenizer.from_pretrained(options.tokenizer or tokenizer_here())
-    check_room(options.shape, device)
-    network = network_of(options.shape, device)
+    check_room(options.shape, device, dtype)
+    network = network_of(options.shape, device, dtype)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     model = LanguageModel(network, ChatTokenizer(tokenizer), options.shape, "random", str(device))
@@ -168,7 +170,7 @@ def main() -> None:
     start = time.perf_counter()
     tokens = tag(options.readmes)
     seconds = time.perf_counter() - start
-    peak = peak_of(device)
+    peak = peak_of(device, dtype)
 
     prompt = Prompt(PromptTemplate.load(), vocabulary, model.tokenizer)
     roots = roots_of(prompt, vocabulary, model.tokenizer)

@@ -34,8 +34,9 @@ from tagger.errors import (
 )
 from tagger.models import checkpoint, stdout
 from tagger.models.chat_files import is_trained_on_chats, load_tokenizer
-from tagger.models.fetch import pull, store
+from tagger.models.fetch import store
 from tagger.models.fetch.catalogue import CatalogueEntry, catalogue, entry
+from tagger.models.fetch.pull import pull
 from tagger.models.language import LanguageModel
 from tagger.models.plan import (
     ATTENTION,
