@@ -135,7 +135,7 @@ def test_an_interrupted_pull_leaves_nothing_half_done(
 
 def test_the_commands_start_without_the_heavy_libraries() -> None:
     program = (
-        "import sys, tagger.cli.models, tagger.models.catalogue, tagger.models.store\n"
+        "import sys, tagger.cli.models, tagger.models.fetch.catalogue, tagger.models.fetch.store\n"
         "print({'torch', 'transformers', 'huggingface_hub', 'rich.progress'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

@@ -217,7 +217,7 @@ def test_a_converter_that_crashes_is_named_by_its_signal(
 ) -> None:
     run = program.run
     monkeypatch.setattr(
-        program, "run", lambda *call: (-11, "") if "convert" in call[0][0] else run(*call)
+        program, "run", lambda *call: (-11, "") if "gguf" in call[0][0] else run(*call)
     )
     with pytest.raises(LoadError, match="ended by SIGSEGV"):
         fetch.pull(entry)
