@@ -20,6 +20,7 @@ from tagger.cli import (
     run,
     tags,
 )
+from tagger.cli.flatten import flattened
 
 
 class ReaderGone(Exception):  # noqa: N818 (not an error of anybody's)
@@ -51,13 +52,13 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-app.command("run")(run.run)
-app.command("batch")(batch.batch)
-app.command("eval")(eval_.evaluate)
-app.command("calibrate")(calibrate.calibrate)
-app.command("explain")(explain.explain)
-app.command("prompt")(prompt.prompt)
-app.command("config")(config.config)
+app.command("run")(flattened(run.run))
+app.command("batch")(flattened(batch.batch))
+app.command("eval")(flattened(eval_.evaluate))
+app.command("calibrate")(flattened(calibrate.calibrate))
+app.command("explain")(flattened(explain.explain))
+app.command("prompt")(flattened(prompt.prompt))
+app.command("config")(flattened(config.config))
 app.add_typer(models.app, name="models")
 app.add_typer(tags.app, name="tags")
 for group in (app, models.app, tags.app):

@@ -9,7 +9,6 @@ import typer
 
 from tagger.cli import options, signals
 from tagger.errors import UsageError
-from tagger.types import DEFAULT_MODEL, README_TOKENS
 
 if TYPE_CHECKING:
     from tagger.batch.batch import Batch, OnDuplicate, Row
@@ -32,7 +31,7 @@ def batch(
             "standard input.",
         ),
     ],
-    tags: options.Tags = None,
+    *,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -50,23 +49,17 @@ def batch(
             help="Do all of it again and overwrite what the output holds.",
         ),
     ] = False,
-    glob: options.Glob = None,
-    follow_links: options.FollowLinks = False,
     id_from: Annotated[
         Literal["relative", "path", "stem", "parent"],
         typer.Option(
             help="What names a README of a folder: its path within the folder, its whole path, "
             "its file name without ending, or the folder it lies in.",
-            envvar="TAGGER_ID_FROM",
         ),
     ] = "relative",
-    id_field: options.IdField = "id",
-    readme_field: options.ReadmeField = "readme",
     on_duplicate: Annotated[
         Literal["error", "keep-first", "suffix"],
         typer.Option(
             help="An id that comes twice: stop, leave out the later README, or number its id.",
-            envvar="TAGGER_ON_DUPLICATE",
         ),
     ] = "error",
     fail_fast: Annotated[
@@ -74,18 +67,8 @@ def batch(
         typer.Option(
             "--fail-fast",
             help="Stop at the first README that cannot be tagged.",
-            envvar="TAGGER_FAIL_FAST",
         ),
     ] = False,
-    max_tags: options.MaxTags = 3,
-    min_tags: options.MinTags = 1,
-    threshold: options.Threshold = None,
-    tags_as: options.TagsAs = "objects",
-    scores: options.Scores = False,
-    model: options.Model = DEFAULT_MODEL,
-    device: options.Device = "auto",
-    dtype: options.Dtype = "auto",
-    threads: options.Threads = None,
     batch_tokens: Annotated[
         int | None,
         typer.Option(
@@ -93,20 +76,23 @@ def batch(
             metavar="N",
             help="Tokens that go through a GPU at once. Default: what fits its free memory. A "
             "processor takes one README at a time.",
-            envvar="TAGGER_BATCH_TOKENS",
         ),
     ] = None,
-    readme_tokens: options.ReadmeTokens = README_TOKENS,
-    prompt: options.PromptFile = None,
-    calibration: options.Calibration = None,
-    method: options.Method = "rank",
-    grammar: options.Grammar = None,
-    endpoint: options.Endpoint = None,
-    concurrency: options.Concurrency = None,
-    max_failures: options.MaxFailures = None,
-    offline: options.Offline = False,
-    quiet: options.Quiet = False,
-    debug: options.Debug = False,  # noqa: ARG001 (its callback acts)
+    max_failures: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="With --endpoint: stop when N READMEs in a row have failed alike. Default: 20.",
+        ),
+    ] = None,
+    source: options.SourceOptions,
+    prompt: options.PromptOptions,
+    selection: options.SelectionOptions,
+    reply: options.ReplyOptions,
+    model: options.ModelOptions,
+    method: options.MethodOptions,
+    common: options.CommonOptions,
 ) -> int:
     """Tag many READMEs: one JSON line each, in the order of the sources.
 
@@ -120,40 +106,26 @@ def batch(
     from tagger.batch.output import LinesFile, Place, StandardOutput
     from tagger.cli.methods import Request
     from tagger.readme.sources import Sources
-    from tagger.selection import Choice
     from tagger.vocabulary import Vocabulary
 
-    choice = Choice(max_tags=max_tags, min_tags=min_tags, threshold=threshold)
-    request = Request(
-        method=method,
-        grammar=grammar,
-        endpoint=endpoint,
-        concurrency=concurrency,
-        model=model,
-        device=device,
-        dtype=dtype,
-        threads=threads,
-        offline=offline,
-        readme_tokens=readme_tokens,
-        calibration=calibration,
-        quiet=quiet,
-    )
-    request.check(choice, scores=scores)
-    if max_failures and not endpoint:
+    choice = selection.choice()
+    request = Request(method, model, prompt, quiet=common.quiet)
+    request.check(choice, scores=reply.scores)
+    if max_failures and not method.endpoint:
         raise UsageError("--max-failures goes with --endpoint")
-    vocabulary = Vocabulary.load(options.vocabulary_file(tags))
-    template = request.template(prompt)
+    vocabulary = Vocabulary.load(options.vocabulary_file(prompt.tags))
+    template = request.template()
     place = Place.of(output) if output and str(output) != STDOUT else None
     if place and place.is_table:
-        tables.check_table(vocabulary, tags_as, scores=scores)
+        tables.check_table(vocabulary, reply.tags_as, scores=reply.scores)
     found = Sources(
         tuple(sources),
-        globs=tuple(glob or ()),
+        globs=tuple(source.glob or ()),
         id_from=id_from,
-        id_field=id_field,
-        readme_field=readme_field,
+        id_field=source.id_field,
+        readme_field=source.readme_field,
         own=place.files if place else frozenset(),
-        follow_links=follow_links,
+        follow_links=source.follow_links,
     )
     if place:
         place.check_ours()
@@ -180,7 +152,7 @@ def batch(
             options.log.warning("done again, because of another %s", " and ".join(changed))
         if batch_tokens and opened.room is None:
             options.log.warning("--batch-tokens is for GPUs; here READMEs are read one by one")
-        if endpoint:
+        if method.endpoint:
             opened.tagger.prepare()
         work = Batch(
             opened.tagger,
@@ -188,12 +160,12 @@ def batch(
             on_duplicate=on_duplicate,
             batch_tokens=opened.room and (batch_tokens or opened.room),
             at_once=opened.at_once,
-            max_failures=(max_failures or MAX_FAILURES) if endpoint else None,
+            max_failures=(max_failures or MAX_FAILURES) if method.endpoint else None,
         )
-        display = stack.enter_context(Display(total, quiet=quiet))
+        display = stack.enter_context(Display(total, quiet=common.quiet))
         with _finishing_what_is_in_hand(work) as received:
             for row in work.rows(found):
-                written.write(_line(row, tags_as, scores=scores))
+                written.write(_line(row, reply.tags_as, scores=reply.scores))
                 display.add(row)
                 if fail_fast and isinstance(row.reply, Failure):
                     options.log.error("%s", row.reply.message)
@@ -210,7 +182,7 @@ def batch(
     if not display.rows:
         raise found.nothing_found()
     if place and place.is_table:
-        tables.write(place.lines, place.output, vocabulary, tags_as, scores=scores)
+        tables.write(place.lines, place.output, vocabulary, reply.tags_as, scores=reply.scores)
     display.summary()
     return SOME_FAILED if display.failed else 0
 

@@ -7,7 +7,6 @@ import typer
 
 from tagger.cli import models, options
 from tagger.errors import UsageError
-from tagger.types import DEFAULT_MODEL, README_TOKENS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +26,7 @@ def calibrate(
             ".parquet files, -. Default: those of the labels.",
         ),
     ] = None,
-    tags: options.Tags = None,
+    *,
     output: Annotated[
         Path,
         typer.Option(
@@ -42,7 +41,6 @@ def calibrate(
         typer.Option(
             metavar="FILE",
             help="Labelled READMEs, as tagger eval takes them: fits confidences and threshold too.",
-            envvar="TAGGER_LABELS",
         ),
     ] = None,
     sample: Annotated[
@@ -52,22 +50,12 @@ def calibrate(
             max=100_000,
             metavar="N",
             help="Read at most N of the sources' READMEs, drawn by their text.",
-            envvar="TAGGER_SAMPLE",
         ),
     ] = 100,
-    glob: options.Glob = None,
-    follow_links: options.FollowLinks = False,
-    id_field: options.IdField = "id",
-    readme_field: options.ReadmeField = "readme",
-    model: options.Model = DEFAULT_MODEL,
-    device: options.Device = "auto",
-    dtype: options.Dtype = "auto",
-    threads: options.Threads = None,
-    readme_tokens: options.ReadmeTokens = README_TOKENS,
-    prompt: options.PromptFile = None,
-    offline: options.Offline = False,
-    quiet: options.Quiet = False,
-    debug: options.Debug = False,  # noqa: ARG001 (its callback acts)
+    source: options.SourceOptions,
+    prompt: options.PromptOptions,
+    model: options.ModelOptions,
+    common: options.CommonOptions,
 ) -> None:
     """Fit to READMEs of your own, and write a file for --calibration of the other commands.
 
@@ -92,16 +80,16 @@ def calibrate(
     from tagger.readme.sources import Sources
     from tagger.vocabulary import Vocabulary
 
-    vocabulary = Vocabulary.load(options.vocabulary_file(tags))
-    template = PromptTemplate.load(prompt)
+    vocabulary = Vocabulary.load(options.vocabulary_file(prompt.tags))
+    template = PromptTemplate.load(prompt.prompt)
     CalibrationFile.check_target(output)
     labelled = load_labels(labels, vocabulary) if labels else []
     found = Sources(
         tuple(sources or ()),
-        globs=tuple(glob or ()),
-        id_field=id_field,
-        readme_field=readme_field,
-        follow_links=follow_links,
+        globs=tuple(source.glob or ()),
+        id_field=source.id_field,
+        readme_field=source.readme_field,
+        follow_links=source.follow_links,
     )
     texts = {label.readme: (label, label.source()) for label in labelled}
     corpus = _drawn(found, sample) if sources else list(texts.values())
@@ -111,15 +99,13 @@ def calibrate(
     if labels:
         calibration.check_labels(labelled)
 
-    language_model = models.load(
-        model, device=device, dtype=dtype, threads=threads, offline=offline, quiet=quiet
-    )
+    language_model = models.load(model, quiet=common.quiet)
     start = Calibration.shipped(language_model.name)
-    rank = Rank(language_model, vocabulary, template, start, readme_tokens)
+    rank = Rank(language_model, vocabulary, template, start, prompt.readme_tokens)
 
     texts |= {label.readme: (label, readme) for label, readme in corpus}
     places = {text: place for place, text in enumerate(texts)}
-    scores = score(rank, template, list(texts.values()), quiet=quiet)
+    scores = score(rank, template, list(texts.values()), quiet=common.quiet)
 
     def of(labels: "Sequence[Label]") -> "Scores":
         rows = np.array([places[label.readme] for label in labels])

@@ -9,7 +9,6 @@ import typer
 from tagger.cli import options
 from tagger.cli.methods import Request
 from tagger.errors import UsageError
-from tagger.types import DEFAULT_MODEL, README_TOKENS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,14 +32,13 @@ def evaluate(
             "defining first, and further ones that would be accepted.",
         ),
     ],
-    tags: options.Tags = None,
+    *,
     json_: options.Json = False,
     dump: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
             help="Keep the raw scores of every README and tag as Parquet.",
-            envvar="TAGGER_DUMP",
         ),
     ] = None,
     kept: Annotated[
@@ -50,7 +48,6 @@ def evaluate(
             metavar="FILE",
             help="Take raw scores that --dump has kept, and run no model: options of the model and "
             "of reading then change nothing.",
-            envvar="TAGGER_FROM",
         ),
     ] = None,
     report: Annotated[
@@ -58,26 +55,13 @@ def evaluate(
         typer.Option(
             metavar="FILE",
             help="Write a page of it all, for a browser: plots, a table by tag, the worst misses.",
-            envvar="TAGGER_REPORT",
         ),
     ] = None,
-    max_tags: options.MaxTags = 3,
-    min_tags: options.MinTags = 1,
-    threshold: options.Threshold = None,
-    model: options.Model = DEFAULT_MODEL,
-    device: options.Device = "auto",
-    dtype: options.Dtype = "auto",
-    threads: options.Threads = None,
-    readme_tokens: options.ReadmeTokens = README_TOKENS,
-    prompt: options.PromptFile = None,
-    calibration: options.Calibration = None,
-    method: options.Method = "rank",
-    grammar: options.Grammar = None,
-    endpoint: options.Endpoint = None,
-    concurrency: options.Concurrency = None,
-    offline: options.Offline = False,
-    quiet: options.Quiet = False,
-    debug: options.Debug = False,  # noqa: ARG001 (its callback acts)
+    prompt: options.PromptOptions,
+    selection: options.SelectionOptions,
+    model: options.ModelOptions,
+    method: options.MethodOptions,
+    common: options.CommonOptions,
 ) -> None:
     """Measure the tags against labelled READMEs, with 95 % bootstrap intervals.
 
@@ -86,20 +70,7 @@ def evaluate(
     """
     if dump and kept:
         raise UsageError("--dump keeps the scores of a model, and --from runs none")
-    request = Request(
-        method=method,
-        grammar=grammar,
-        endpoint=endpoint,
-        concurrency=concurrency,
-        model=model,
-        device=device,
-        dtype=dtype,
-        threads=threads,
-        offline=offline,
-        readme_tokens=readme_tokens,
-        calibration=calibration,
-        quiet=quiet,
-    )
+    request = Request(method, model, prompt, quiet=common.quiet)
     if request.writes and (dump or kept):
         raise UsageError("a written reply has no scores: leave out --dump and --from")
 
@@ -107,13 +78,12 @@ def evaluate(
     from tagger._util.arrow import arrow
     from tagger.evaluation import evaluate as evaluation
     from tagger.prompts.prompt import PromptTemplate
-    from tagger.selection import Choice
     from tagger.vocabulary import Vocabulary
 
-    choice = Choice(max_tags=max_tags, min_tags=min_tags, threshold=threshold)
+    choice = selection.choice()
     request.check(choice)
-    vocabulary = Vocabulary.load(options.vocabulary_file(tags))
-    template = request.template(prompt)
+    vocabulary = Vocabulary.load(options.vocabulary_file(prompt.tags))
+    template = request.template()
     rows = evaluation.load_labels(labels, vocabulary)
     if dump or kept:
         arrow()
@@ -125,18 +95,18 @@ def evaluate(
     if request.writes:
         replies = _replies(request, vocabulary, choice, template, rows)
         judged = evaluation.judge_written(rows, vocabulary, replies)
-        read = [label.source().words[: 4 * readme_tokens] for label in rows]
-        limit, about = 0.0, f"{model}, replies as it wrote them"
+        read = [label.source().words[: 4 * prompt.readme_tokens] for label in rows]
+        limit, about = 0.0, f"{model.model}, replies as it wrote them"
     else:
         scores, weights = _scores(request, vocabulary, template, rows, dump, kept)
         confidences = scores.confidences(weights)
-        limit = weights.threshold if threshold is None else threshold
+        limit = weights.threshold if choice.threshold is None else choice.threshold
         given = evaluation.select(confidences, choice, limit)
         judged = evaluation.judge(rows, vocabulary, confidences, given)
         read = list(scores.read)
         about = f"{scores.model}, tags given from a confidence of {limit:.2f} on"
         if weights.background is not None:
-            about += f", by {calibration}"
+            about += f", by {method.calibration}"
         if scores.prompt != PromptTemplate.load().digest:
             about += ", with another prompt than the default"
     try:
@@ -174,10 +144,10 @@ def _scores(
         fitted = request.fitted(vocabulary, scores.prompt, scores.model)
         return scores, calibration_for(fitted, vocabulary, scores.prompt, scores.model)
     prompt = template.digest
-    fitted = request.fitted(vocabulary, prompt, request.model)
+    fitted = request.fitted(vocabulary, prompt, request.model.model)
     model = request.load()
     calibration = calibration_for(fitted, vocabulary, prompt, model.name, model.weights)
-    rank = Rank(model, vocabulary, template, calibration, request.readme_tokens)
+    rank = Rank(model, vocabulary, template, calibration, request.prompt.readme_tokens)
     readmes = [(label, label.source()) for label in labels]
     return score(rank, template, readmes, quiet=request.quiet), calibration
 

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tagger.cli import models, options
-from tagger.types import DEFAULT_MODEL, README_TOKENS
 
 if TYPE_CHECKING:
     from tagger.evaluation.explain import Explanation
@@ -27,7 +26,7 @@ def explain(
     readme: Annotated[
         str, typer.Argument(metavar="README", help="A README file; - reads standard input.")
     ],
-    tags: options.Tags = None,
+    *,
     id_: Annotated[
         str | None,
         typer.Option(
@@ -35,22 +34,12 @@ def explain(
         ),
     ] = None,
     json_: options.Json = False,
-    top: Annotated[
-        int, typer.Option(min=1, help="Show the N best tags.", envvar="TAGGER_TOP")
-    ] = 10,
-    max_tags: options.MaxTags = 3,
-    min_tags: options.MinTags = 1,
-    threshold: options.Threshold = None,
-    model: options.Model = DEFAULT_MODEL,
-    device: options.Device = "auto",
-    dtype: options.Dtype = "auto",
-    threads: options.Threads = None,
-    readme_tokens: options.ReadmeTokens = README_TOKENS,
-    prompt: options.PromptFile = None,
+    top: Annotated[int, typer.Option(min=1, help="Show the N best tags.")] = 10,
     calibration: options.Calibration = None,
-    offline: options.Offline = False,
-    quiet: options.Quiet = False,
-    debug: options.Debug = False,  # noqa: ARG001 (its callback acts)
+    prompt: options.PromptOptions,
+    selection: options.SelectionOptions,
+    model: options.ModelOptions,
+    common: options.CommonOptions,
 ) -> None:
     """Show why a README has the tags that it has: every number on the way.
 
@@ -59,12 +48,11 @@ def explain(
     # Here, not above: `--help` and wrong usage are answered without them.
     from tagger.prompts.prompt import PromptTemplate
     from tagger.readme.readme import Readme
-    from tagger.selection import Choice
     from tagger.vocabulary import Vocabulary
 
-    choice = Choice(max_tags=max_tags, min_tags=min_tags, threshold=threshold)
-    vocabulary = Vocabulary.load(options.vocabulary_file(tags))
-    template = PromptTemplate.load(prompt)
+    choice = selection.choice()
+    vocabulary = Vocabulary.load(options.vocabulary_file(prompt.tags))
+    template = PromptTemplate.load(prompt.prompt)
     found = Readme.read(readme, id_)
 
     from tagger._util.text import printable_json
@@ -75,20 +63,21 @@ def explain(
     from tagger.tagger import Tagger
 
     seconds: dict[str, float] = {}
-    known = read_calibration(calibration, vocabulary, template.digest, model)
+    known = read_calibration(calibration, vocabulary, template.digest, model.model)
     with timed(seconds, "load the model"):
-        language_model = models.load(
-            model, device=device, dtype=dtype, threads=threads, offline=offline, quiet=quiet
-        )
+        language_model = models.load(model, quiet=common.quiet)
     tagger = Tagger(
         language_model,
         vocabulary,
         choice=choice,
-        readme_tokens=readme_tokens,
+        readme_tokens=prompt.readme_tokens,
         template=template,
         calibration=known,
     )
-    with timed(seconds, "read the list of tags"), working("reading the list of tags", quiet=quiet):
+    with (
+        timed(seconds, "read the list of tags"),
+        working("reading the list of tags", quiet=common.quiet),
+    ):
         tagger.prepare()
     shown = f"{known.summary} ({calibration})" if known else "as shipped"
     explained = explanation_of(tagger, found, seconds, shown)

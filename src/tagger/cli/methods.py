@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from tagger.cli import models
+from tagger.cli.options import MethodOptions, ModelOptions, PromptOptions
 from tagger.errors import UsageError
 from tagger.types import DEFAULT_MODEL
 
@@ -25,17 +26,9 @@ class Request:
     """What the options of `run`, `batch` and `eval` say of model and method.
 
     Attributes:
-        method: `rank` or `generate`; an endpoint always writes.
-        grammar: `on`, `off`, or None where it was not asked for.
-        endpoint: a server's address, if one is to be asked.
-        concurrency: requests to it at a time.
-        model: the model's name, here or there.
-        device: as `tagger.models.load.load` has it, and so are the following.
-        dtype: see there.
-        threads: see there.
-        offline: see there.
-        readme_tokens: the most that is read of a README.
-        calibration: a file of `tagger calibrate`, if there is one.
+        method: the way tags are found; an endpoint always writes.
+        model: the model, here or there.
+        prompt: what is said to it.
         quiet: show no progress.
 
     Raises:
@@ -43,37 +36,29 @@ class Request:
 
     """
 
-    method: Literal["rank", "generate"]
-    grammar: Literal["on", "off"] | None
-    endpoint: str | None
-    concurrency: int | None
-    model: str
-    device: str
-    dtype: str
-    threads: int | None
-    offline: bool
-    readme_tokens: int
-    calibration: Path | None
+    method: MethodOptions
+    model: ModelOptions
+    prompt: PromptOptions
     quiet: bool
 
     def __post_init__(self) -> None:
-        if self.grammar and (self.endpoint or self.method == "rank"):
+        if self.method.grammar and (self.method.endpoint or self.method.method == "rank"):
             raise UsageError("--grammar goes with --method generate and a model that runs here")
-        if self.concurrency and not self.endpoint:
+        if self.method.concurrency and not self.method.endpoint:
             raise UsageError("--concurrency goes with --endpoint")
-        if self.calibration and self.writes:
+        if self.method.calibration and self.writes:
             raise UsageError("--calibration goes with --method rank: a written reply has none")
-        if self.endpoint == "":
+        if self.method.endpoint == "":
             raise UsageError("--endpoint is empty: name an address such as http://host:8000/v1")
-        if self.endpoint and self.model in ("", DEFAULT_MODEL):
+        if self.method.endpoint and self.model.model in ("", DEFAULT_MODEL):
             raise UsageError("--endpoint needs --model: what the server calls its model")
-        if self.endpoint and self.offline:
+        if self.method.endpoint and self.model.offline:
             raise UsageError("--endpoint needs the network, which --offline forbids")
 
     @property
     def writes(self) -> bool:
         """Whether the model writes its reply."""
-        return self.method == "generate" or self.endpoint is not None
+        return self.method.method == "generate" or self.method.endpoint is not None
 
     def check(self, choice: "Choice", *, scores: bool = False) -> None:
         """Refuse what a written reply has not.
@@ -88,26 +73,21 @@ class Request:
                 "--method rank with a model that runs here"
             )
 
-    def template(self, path: Path | None) -> "PromptTemplate":
+    def template(self) -> "PromptTemplate":
         """Load the prompt template; raises `PromptError`."""
         from tagger.prompts.prompt import DEFAULT_TEMPLATE, WRITTEN_TEMPLATE, PromptTemplate
 
-        return PromptTemplate.load(path, WRITTEN_TEMPLATE if self.writes else DEFAULT_TEMPLATE)
+        return PromptTemplate.load(
+            self.prompt.prompt, WRITTEN_TEMPLATE if self.writes else DEFAULT_TEMPLATE
+        )
 
     def fitted(self, vocabulary: "Vocabulary", prompt: str, model: str) -> "CalibrationFile | None":
         """Read the calibration, as `read_calibration` does, if one is asked for."""
-        return read_calibration(self.calibration, vocabulary, prompt, model)
+        return read_calibration(self.method.calibration, vocabulary, prompt, model)
 
     def load(self) -> "LanguageModel":
         """Load the model; raises as `tagger.models.load.load`."""
-        return models.load(
-            self.model,
-            device=self.device,
-            dtype=self.dtype,
-            threads=self.threads,
-            offline=self.offline,
-            quiet=self.quiet,
-        )
+        return models.load(self.model, quiet=self.quiet)
 
     def open(
         self, vocabulary: "Vocabulary", choice: "Choice", template: "PromptTemplate"
@@ -115,17 +95,17 @@ class Request:
         """Load the model, or make ready for the server; raises as they do."""
         from tagger.writer import Writer
 
-        if self.endpoint:
-            method = self._endpoint(self.endpoint, vocabulary, choice, template)
+        if self.method.endpoint:
+            method = self._endpoint(self.method.endpoint, vocabulary, choice, template)
             return Opened(
                 Writer(method, vocabulary, choice.max_tags),
-                identity=[self.model, method.settings["endpoint"]],
-                shown=f"{self.model} at {method.settings['endpoint']}",
+                identity=[self.model.model, method.settings["endpoint"]],
+                shown=f"{self.model.model} at {method.settings['endpoint']}",
                 at_once=4 * method.concurrency,
             )
         from tagger.tagger import Tagger
 
-        calibration = self.fitted(vocabulary, template.digest, self.model)
+        calibration = self.fitted(vocabulary, template.digest, self.model.model)
         model = self.load()
         room = model.batch_tokens()
         if self.writes:
@@ -135,22 +115,22 @@ class Request:
                 model,
                 vocabulary,
                 template,
-                self.readme_tokens,
+                self.prompt.readme_tokens,
                 max_tags=choice.max_tags,
                 min_tags=choice.min_tags,
-                grammar=self.grammar != "off",
+                grammar=self.method.grammar != "off",
             )
             writer = Writer(generate, vocabulary, choice.max_tags)
-            return Opened(writer, identity=model.weights, shown=self.model, room=room)
+            return Opened(writer, identity=model.weights, shown=self.model.model, room=room)
         tagger = Tagger(
             model,
             vocabulary,
             choice=choice,
-            readme_tokens=self.readme_tokens,
+            readme_tokens=self.prompt.readme_tokens,
             template=template,
             calibration=calibration,
         )
-        return Opened(tagger, identity=model.weights, shown=self.model, room=room)
+        return Opened(tagger, identity=model.weights, shown=self.model.model, room=room)
 
     def _endpoint(
         self, url: str, vocabulary: "Vocabulary", choice: "Choice", template: "PromptTemplate"
@@ -159,13 +139,13 @@ class Request:
 
         return Endpoint(
             url,
-            self.model,
+            self.model.model,
             vocabulary,
             template,
-            self.readme_tokens,
+            self.prompt.readme_tokens,
             max_tags=choice.max_tags,
             min_tags=choice.min_tags,
-            concurrency=self.concurrency or CONCURRENCY,
+            concurrency=self.method.concurrency or CONCURRENCY,
         )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tagger.cli import options
+from tagger.cli.flatten import flattened
 from tagger.types import README_TOKENS
 
 if TYPE_CHECKING:
@@ -55,28 +56,26 @@ def fetching(*, quiet: bool) -> Iterator["Progress"]:
         yield progress
 
 
-def load(
-    name: str, *, device: str, dtype: str, threads: int | None, offline: bool, quiet: bool
-) -> "LanguageModel":
+def load(model: options.ModelOptions, *, quiet: bool) -> "LanguageModel":
     """Load a model, showing its fetch if it has to be fetched."""
     from tagger.models import load as loading
 
     with fetching(quiet=quiet) as progress:
         return loading.load(
-            name,
-            device=device,
-            dtype=dtype,
-            threads=threads,
-            offline=offline,
+            model.model,
+            device=model.device,
+            dtype=model.dtype,
+            threads=model.threads,
+            offline=model.offline,
             progress=progress,
         )
 
 
 @app.command()
+@flattened
 def pull(
     name: Name,
-    quiet: options.Quiet = False,
-    debug: options.Debug = False,  # noqa: ARG001 (its callback acts)
+    common: options.CommonOptions,
 ) -> None:
     """Fetch a model, unless it is here already and whole.
 
@@ -89,12 +88,13 @@ def pull(
     from tagger.models.fetch import pull as fetch
 
     entry = catalogue.entry(name)
-    with fetching(quiet=quiet) as progress:
+    with fetching(quiet=common.quiet) as progress:
         folder = fetch.pull(entry, progress, thorough=True)
     options.log.info("%s is in %s", name, folder)
 
 
 @app.command("list")
+@flattened
 def list_() -> None:
     """List the models there are, and which of them are here."""
     from tagger.models.fetch import catalogue, store
@@ -117,6 +117,7 @@ def list_() -> None:
 
 
 @app.command()
+@flattened
 def path(name: Name) -> None:
     """Print the folder that holds a model."""
     from tagger.models.fetch import catalogue, store
@@ -128,6 +129,7 @@ def path(name: Name) -> None:
 
 
 @app.command()
+@flattened
 def verify(name: Name) -> None:
     """Read every file of a model again and compare it with what the conversion wrote."""
     from tagger.models.fetch import catalogue, store
@@ -137,6 +139,7 @@ def verify(name: Name) -> None:
 
 
 @app.command()
+@flattened
 def remove(name: Name) -> None:
     """Remove a model from this machine."""
     from tagger.models.fetch import catalogue
@@ -147,6 +150,7 @@ def remove(name: Name) -> None:
 
 
 @app.command()
+@flattened
 def prune() -> None:
     """Remove what no command will use again.
 
@@ -159,6 +163,7 @@ def prune() -> None:
 
 
 @app.command()
+@flattened
 def convert(
     source: Annotated[
         Path, typer.Argument(metavar="PATH", help="Folder of a first-generation Qwen-Chat model.")
@@ -166,8 +171,7 @@ def convert(
     output: Annotated[
         Path, typer.Option("-o", "--output", metavar="FOLDER", help="The folder to write.")
     ],
-    quiet: options.Quiet = False,
-    debug: options.Debug = False,  # noqa: ARG001 (its callback acts)
+    common: options.CommonOptions,
 ) -> None:
     """Write a first-generation Qwen-Chat model (2023) as a Qwen2 model, once.
 
@@ -177,12 +181,13 @@ def convert(
     from tagger.cli.progress import working
     from tagger.models import load as loading
 
-    with working("converting", quiet=quiet):
+    with working("converting", quiet=common.quiet):
         loading.convert(source, output)
     options.log.info("%s is in %s", source, output)
 
 
 @app.command("plan")
+@flattened
 def plan_(
     name: Annotated[
         str,

@@ -1,13 +1,21 @@
-"""Options that several commands share, each with its environment variable."""
+"""Options that several commands share, each written once.
+
+`flatten.py` makes options of the groups' fields, and gives each its environment variable.
+"""
 
 import logging
 import re
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from tagger.errors import UsageError
+from tagger.types import DEFAULT_MODEL, README_TOKENS
+
+if TYPE_CHECKING:
+    from tagger.selection import Choice
 
 DEFAULT_TAGS = Path("tags.json")
 
@@ -39,107 +47,17 @@ def _debug(value: bool) -> bool:
     return value
 
 
-Tags = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FILE",
-        help="The vocabulary, a JSON list of tags. Default: tags.json in the current folder.",
-        envvar="TAGGER_TAGS",
-    ),
-]
-MaxTags = Annotated[
-    int, typer.Option(min=1, max=10, help="Give at most N tags.", envvar="TAGGER_MAX_TAGS")
-]
-MinTags = Annotated[
-    int,
-    typer.Option(min=0, max=10, help="Give at least N, however unsure.", envvar="TAGGER_MIN_TAGS"),
-]
-Threshold = Annotated[
-    float | None,
-    typer.Option(
-        min=0.0,
-        max=1.0,
-        help="Confidence from which a tag is given. Default: the model's own.",
-        envvar="TAGGER_THRESHOLD",
-    ),
-]
-TagsAs = Annotated[
-    Literal["objects", "ids", "names"],
-    typer.Option(help="How the reply writes its tags.", envvar="TAGGER_TAGS_AS"),
-]
-Scores = Annotated[
-    bool,
-    typer.Option("--scores", help="Add a confidence to each tag.", envvar="TAGGER_SCORES"),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.", envvar="TAGGER_JSON")]
-Model = Annotated[
-    str,
-    typer.Option(
-        metavar="NAME",
-        help="A name of `tagger models list`, a folder, or a Hub id such as "
-        "Qwen/Qwen2.5-7B-Instruct.",
-        envvar="TAGGER_MODEL",
-        autocompletion=model_names,
-    ),
-]
-Method = Annotated[
-    Literal["rank", "generate"],
-    typer.Option(
-        help="rank scores every tag of the vocabulary; generate has the model write its reply.",
-        envvar="TAGGER_METHOD",
-    ),
-]
-Grammar = Annotated[
-    Literal["on", "off"] | None,
-    typer.Option(
-        help="With generate: whether the reply is held to a grammar, so that it is always valid. "
-        "Default: on.",
-        envvar="TAGGER_GRAMMAR",
-    ),
-]
-Endpoint = Annotated[
-    str | None,
-    typer.Option(
-        metavar="URL",
-        help="Ask the model of a server that speaks OpenAI's chat completions, such as "
-        "http://localhost:8000/v1; its key is taken from TAGGER_API_KEY.",
-        envvar="TAGGER_ENDPOINT",
-    ),
-]
-Concurrency = Annotated[
-    int | None,
-    typer.Option(
-        min=1,
-        max=256,
-        metavar="N",
-        help="With --endpoint: requests at a time. Default: 8.",
-        envvar="TAGGER_CONCURRENCY",
-    ),
-]
-MaxFailures = Annotated[
-    int | None,
-    typer.Option(
-        min=1,
-        metavar="N",
-        help="With --endpoint: stop when N READMEs in a row have failed alike. Default: 20.",
-        envvar="TAGGER_MAX_FAILURES",
-    ),
-]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Device = Annotated[
     str,
-    typer.Option(help="auto, cpu, cuda, cuda:N or mps.", envvar="TAGGER_DEVICE", callback=_device),
+    typer.Option(help="auto, cpu, cuda, cuda:N or mps.", callback=_device),
 ]
 Dtype = Annotated[
     Literal["auto", "bfloat16", "float16", "float32"],
     typer.Option(
         help="Number format; auto is bfloat16 where the processor has instructions for it, "
         "else float32.",
-        envvar="TAGGER_DTYPE",
     ),
-]
-Threads = Annotated[
-    int | None,
-    typer.Option(min=1, max=1024, help="Processor threads. Default: all.", envvar="TAGGER_THREADS"),
 ]
 ReadmeTokens = Annotated[
     int,
@@ -147,16 +65,6 @@ ReadmeTokens = Annotated[
         min=1,
         max=1_000_000,
         help="Read at most N tokens of each README.",
-        envvar="TAGGER_README_TOKENS",
-    ),
-]
-PromptFile = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FILE",
-        help="A prompt template in place of the default; `documents` names the one that ships for "
-        "texts that are not about software.",
-        envvar="TAGGER_PROMPT",
     ),
 ]
 Calibration = Annotated[
@@ -164,58 +72,181 @@ Calibration = Annotated[
     typer.Option(
         metavar="FILE",
         help="What tagger calibrate has written, in place of what ships for the model.",
-        envvar="TAGGER_CALIBRATION",
-    ),
-]
-Glob = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="PATTERN",
-        help="Files to read in folders, such as '*.md' or 'docs/*.md'; may be repeated. "
-        "Default: the usual README names.",
-        envvar="TAGGER_GLOB",
-    ),
-]
-FollowLinks = Annotated[
-    bool,
-    typer.Option(
-        "--follow-links",
-        help="In folders, read links to files that lead out of the folder, too.",
-        envvar="TAGGER_FOLLOW_LINKS",
-    ),
-]
-IdField = Annotated[
-    str,
-    typer.Option(
-        metavar="NAME",
-        help="Field or column of a dump that holds the id.",
-        envvar="TAGGER_ID_FIELD",
-    ),
-]
-ReadmeField = Annotated[
-    str,
-    typer.Option(
-        metavar="NAME",
-        help="Field or column of a dump that holds the README.",
-        envvar="TAGGER_README_FIELD",
     ),
 ]
 Offline = Annotated[
     bool,
-    typer.Option("--offline", help="Never touch the network.", envvar="TAGGER_OFFLINE"),
+    typer.Option("--offline", help="Never touch the network."),
 ]
-Quiet = Annotated[
-    bool,
-    typer.Option(
-        "--quiet", "-q", help="Only errors on stderr.", envvar="TAGGER_QUIET", callback=_quiet
-    ),
-]
-Debug = Annotated[
-    bool,
-    typer.Option(
-        "--debug", help="Show tracebacks of errors.", envvar="TAGGER_DEBUG", callback=_debug
-    ),
-]
+
+
+@dataclass(frozen=True)
+class PromptOptions:
+    """What is said to the model, and how much of a README."""
+
+    tags: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="The vocabulary, a JSON list of tags. Default: tags.json in the current folder.",
+        ),
+    ] = None
+    prompt: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="A prompt template in place of the default; `documents` names the one that ships "
+            "for texts that are not about software.",
+        ),
+    ] = None
+    readme_tokens: ReadmeTokens = README_TOKENS
+
+
+@dataclass(frozen=True)
+class SelectionOptions:
+    """How many tags are given."""
+
+    max_tags: Annotated[int, typer.Option(min=1, max=10, help="Give at most N tags.")] = 3
+    min_tags: Annotated[
+        int,
+        typer.Option(min=0, max=10, help="Give at least N, however unsure."),
+    ] = 1
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            max=1.0,
+            help="Confidence from which a tag is given. Default: the model's own.",
+        ),
+    ] = None
+
+    def choice(self) -> "Choice":
+        """Return how many tags are given. Raises `UsageError`."""
+        from tagger.selection import Choice
+
+        return Choice(max_tags=self.max_tags, min_tags=self.min_tags, threshold=self.threshold)
+
+
+@dataclass(frozen=True)
+class ReplyOptions:
+    """How a reply is written."""
+
+    tags_as: Annotated[
+        Literal["objects", "ids", "names"],
+        typer.Option(help="How the reply writes its tags."),
+    ] = "objects"
+    scores: Annotated[
+        bool,
+        typer.Option("--scores", help="Add a confidence to each tag."),
+    ] = False
+
+
+@dataclass(frozen=True)
+class SourceOptions:
+    """Where READMEs are found in folders and dumps."""
+
+    glob: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PATTERN",
+            help="Files to read in folders, such as '*.md' or 'docs/*.md'; may be repeated. "
+            "Default: the usual README names.",
+        ),
+    ] = None
+    follow_links: Annotated[
+        bool,
+        typer.Option(
+            "--follow-links",
+            help="In folders, read links to files that lead out of the folder, too.",
+        ),
+    ] = False
+    id_field: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Field or column of a dump that holds the id.",
+        ),
+    ] = "id"
+    readme_field: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Field or column of a dump that holds the README.",
+        ),
+    ] = "readme"
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """The model, and what it runs on."""
+
+    model: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="A name of `tagger models list`, a folder, or a Hub id such as "
+            "Qwen/Qwen2.5-7B-Instruct.",
+            autocompletion=model_names,
+        ),
+    ] = DEFAULT_MODEL
+    device: Device = "auto"
+    dtype: Dtype = "auto"
+    threads: Annotated[
+        int | None,
+        typer.Option(min=1, max=1024, help="Processor threads. Default: all."),
+    ] = None
+    offline: Offline = False
+
+
+@dataclass(frozen=True)
+class MethodOptions:
+    """The way tags are found."""
+
+    calibration: Calibration = None
+    method: Annotated[
+        Literal["rank", "generate"],
+        typer.Option(
+            help="rank scores every tag of the vocabulary; generate has the model write its reply.",
+        ),
+    ] = "rank"
+    grammar: Annotated[
+        Literal["on", "off"] | None,
+        typer.Option(
+            help="With generate: whether the reply is held to a grammar, so that it is always "
+            "valid. Default: on.",
+        ),
+    ] = None
+    endpoint: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Ask the model of a server that speaks OpenAI's chat completions, such as "
+            "http://localhost:8000/v1; its key is taken from TAGGER_API_KEY.",
+        ),
+    ] = None
+    concurrency: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=256,
+            metavar="N",
+            help="With --endpoint: requests at a time. Default: 8.",
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
+class CommonOptions:
+    """What is said on stderr. Their callbacks act before the command runs."""
+
+    quiet: Annotated[
+        bool,
+        typer.Option("--quiet", "-q", help="Only errors on stderr.", callback=_quiet),
+    ] = False
+    debug: Annotated[
+        bool,
+        typer.Option("--debug", help="Show tracebacks of errors.", callback=_debug),
+    ] = False
 
 
 def vocabulary_file(path: Path | None) -> Path:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tagger.cli import models, options
-from tagger.types import DEFAULT_MODEL, README_TOKENS
 
 if TYPE_CHECKING:
     from tagger.models.tokenizer import ChatTokenizer
@@ -17,16 +16,10 @@ def prompt(
     readme: Annotated[
         str, typer.Argument(metavar="README", help="A README file; - reads standard input.")
     ],
-    tags: options.Tags = None,
-    model: options.Model = DEFAULT_MODEL,
-    device: options.Device = "auto",
-    dtype: options.Dtype = "auto",
-    threads: options.Threads = None,
-    readme_tokens: options.ReadmeTokens = README_TOKENS,
-    prompt: options.PromptFile = None,
-    offline: options.Offline = False,
-    quiet: options.Quiet = False,
-    debug: options.Debug = False,  # noqa: ARG001 (its callback acts)
+    *,
+    prompt: options.PromptOptions,
+    model: options.ModelOptions,
+    common: options.CommonOptions,
 ) -> None:
     """Print the conversation that `rank` puts to the model, control tokens included.
 
@@ -39,18 +32,16 @@ def prompt(
     from tagger.readme.readme import Readme
     from tagger.vocabulary import Vocabulary
 
-    vocabulary = Vocabulary.load(options.vocabulary_file(tags))
-    template = PromptTemplate.load(prompt)
+    vocabulary = Vocabulary.load(options.vocabulary_file(prompt.tags))
+    template = PromptTemplate.load(prompt.prompt)
     found = Readme.read(readme)
 
     from tagger.methods.rank.calibration import Calibration
     from tagger.methods.rank.rank import Rank
 
-    language_model = models.load(
-        model, device=device, dtype=dtype, threads=threads, offline=offline, quiet=quiet
-    )
-    calibration = Calibration.shipped(model)
-    rank = Rank(language_model, vocabulary, template, calibration, readme_tokens)
+    language_model = models.load(model, quiet=common.quiet)
+    calibration = Calibration.shipped(model.model)
+    rank = Rank(language_model, vocabulary, template, calibration, prompt.readme_tokens)
     conversations = rank.conversations(found.words)
     for number, said in enumerate(conversations, start=1):
         if number > 1:

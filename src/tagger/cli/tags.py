@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tagger.cli import models, options
+from tagger.cli.flatten import flattened
 from tagger.types import DEFAULT_MODEL
 
 if TYPE_CHECKING:
@@ -26,20 +27,20 @@ File = Annotated[
 
 
 @app.command()
+@flattened
 def check(
     file: File = None,
+    *,
     model: Annotated[
         str | None,
         typer.Option(
             metavar="NAME",
             help="Count tokens as this model does, which is fetched if it is not here. Default: "
             f"{DEFAULT_MODEL} where it is here, and else no tokens.",
-            envvar="TAGGER_MODEL",
         ),
     ] = None,
     offline: options.Offline = False,
-    quiet: options.Quiet = False,
-    debug: options.Debug = False,  # noqa: ARG001 (its callback acts)
+    common: options.CommonOptions,
 ) -> int:
     """Say all that is wrong or doubtful with a vocabulary, and what it costs.
 
@@ -65,7 +66,7 @@ def check(
         from tagger.models.tokenizer import ChatTokenizer
         from tagger.prompts.prompt import Prompt, PromptTemplate
 
-        with models.fetching(quiet=quiet) as progress:
+        with models.fetching(quiet=common.quiet) as progress:
             tokenizer = ChatTokenizer(load.tokenizer_of(name, offline=offline, progress=progress))
         vocabulary = Vocabulary.load(path)
         found += checking.same_tokens(vocabulary, tokenizer.encode)
@@ -88,6 +89,7 @@ def check(
 
 
 @app.command()
+@flattened
 def show(file: File = None) -> None:
     """List the tags of a vocabulary: id, name, aliases and description, a line each."""
     from tagger._util.text import printable
