@@ -101,6 +101,7 @@ KINDS = {
     "rst: table tops": Kind(".rst", "+-"),
     "rst: addresses of mail": Kind(".rst", "a@b.c "),
     "rst: targets": Kind(".rst", ".. _a:\n"),
+    "rst: table tops after targets": Kind(".rst", ".. _: |\n+---+---+\n"),
     "rst: lists in a line": Kind(".rst", "- "),
     "rst: list tables": Kind(".rst", ".. list-table::\n\n   * - a\n"),
     "rst: comments in lists": Kind(".rst", "- ////\n- "),

@@ -374,7 +374,9 @@ def test_a_long_id_is_not_sent_whole_and_comes_back_whole(
     assert json.dumps(request, ensure_ascii=False).count("é") < 1_000
 
 
-@pytest.mark.parametrize("text", ["/*" * 800, "</think>" * 400, '{"id": ' * 90, "[" * 99])
+@pytest.mark.parametrize(
+    "text", ["/*" * 800, "</think>" * 400, '{"id": ' * 90, "[" * 99, "{a\n'```json{```"]
+)
 def test_a_reply_that_the_parser_cannot_follow_is_a_row(
     run: Run, server: Server, workplace: Path, text: str
 ) -> None:
