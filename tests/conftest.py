@@ -7,6 +7,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+# Before PyTorch is imported, here and in the processes that tests start: tiny models gain nothing
+# from a second thread, and on a busy machine threads that wait for one another take many times as
+# long.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 
 import tagger.cli
@@ -70,7 +75,7 @@ def real_model() -> LanguageModel:
             patch.delenv("TAGGER_HOME", raising=False)
         else:
             patch.setenv("TAGGER_HOME", REAL_HOME)
-        return load("qwen2.5-coder-0.5b", device="cpu")
+        return load("qwen2.5-coder-0.5b", device="cpu", threads=os.cpu_count())
 
 
 @pytest.fixture
