@@ -277,6 +277,15 @@ def test_closed_and_full_streams(
     assert says in (one_line(done.stderr) if says else done.stderr)
 
 
+def test_messages_that_cannot_be_written_cost_nothing(command: list[str]) -> None:
+    for words, code in ((command, 0), ([command[0], "run", "nowhere.md"], 2)):
+        done = subprocess.run(
+            ["bash", "-c", f"{shlex.join(words)} 2>/dev/full"], capture_output=True, text=True
+        )
+        assert done.returncode == code
+        assert (done.stdout == "") == (code != 0)
+
+
 def test_an_error_without_stderr_does_not_go_to_stdout(command: list[str]) -> None:
     line = f"{command[0]} run nowhere.md --tags tags.json 2>&-"
     done = subprocess.run(["bash", "-c", line], capture_output=True, text=True)

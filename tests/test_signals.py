@@ -176,6 +176,27 @@ def test_the_second_ends_it_at_once_while_the_model_is_loaded(command: list[str]
         assert process.returncode in (-signal.SIGINT, INTERRUPTED)
 
 
+SWALLOWED = """
+    try:
+        os.kill(os.getpid(), signal.{})
+        time.sleep(60)
+    except BaseException:
+        raise RuntimeError("cannot be imported") from None
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_a_library_makes_another_error_of_is_not_lost(
+    workplace: Path, tiny_folder: Path, number: signal.Signals
+) -> None:
+    program = "import os, signal\n" + BUSY.format(SWALLOWED.strip().format(number.name))
+    words = ["run", "README.md", "--model", str(tiny_folder)]
+    with started([sys.executable, "-c", program, *words]) as process:
+        _, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 128 + number
+    assert "cannot be imported" not in err
+
+
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, INTERRUPTED), (signal.SIGTERM, TERMINATED)]
 )

@@ -131,3 +131,8 @@ def test_any_list_of_names_loads_unchanged_or_is_refused(names: list[str]) -> No
         )
     else:
         assert [tag.name for tag in vocabulary] == names
+
+
+def test_an_id_that_no_encoding_holds_is_refused() -> None:
+    with pytest.raises(VocabularyError, match="the id of tag 1 is not valid Unicode"):
+        Vocabulary.from_json('[{"id": "\\ud800", "name": "a"}]')

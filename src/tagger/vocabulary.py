@@ -111,6 +111,7 @@ class Vocabulary:
                 )
             for alias in tag.aliases:
                 _check_text("an alias", position, alias, MAX_NAME)
+            _check_text("the id", position, str(tag.id), MAX_BYTES)
             # 1 and "1" would be told apart by JSON, but hardly by whoever joins on them.
             first = ids.setdefault(str(tag.id), position)
             if first != position:

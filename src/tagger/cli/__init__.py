@@ -3,6 +3,8 @@
 Nothing of weight is imported here, so that `main` stands before an interrupt can come.
 """
 
+import contextlib
+import io
 import os
 import sys
 
@@ -25,6 +27,8 @@ def main() -> None:
     if sys.stdout is None:
         print("tagger: standard output is closed, so nothing can be answered", file=sys.stderr)
         sys.exit(OUTPUT_ERROR)
+    if type(sys.stderr) is io.TextIOWrapper:
+        sys.stderr = _Messages(sys.stderr)
     signals.on_first(signals.leave)
     try:
         code = _run()
@@ -36,6 +40,27 @@ def main() -> None:
         _discard_output()
         code = READER_GONE
     sys.exit(code)
+
+
+class _Messages(io.TextIOWrapper):
+    """Standard error that drops what cannot be written, on a full disk or without a reader.
+
+    Results do not depend on it, so neither does the exit code.
+    """
+
+    def __init__(self, stderr: io.TextIOWrapper) -> None:
+        super().__init__(
+            stderr.buffer, encoding=stderr.encoding, errors=stderr.errors, line_buffering=True
+        )
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError):
+            return super().write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            super().flush()
 
 
 def _discard_output() -> None:
@@ -82,6 +107,7 @@ def _run() -> int:
         if code == INTERRUPTED:  # Typer's own answer to Ctrl-C, without a word
             raise KeyboardInterrupt
         return code
+    signals.leave_if_told()
     if code == OutputError.exit_code:
         _discard_output()
     logging.getLogger("tagger").debug("the error in full:", exc_info=failure)

@@ -41,11 +41,26 @@ def on_first(act: Callable[[int], None], *, in_order: bool = False) -> None:
             _reset_by_the_system(each)
 
 
+_told: list[int] = []
+"""The number of a signal that `leave` has heard."""
+
+
 def leave(number: int) -> None:
     """End the program by an exception, so that everything on the way out tidies up."""
+    _told.append(number)
     if number == signal.SIGINT:
         raise KeyboardInterrupt
     sys.exit(128 + number)
+
+
+def leave_if_told() -> None:
+    """Leave now if `leave` was called, and its exception got lost on the way.
+
+    That happens in libraries that import others in C: the import fails, and all that is left of the
+    signal is an error that tells of something else.
+    """
+    if _told:
+        leave(_told[0])
 
 
 def _reset_by_the_system(number: int) -> None:

@@ -40,6 +40,7 @@ def bounded_client(url: str, seconds: float, most: int) -> httpx2.AsyncClient:
             verify=_certificates(),
             trust_env=not _is_this_machine(home.host),
             headers={"Accept-Encoding": "identity"},
+            max_redirects=3,
         )
     except (ImportError, ValueError, httpx2.InvalidURL) as error:
         raise EndpointError(

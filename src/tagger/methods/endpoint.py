@@ -54,6 +54,9 @@ _ANSWER_BYTES = 4 * 1024 * 1024
 _SEARCHED = 4096
 """Characters of an error's text that are looked at."""
 
+_QUOTED = 1_000
+"""Characters of a reply that cannot be used with which the next question is asked."""
+
 _NO_MODEL = re.compile(r"model.{0,80}(not found|does not exist|unknown|not exist)", re.I | re.S)
 
 _TRIES = 2
@@ -258,7 +261,7 @@ class Endpoint:
                 failure = error
             messages = [
                 *self._messages(readme),
-                {"role": "assistant", "content": text},
+                {"role": "assistant", "content": text[:_QUOTED]},
                 {
                     "role": "user",
                     "content": f"This cannot be used: {failure}. Reply with the JSON alone, and "
