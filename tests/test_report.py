@@ -98,7 +98,8 @@ def test_another_file_is_not_overwritten(tmp_path: Path) -> None:
 
 
 def test_eval_writes_a_page_that_others_may_read(run: Run, workplace: Path) -> None:
-    rows = [{"id": name, "readme": f"A {name}.", "tags": ["cli"]} for name in ("a", "b", "c")]
+    # The same README with each of the tags: whatever is given first is wrong for some of them.
+    rows = [{"id": tag, "readme": "A b.", "tags": [tag]} for tag in ("cli", "3d", "game-engine")]
     (workplace / "labels.jsonl").write_text("\n".join(map(json.dumps, rows)))
     args = ("eval", "labels.jsonl", "--tags", "tags.json", "--report", "r.html")
     first = run(*args, "--dump", "s.parquet")
