@@ -23,16 +23,9 @@ _GIVEN = {
 
 
 def explain(
-    readme: Annotated[
-        str, typer.Argument(metavar="README", help="A README file; - reads standard input.")
-    ],
+    readme: options.OneReadme,
     *,
-    id_: Annotated[
-        str | None,
-        typer.Option(
-            "--id", metavar="ID", help="What the reply calls the README. Default: its path."
-        ),
-    ] = None,
+    id_: options.Id = None,
     json_: options.Json = False,
     top: Annotated[int, typer.Option(min=1, help="Show the N best tags.")] = 10,
     calibration: options.Calibration = None,

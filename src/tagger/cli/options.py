@@ -47,6 +47,13 @@ def _debug(value: bool) -> bool:
     return value
 
 
+OneReadme = Annotated[
+    str, typer.Argument(metavar="README", help="A README file; - reads standard input.")
+]
+Id = Annotated[
+    str | None,
+    typer.Option("--id", metavar="ID", help="What the reply calls the README. Default: its path."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Device = Annotated[
     str,

@@ -1,7 +1,7 @@
 """`tagger prompt`: what is said to the model, to the letter."""
 
 import re
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -13,9 +13,7 @@ if TYPE_CHECKING:
 
 
 def prompt(
-    readme: Annotated[
-        str, typer.Argument(metavar="README", help="A README file; - reads standard input.")
-    ],
+    readme: options.OneReadme,
     *,
     prompt: options.PromptOptions,
     model: options.ModelOptions,

@@ -14,12 +14,7 @@ def run(
         typer.Argument(metavar="README", help="README files; - reads standard input."),
     ],
     *,
-    id_: Annotated[
-        str | None,
-        typer.Option(
-            "--id", metavar="ID", help="What the reply calls the README. Default: its path."
-        ),
-    ] = None,
+    id_: options.Id = None,
     prompt: options.PromptOptions,
     selection: options.SelectionOptions,
     reply: options.ReplyOptions,
