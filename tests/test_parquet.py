@@ -20,7 +20,7 @@ MANY: dict[str, tuple[list[int | str], str]] = {
     "text": (["a", "b"], "string"),
     "mixed": ([1, "b"], "string"),
     "large": ([2**63, 2], "string"),
-    "odd": (["\ud800", "\x9b"], "string"),
+    "odd": (["\x9b", "\u202e"], "string"),
 }
 
 
@@ -40,9 +40,7 @@ def test_a_table_holds_any_ids_that_a_vocabulary_may_have(
     good, bad = pyarrow.parquet.read_table(tmp_path / "table").to_pylist()
     assert bad["error"] == {"type": "ReadmeError", "message": "caf\\ud800"}
     if tags_as == "ids" and not scores:
-        assert list(map(str, good["tags"])) == [
-            str(id_).encode("utf-8", "backslashreplace").decode() for id_ in ids
-        ]
+        assert list(map(str, good["tags"])) == list(map(str, ids))
     if kind == "int64" and ids == [1, 2]:
         assert good["tags"] == json.loads(lines[0])["tags"]
     schema = pyarrow.parquet.read_schema(tmp_path / "table")

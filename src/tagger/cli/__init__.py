@@ -24,11 +24,11 @@ def main() -> None:
     """Run `tagger` and turn whatever happens into an exit code and at most one line."""
     if sys.stderr is None:  # closed by whoever started this: nobody listens
         sys.stderr = open(os.devnull, "w")  # noqa: PTH123, SIM115
+    elif type(sys.stderr) is io.TextIOWrapper:
+        sys.stderr = _Messages(sys.stderr)
     if sys.stdout is None:
         print("tagger: standard output is closed, so nothing can be answered", file=sys.stderr)
         sys.exit(OUTPUT_ERROR)
-    if type(sys.stderr) is io.TextIOWrapper:
-        sys.stderr = _Messages(sys.stderr)
     signals.on_first(signals.leave)
     try:
         code = _run()
