@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 
 from tagger import (
-    Choice,
+    Selection,
     Readme,
     Tagger,
     Vocabulary,
@@ -27,7 +27,7 @@ def main() -> None:
     options = parser.parse_args()
 
     expected = json.loads((READMES / "expected.json").read_text(encoding="utf-8"))
-    tagger = Tagger(options.model, Vocabulary.load(ROOT / "tags.json"), choice=Choice(min_tags=3))
+    tagger = Tagger(options.model, Vocabulary.load(ROOT / "tags.json"), choice=Selection(min_tags=3))
     readmes = [Readme.read(READMES / name, name) for name in expected]
     hits = 0
     print("| README | noted | three best, with confidence | |\n|---|---|---|---|")

@@ -12,7 +12,7 @@ from tagger.evaluation.evaluate import (
     judge,
     select,
 )
-from tagger.selection import Choice
+from tagger.selection import Selection
 from tagger.vocabulary import Vocabulary
 
 VOCABULARY = Vocabulary.from_names(["ai", "cli", "web ", "game"])
@@ -37,7 +37,7 @@ NAMES = [label.id for label in LABELS]
 
 @pytest.fixture
 def judged() -> Judged:
-    given = select(CONFIDENCES, Choice(min_tags=0), 0.5)
+    given = select(CONFIDENCES, Selection(min_tags=0), 0.5)
     return judge(LABELS, VOCABULARY, CONFIDENCES, given)
 
 
@@ -64,7 +64,7 @@ def test_tags_that_nobody_wants_or_gives_are_left_out() -> None:
 
 
 def test_precision_and_recall_go_with_the_threshold(judged: Judged) -> None:
-    points = {point.threshold: point for point in by_threshold(judged, Choice(min_tags=0))}
+    points = {point.threshold: point for point in by_threshold(judged, Selection(min_tags=0))}
     assert points[0.5].precision == pytest.approx(2 / 4)
     assert points[0.5].recall == pytest.approx(1 / 4)
     assert math.isnan(points[1.0].precision)

@@ -28,7 +28,7 @@ from tagger.evaluation.evaluate import (
 )
 from tagger.evaluation.scores import Scores, check_target
 from tagger.methods.rank.evidence import Evidence, TagLogProbs
-from tagger.selection import Choice
+from tagger.selection import Selection
 from tagger.vocabulary import Vocabulary
 
 VOCABULARY = Vocabulary.from_names(["ai", "cli", "web ", "game", "lib"])
@@ -49,7 +49,7 @@ def judged() -> Judged:
         row("a", tags=["game", "ai"], acceptable=["cli"]), row("b", tags=["lib"])
     )
     confidences = np.array([[0.3, 0.6, 0.1, 0.9, 0.2], [0.2, 0.1, 0.8, 0.0, 0.4]])
-    given_tags = select(confidences, Choice(), 0.5)
+    given_tags = select(confidences, Selection(), 0.5)
     return judge(labels, VOCABULARY, confidences, given_tags)
 
 

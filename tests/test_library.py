@@ -9,7 +9,7 @@ import pytest
 
 import tagger
 from tagger import (
-    Choice,
+    Selection,
     Readme,
     Tagger,
     Vocabulary,
@@ -53,14 +53,14 @@ def test_readmes_are_tagged_in_order_as_they_come(tiny_model: LanguageModel) -> 
 @pytest.mark.parametrize(
     ("choice", "count"),
     [
-        (Choice(threshold=1.0, min_tags=0), 0),
-        (Choice(threshold=1.0), 1),
-        (Choice(threshold=1.0, min_tags=2), 2),
-        (Choice(threshold=0.0), 3),
-        (Choice(threshold=0.0, max_tags=2), 2),
+        (Selection(threshold=1.0, min_tags=0), 0),
+        (Selection(threshold=1.0), 1),
+        (Selection(threshold=1.0, min_tags=2), 2),
+        (Selection(threshold=0.0), 3),
+        (Selection(threshold=0.0, max_tags=2), 2),
     ],
 )
-def test_how_many_tags_are_given(tiny_model: LanguageModel, choice: Choice, count: int) -> None:
+def test_how_many_tags_are_given(tiny_model: LanguageModel, choice: Selection, count: int) -> None:
     (tagging,) = Tagger(tiny_model, VOCABULARY, choice=choice).tag([Readme(id="a", text="text")])
     assert len(tagging.tags) == count
     confidences = [tag.confidence or 0.0 for tag in tagging.tags]
@@ -80,7 +80,7 @@ def test_how_many_tags_are_given(tiny_model: LanguageModel, choice: Choice, coun
 )
 def test_numbers_that_contradict_each_other_are_refused(numbers: dict[str, int]) -> None:
     with pytest.raises(UsageError):
-        Choice(**numbers)
+        Selection(**numbers)
 
 
 def test_a_budget_beyond_the_context_is_lowered_and_said_so(

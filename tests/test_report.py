@@ -19,7 +19,7 @@ from tagger.evaluation.evaluate import (
     judge_written,
     select,
 )
-from tagger.selection import Choice
+from tagger.selection import Selection
 from tagger.vocabulary import Vocabulary
 
 CHROMIUM = shutil.which("chromium")
@@ -34,9 +34,9 @@ READ = [f"What {EVIL} says, {number}" for number in range(30)]
 
 def page(**options: Any) -> str:
     confidences = np.random.default_rng(0).random((30, 5))
-    given = select(confidences, Choice(), 0.6)
+    given = select(confidences, Selection(), 0.6)
     judged = judge(LABELS, VOCABULARY, confidences, given)
-    defaults: dict[str, Any] = {"read": READ, "choice": Choice(), "threshold": 0.6, "about": EVIL}
+    defaults: dict[str, Any] = {"read": READ, "choice": Selection(), "threshold": 0.6, "about": EVIL}
     return report.render(judged, LABELS, VOCABULARY, **{**defaults, **options})
 
 
@@ -65,7 +65,7 @@ def test_the_same_evaluation_gives_the_same_bytes() -> None:
 def test_a_written_reply_has_no_plots_and_no_confidences() -> None:
     judged = judge_written(LABELS, VOCABULARY, [["cli"]] * 30)
     text = report.render(
-        judged, LABELS, VOCABULARY, read=READ, choice=Choice(), threshold=0, about="x"
+        judged, LABELS, VOCABULARY, read=READ, choice=Selection(), threshold=0, about="x"
     )
     assert "<svg " not in text
     assert "✗ cli</span>" in text
@@ -75,7 +75,7 @@ def test_an_evaluation_without_a_miss_says_so() -> None:
     right = np.array([[tag.label in label.tags for tag in VOCABULARY] for label in LABELS])
     judged = judge(LABELS, VOCABULARY, right.astype(float), right)
     text = report.render(
-        judged, LABELS, VOCABULARY, read=READ, choice=Choice(), threshold=0.5, about="x"
+        judged, LABELS, VOCABULARY, read=READ, choice=Selection(), threshold=0.5, about="x"
     )
     assert "None: every README" in text
 

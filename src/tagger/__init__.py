@@ -1,7 +1,7 @@
 """Put tags from your own list on repositories, with a local Qwen chat model.
 
 >>> from tagger import Readme, Tagger, Vocabulary
->>> tagger = Tagger("qwen2.5-coder-0.5b", Vocabulary.load("tags.json"))
+>>> tagger = Tagger.load("qwen2.5-coder-0.5b", Vocabulary.load("tags.json"))
 >>> for tagging in tagger.tag([Readme.read("README.md")]):
 ...     print(tagging.to_json())
 """
@@ -10,11 +10,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tagger.batch.batch import Batch
     from tagger.errors import TaggerError
-    from tagger.methods.rank.calibration_file import CalibrationFile
+    from tagger.evaluation.evaluate import Evaluation, evaluate
+    from tagger.evaluation.explain import explain
+    from tagger.evaluation.labels import Label, load_labels
+    from tagger.learning.calibrate import Corpus, calibrate
+    from tagger.methods.endpoint import Endpoint
+    from tagger.methods.rank.calibration import Calibration
+    from tagger.methods.rank.rank import Rank
+    from tagger.methods.written.generate import Generate
     from tagger.models.load import load
+    from tagger.prompts.prompt import PromptTemplate
     from tagger.readme.readme import Readme
-    from tagger.selection import Choice
+    from tagger.readme.sources import Sources
+    from tagger.selection import Selection
     from tagger.tagger import Tagger
     from tagger.tagging import GivenTag, Tagging
     from tagger.vocabulary import Tag, Vocabulary
@@ -22,34 +32,60 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
-    "CalibrationFile",
-    "Choice",
+    "Batch",
+    "Calibration",
+    "Corpus",
+    "Endpoint",
+    "Evaluation",
+    "Generate",
     "GivenTag",
+    "Label",
+    "PromptTemplate",
+    "Rank",
     "Readme",
+    "Selection",
+    "Sources",
     "Tag",
     "Tagger",
     "TaggerError",
     "Tagging",
     "Vocabulary",
+    "calibrate",
+    "evaluate",
+    "explain",
     "load",
+    "load_labels",
 ]
 
 _HOMES = {
-    "CalibrationFile": "tagger.methods.rank.calibration_file",
-    "Choice": "tagger.selection",
-    "GivenTag": "tagger.tagging",
-    "Readme": "tagger.readme.readme",
-    "Tag": "tagger.vocabulary",
-    "Tagger": "tagger.tagger",
-    "TaggerError": "tagger.errors",
-    "Tagging": "tagger.tagging",
-    "Vocabulary": "tagger.vocabulary",
-    "load": "tagger.models.load",
+    "Batch": "batch.batch",
+    "Calibration": "methods.rank.calibration",
+    "Corpus": "learning.calibrate",
+    "Endpoint": "methods.endpoint",
+    "Evaluation": "evaluation.evaluate",
+    "Generate": "methods.written.generate",
+    "GivenTag": "tagging",
+    "Label": "evaluation.labels",
+    "PromptTemplate": "prompts.prompt",
+    "Rank": "methods.rank.rank",
+    "Readme": "readme.readme",
+    "Selection": "selection",
+    "Sources": "readme.sources",
+    "Tag": "vocabulary",
+    "Tagger": "tagger",
+    "TaggerError": "errors",
+    "Tagging": "tagging",
+    "Vocabulary": "vocabulary",
+    "calibrate": "learning.calibrate",
+    "evaluate": "evaluation.evaluate",
+    "explain": "evaluation.explain",
+    "load": "models.load",
+    "load_labels": "evaluation.labels",
 }
 
 
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used: PyTorch takes seconds."""
     if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
+        return getattr(import_module(f"tagger.{_HOMES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -10,7 +10,7 @@ MAX_TAGS = 10
 
 
 @dataclass(frozen=True)
-class Choice:
+class Selection:
     """Which of the ranked tags are given.
 
     Attributes:

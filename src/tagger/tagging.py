@@ -40,7 +40,7 @@ class GivenTag(BaseModel):
 
 
 Ranking = tuple[GivenTag, ...]
-"""The best tags of a README, the best first: as many as any `Choice` could give."""
+"""The best tags of a README, the best first: as many as any `Selection` could give."""
 
 
 class Tagging(BaseModel):

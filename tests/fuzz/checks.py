@@ -23,7 +23,7 @@ from fuzz.inputs import Command, Dump
 from fuzz.readmes import File
 from fuzz.runner import Kind
 from tagger import (
-    Choice,
+    Selection,
     Readme,
     Tagger,
     Vocabulary,
@@ -114,7 +114,7 @@ def check_vocabulary(data: bytes) -> None:
                 must("\n" not in problem, "a problem of several lines")
     try:
         vocabulary = Vocabulary.from_json(data)
-        tagger = Tagger(_model(), vocabulary, choice=Choice(max_tags=_MAX_TAGS))
+        tagger = Tagger(_model(), vocabulary, choice=Selection(max_tags=_MAX_TAGS))
         (reply,) = tagger.tag([Readme("1", "A web server of the game engine.")])
     except VocabularyError as error:
         _one_line(error)
@@ -127,7 +127,7 @@ def check_model(files: dict[str, bytes]) -> None:
     with _folder(files) as folder, contextlib.redirect_stdout(io.StringIO()) as printed:
         try:
             model = load(str(folder), device="cpu", dtype="float32", offline=True)
-            tagger = Tagger(model, _TAGS, choice=Choice(max_tags=_MAX_TAGS))
+            tagger = Tagger(model, _TAGS, choice=Selection(max_tags=_MAX_TAGS))
             (reply,) = tagger.tag([Readme("1", "A web server of the game engine.")])
         except (ModelError, VocabularyError) as error:  # a context too short for the list
             _one_line(error)
@@ -249,7 +249,7 @@ def _model() -> Any:
 
 @cache
 def _tagger() -> Tagger:
-    return Tagger(_model(), _TAGS, choice=Choice(max_tags=_MAX_TAGS))
+    return Tagger(_model(), _TAGS, choice=Selection(max_tags=_MAX_TAGS))
 
 
 @cache

@@ -1,322 +1,187 @@
-"""Many READMEs, one row each, in order: what fails is a row too, and nothing is done twice."""
+"""`Batch`: a run over many READMEs that loses nothing, and goes on where it was stopped."""
 
-import hashlib
 import logging
-import queue
-import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import islice
-from typing import Any, Literal, Protocol, TypeVar
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
 
-from tagger._util.text import printable
+from tagger.batch import tables
 from tagger.batch.ledger import Ledger
-from tagger.batch.streak import Streak
-from tagger.errors import (
-    EndpointError,
-    InputError,
-    OutOfMemoryError,
-    TaggerError,
-)
-from tagger.readme.readme import Readme
-from tagger.readme.sources import Item
-from tagger.tagging import Failure, Ranking, Tagging
+from tagger.batch.output import LinesFile, Place
+from tagger.batch.pipeline import OnDuplicate, Pipeline, Row, distinct
+from tagger.readme.sources import Item, Sources
+from tagger.tagger import Tagger
+from tagger.tagging import TagsAs
+from tagger.vocabulary import Vocabulary
 
-OnDuplicate = Literal["error", "keep-first", "suffix"]
-"""What to do with an id that was met before: stop, leave the README out, or number the id."""
-
-_WINDOW = 512
-"""READMEs among which a GPU's batches of like length are formed."""
-
-_AHEAD = 64
-"""READMEs that are read, cleaned and tokenised before the model asks for them."""
-
-_TICK = 0.1
-"""Seconds after which a thread that waits looks whether it should end."""
-
-T = TypeVar("T")
+MAX_FAILURES = 20
 
 log = logging.getLogger(__name__)
 
 
-class Encoded(Protocol):
-    """What a method makes of a README before the model sees it."""
-
-    @property
-    def length(self) -> int:
-        """How many tokens there are to read."""
-
-
-class TagSource(Protocol):
-    """What tags READMEs: a `Tagger`, or a `Writer`."""
-
-    @property
-    def extra_tokens(self) -> int:
-        """How many tokens a pass holds for one README beside the README's own."""
-
-    def encode(self, readme: Readme) -> Any:
-        """Return an `Encoded`."""
-
-    def rank(self, readmes: Sequence[Any]) -> Sequence[Ranking | TaggerError]:
-        """Return the ranking of each, or why it has none."""
-
-    def reply(self, id: str, ranking: Ranking) -> Tagging:  # noqa: A002
-        """Return the reply for a README."""
-
-    def stop(self) -> None:
-        """Let `rank` end early, if it takes long; the last READMEs then have no ranking."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """What became of one README.
-
-    Attributes:
-        reply: its tags, or why there are none.
-        tokens: how many of its tokens the model read for it; 0 if the ranking was known already.
-
-    """
-
-    reply: Tagging | Failure
-    tokens: int = 0
-
-
-@dataclass
-class _Job:
-    """A README on its way: found, then with tokens, then with a ranking or an error."""
-
-    id: str
-    text: bytes = b""
-    encoded: Encoded | None = None
-    outcome: Ranking | Exception | None = None
-    read: int = 0
-
-    @property
-    def length(self) -> int:
-        """How many tokens the model has to read of it."""
-        return self.encoded.length if self.encoded else 0
-
-
-def distinct(items: Iterable[Item], ledger: Ledger, policy: OnDuplicate) -> Iterator[Item]:
-    """Yield the items so that no id comes twice.
-
-    Raises:
-        InputError: an id comes twice, and the policy is `error`.
-
-    """
-    for item in items:
-        met = ledger.meet(item.id, item.place)
-        if met is None:
-            yield item
-        elif policy == "error":
-            raise InputError(
-                f"the id {item.id!r} comes twice: {met[0]} and {item.place}; pass --on-duplicate "
-                "keep-first or suffix to go on"
-            )
-        elif policy == "suffix":
-            first, number = met[0], met[1]
-            while ledger.meet(f"{item.id}-{number}", f"{item.place}, a double of {first}"):
-                number += 1
-            yield Item(f"{item.id}-{number}", item.place, item.read, item.sound)
-
-
 class Batch:
-    """Tags READMEs one after another, or on a GPU many at a time.
+    """Tags many READMEs, a row each; a context manager.
+
+    Entering it checks everything that can be checked without a model. A README that cannot be
+    tagged gets a row of its own, and the others go on.
 
     Args:
-        tagger: what tags them.
-        ledger: what remembers them.
-        on_duplicate: what to do with an id that was met before.
-        batch_tokens: how many tokens go through the model at once; None takes one README a pass.
-        at_once: how many READMEs go at once where tokens are not what limits them.
-        max_failures: how many failures of a server that look alike, one after another, end the
-            batch; None sets no limit.
+        sources: where the READMEs are.
+        vocabulary: the tags to choose from.
+        output: JSON Lines, or a `.parquet` file that is written at the end. What is done is kept
+            beside it, in a file that ends in `.state`, and another run of the same batch goes on
+            from there. With None, rows are only yielded.
+        restart: do all of it again and overwrite the output.
+        on_duplicate: what to do with an id that comes twice.
+        tags_as: how the output writes tags.
+        scores: whether the output has confidences.
 
     """
 
     def __init__(
         self,
-        tagger: TagSource,
-        ledger: Ledger,
+        sources: Sources,
+        vocabulary: Vocabulary,
         *,
+        output: Path | None = None,
+        restart: bool = False,
         on_duplicate: OnDuplicate = "error",
-        batch_tokens: int | None = None,
-        at_once: int = 1,
-        max_failures: int | None = None,
+        tags_as: TagsAs = "objects",
+        scores: bool = False,
     ) -> None:
-        self._tagger = tagger
-        self._ledger = ledger
+        self._sources = sources
+        self._vocabulary = vocabulary
+        self._output = output
+        self._restart = restart
         self._on_duplicate = on_duplicate
-        self._batch_tokens = batch_tokens
-        self._at_once = at_once
-        self._streak = Streak(max_failures)
-        self._stopped = threading.Event()
-
-    @property
-    def stopped(self) -> bool:
+        self._tags_as: TagsAs = tags_as
+        self._scores = scores
+        self._stack = ExitStack()
+        self._pipeline: Pipeline[Any] | None = None
+        self.total: int | None = None
+        """How many READMEs there are, where that is known in advance."""
+        self.stopped = False
         """Whether `stop` was called."""
-        return self._stopped.is_set()
 
-    def stop(self) -> None:
-        """Let `rows` end after the READMEs that the model is reading now."""
-        self._stopped.set()
-        self._tagger.stop()
-
-    def rows(self, items: Iterable[Item]) -> Iterator[Row]:
-        """Yield a row for every README, in order; each is remembered before it is yielded.
-
-        Whatever one README makes fail is that README's row, and the others go on.
+    def __enter__(self) -> Self:
+        """Check sources and output, and open what an earlier run has left.
 
         Raises:
-            InputError: an id comes twice, and that is to stop the batch; or a source breaks off; or
-                the ledger is damaged.
-            EndpointError: the server answers no README at all, or too many READMEs in a row have
-                failed alike.
-            OutputError: the ledger cannot be written.
+            InputError: there are no READMEs, or an id comes twice, and that is to stop the batch.
+            UsageError: the output cannot be this batch's.
+            OutputError: the output cannot be written.
 
         """
-        window = _WINDOW if self._batch_tokens else self._at_once
-        jobs = _ahead(self._jobs(items), _AHEAD + window, self._stopped)
-        while group := list(islice(jobs, window)):
-            self._rank(group)
-            for job in group:
-                if job.outcome is None:  # stopped before its turn
-                    return
-                yield self._row(job, job.outcome)
-                if isinstance(job.outcome, Exception):
-                    self._streak.fail(job.outcome)
-                elif job.read:  # and not known before
-                    self._streak.succeed()
+        place = Place.of(self._output) if self._output else None
+        if place:
+            if place.is_table:
+                tables.check_table(self._vocabulary, self._tags_as, scores=self._scores)
+            self._sources = replace(self._sources, own=place.files)
+            place.check_ours()
+        if self._sources.rereadable and next(iter(self._sources), None) is None:
+            raise self._sources.nothing_found()
+        with ExitStack() as stack:
+            state = place.state if place else None
+            self._ledger = stack.enter_context(Ledger(state, restart=self._restart))
+            tags = [[tag.id, tag.name] for tag in self._vocabulary]
+            self._ledger.claim("vocabulary", tags, f"{len(self._vocabulary)} tags")
+            self._survey()
+            self._lines = (
+                stack.enter_context(LinesFile(place.lines, restart=self._restart))
+                if place
+                else None
+            )
+            self._stack = stack.pop_all()
+        self._place = place
+        return self
 
-    def _jobs(self, items: Iterable[Item]) -> Iterator[_Job]:
-        """Read, clean and tokenise, as far as that is still to do."""
-        for item in distinct(items, self._ledger, self._on_duplicate):
-            job = _Job(item.id)
-            try:
-                readme = item.read()
-                job.text = _key(readme)
-            except Exception as error:  # whatever is odd about one of a million is its row
-                job.outcome = error
-                yield job
-                continue
-            job.outcome = self._ledger.ranking(job.text)
-            if job.outcome is None:
-                try:
-                    job.encoded = self._tagger.encode(readme)
-                except Exception as error:
-                    job.outcome = error
-            yield job
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stack.__exit__(kind, error, trace)
 
-    def _rank(self, jobs: list[_Job]) -> None:
-        """Find the outcome of every job, reading each text once."""
-        first: dict[bytes, _Job] = {}
-        for job in jobs:
-            # It may have been ranked after it was read ahead.
-            job.outcome = job.outcome or self._ledger.ranking(job.text)
-            if job.outcome is None:
-                first.setdefault(job.text, job)
-        waiting = sorted(first.values(), key=lambda job: job.length)
-        while waiting and not self._stopped.is_set():
-            count = self._fitting(waiting)
-            self._read(waiting[:count])
-            del waiting[:count]
-        for job in jobs:
-            if job.outcome is None:
-                job.outcome = first[job.text].outcome
+    def run(
+        self,
+        tagger: Tagger[Any],
+        *,
+        batch_tokens: int | None = None,
+        max_failures: int | None = MAX_FAILURES,
+    ) -> Iterator[Row]:
+        """Yield a row for every README, in order, after it is on disk.
 
-    def _fitting(self, jobs: list[_Job]) -> int:
-        """Return how many of the jobs, which are sorted by length, go through at once."""
-        if self._batch_tokens is None:
-            return min(len(jobs), self._at_once)
-        extra = self._tagger.extra_tokens
-        for count, job in enumerate(jobs, start=1):
-            if count * (job.length + extra) > self._batch_tokens:
-                return max(1, count - 1)
-        return len(jobs)
+        Args:
+            tagger: tags READMEs with the vocabulary of this batch.
+            batch_tokens: tokens of a pass on a GPU; by default what fits into its free memory.
+            max_failures: how many failures of a server that look alike, one after another, end the
+                batch; None sets no limit.
 
-    def _read(self, jobs: Sequence[_Job]) -> None:
-        """Rank jobs in one pass; when it fails, in smaller ones, to tell which of them failed."""
-        try:
-            rankings = self._tagger.rank([job.encoded for job in jobs if job.encoded])
-        except EndpointError:  # the next ones would not fare better
-            raise
-        except Exception as error:
-            if len(jobs) == 1:
-                jobs[0].outcome = error
-                return
-            if isinstance(error, OutOfMemoryError) and self._batch_tokens:
-                self._batch_tokens = max(1, self._batch_tokens // 2)
-        else:
-            for job, ranking in zip(jobs, rankings, strict=not self.stopped):
-                if not isinstance(ranking, TaggerError):
-                    self._ledger.keep(job.text, ranking)
-                job.outcome, job.read = ranking, job.length
+        Raises:
+            InputError: an id comes twice, or a source breaks off, or there are no READMEs.
+            UsageError: the output was begun with another model, or its state is damaged.
+            ModelError: the model cannot be used, or the server answers no README.
+            OutputError: the output cannot be written.
+
+        """
+        method = tagger.method
+        self._ledger.claim("model", method.identity.features.weights, method.name)
+        if change := self._ledger.use(method.identity, method.reading_identity):
+            log.warning("%s", change)
+        if batch_tokens and method.capacity.tokens is None:
+            log.warning("READMEs are read one by one here: batch tokens are for GPUs")
+        method.prepare()
+        self._pipeline = Pipeline(
+            tagger,
+            self._ledger,
+            on_duplicate=self._on_duplicate,
+            batch_tokens=batch_tokens,
+            max_failures=max_failures,
+        )
+        rows = 0
+        for row in self._pipeline.rows(self._sources):
+            if self._lines:
+                self._lines.write(row.to_json(self._tags_as, scores=self._scores))
+            rows += 1
+            yield row
+        if not self.stopped:
+            self._finish(rows)
+
+    def stop(self) -> None:
+        """Let `run` end after the READMEs that the model is reading now; another run goes on."""
+        self.stopped = True
+        if self._pipeline:
+            self._pipeline.stop()
+
+    def _finish(self, rows: int) -> None:
+        if self._lines and (left := self._lines.finish()):
+            log.warning("%d rows were left out because their READMEs are gone", left)
+        if not rows:
+            raise self._sources.nothing_found()
+        if self._place and self._place.is_table:
+            tables.write(
+                self._place.lines,
+                self._place.output,
+                self._vocabulary,
+                self._tags_as,
+                scores=self._scores,
+            )
+
+    def _survey(self) -> None:
+        """Count the READMEs and compare their ids before any model is loaded, where possible."""
+        if not self._sources.rereadable:
             return
-        # Outside the handler, where the error no longer holds on to the memory of the pass.
-        middle = len(jobs) // 2
-        self._read(jobs[:middle])
-        self._read(jobs[middle:])
-
-    def _row(self, job: _Job, outcome: Ranking | Exception) -> Row:
-        if not isinstance(outcome, Exception):
-            try:
-                return Row(self._tagger.reply(job.id, outcome), job.read)
-            except Exception as error:
-                outcome = error
-        kind, message = type(outcome).__name__, str(outcome)
-        if not isinstance(outcome, TaggerError):
-            log.debug("%s: the error in full:", printable(job.id), exc_info=outcome)
-            message = f"internal error: {kind}: {message} (--debug shows where)"
-        return Row(Failure(id=job.id, type=kind, message=message))
-
-
-def _key(readme: Readme) -> bytes:
-    """Return what tells a README from others: its text, and the markup by which it is read."""
-    return hashlib.sha256(f"{readme.markup}\n{readme.text}".encode()).digest()
-
-
-def _ahead(items: Iterator[T], size: int, stopped: threading.Event) -> Iterator[T]:
-    """Yield items that a thread of their own takes, up to `size` in advance.
-
-    Ends early when `stopped` is set. What the items raise is raised here.
-    """
-    ready: queue.Queue[Callable[[], T] | None] = queue.Queue(size)
-    closed = threading.Event()
-
-    def put(entry: Callable[[], T] | None) -> bool:
-        while not closed.is_set():
-            try:
-                ready.put(entry, timeout=_TICK)
-            except queue.Full:
-                continue
-            return True
-        return False
-
-    def work() -> None:
-        try:
-            for item in items:
-                if not put(lambda item=item: item):  # type: ignore[misc]
-                    return
-        except BaseException as caught:
-            error = caught
-
-            def fail() -> T:
-                raise error
-
-            put(fail)
-        else:
-            put(None)
-
-    # A daemon, because a reader that waits for standard input must not hold up the end.
-    threading.Thread(target=work, name="tagger-reader", daemon=True).start()
-    try:
-        while not stopped.is_set():
-            try:
-                entry = ready.get(timeout=_TICK)
-            except queue.Empty:
-                continue
-            if entry is None:
-                return
-            yield entry()
-    finally:
-        closed.set()
+        total, sound = 0, False
+        fault: Item | None = None
+        for item in distinct(self._sources, self._ledger, self._on_duplicate):
+            total += 1
+            sound = sound or item.sound
+            fault = fault or (None if item.sound else item)
+        self._ledger.forget_ids()
+        if fault and not sound:
+            fault.read()  # raises the reason, which is most likely that of all others
+        self.total = total

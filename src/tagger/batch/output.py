@@ -1,11 +1,10 @@
-"""Where the lines of a batch go: a file that an earlier run may have begun, or standard output."""
+"""The output file of a batch, which an earlier run may have begun."""
 
 import os
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
 from tagger._util.files import check_own_file, is_still, reporting
 from tagger._util.paths import real
@@ -72,36 +71,6 @@ def _is_filled(path: Path) -> bool:
     return path.is_file() and path.stat().st_size > 0
 
 
-class Output(Protocol):
-    """Takes lines, one a README, in order."""
-
-    def write(self, line: str) -> None:
-        """Write a line, so that whoever watches can read it at once.
-
-        Raises:
-            OutputError: it cannot be written.
-            BrokenPipeError: nobody reads any more.
-
-        """
-
-    def finish(self) -> int:
-        """Say that no more lines come; return how many lines of an earlier run were left out."""
-
-
-class StandardOutput:
-    """Lines on standard output."""
-
-    def write(self, line: str) -> None:
-        """Write a line; see `Output`."""
-        with reporting("standard output"):
-            sys.stdout.write(line + "\n")
-            sys.stdout.flush()
-
-    def finish(self) -> int:
-        """Do nothing; see `Output`."""
-        return 0
-
-
 class LinesFile:
     """Lines in a file, which keeps what an earlier run wrote as far as it is written again.
 
@@ -144,7 +113,12 @@ class LinesFile:
             self._file.close()
 
     def write(self, line: str) -> None:
-        """Write a line, or find it there; see `Output`."""
+        """Write a line, or find it there, so that whoever watches can read it at once.
+
+        Raises:
+            OutputError: it cannot be written.
+
+        """
         data = line.encode() + b"\n"
         with reporting(self._name):
             if self._ahead and self._file.read(len(data)) != data:
@@ -155,7 +129,15 @@ class LinesFile:
         self._end += len(data)
 
     def finish(self) -> int:
-        """Cut off what is left of an earlier run, and have it all on disk; see `Output`."""
+        """Cut off what is left of an earlier run, and have it all on disk.
+
+        Returns:
+            How many lines of the earlier run that were.
+
+        Raises:
+            OutputError: it cannot be written, or was removed.
+
+        """
         with reporting(self._name):
             left = self._cut() if self._ahead else 0
             self._file.flush()

@@ -1,20 +1,12 @@
 """`tagger calibrate`: fit to a corpus of one's own."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from tagger.cli import models, options
+from tagger.cli import options
 from tagger.errors import UsageError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from tagger.evaluation.evaluate import Label
-    from tagger.evaluation.scores import Scores
-    from tagger.readme.readme import Readme
-    from tagger.readme.sources import Sources
 
 
 def calibrate(
@@ -66,105 +58,33 @@ def calibrate(
         raise UsageError("nothing to calibrate on: name READMEs, or --labels FILE, or both")
 
     # Here, not above: `--help` and wrong usage are answered without them.
-    from dataclasses import replace
+    from tagger.cli import methods
+    from tagger.cli.progress import counting
+    from tagger.evaluation.labels import load_labels
+    from tagger.learning.calibrate import Corpus
+    from tagger.learning.calibrate import calibrate as fit
+    from tagger.methods.rank.calibration import check_calibration_target
 
-    import numpy as np
-
-    from tagger.cli.scoring import score
-    from tagger.evaluation.evaluate import load_labels, measure
-    from tagger.learning import calibrate as calibration
-    from tagger.methods.rank.calibration import Calibration
-    from tagger.methods.rank.calibration_file import CalibrationFile
-    from tagger.methods.rank.rank import Rank
-    from tagger.prompts.prompt import PromptTemplate
-    from tagger.readme.sources import Sources
-    from tagger.vocabulary import Vocabulary
-
-    vocabulary = Vocabulary.load(options.vocabulary_file(prompt.tags))
-    template = PromptTemplate.load(prompt.prompt)
-    CalibrationFile.check_target(output)
+    vocabulary = options.load_vocabulary(prompt.tags)
+    opener = methods.rank_opener(vocabulary, prompt, model, quiet=common.quiet)
+    check_calibration_target(output)
     labelled = load_labels(labels, vocabulary) if labels else []
-    found = Sources(
-        tuple(sources or ()),
-        globs=tuple(source.glob or ()),
-        id_field=source.id_field,
-        readme_field=source.readme_field,
-        follow_links=source.follow_links,
-    )
-    texts = {label.readme: (label, label.source()) for label in labelled}
-    corpus = _drawn(found, sample) if sources else list(texts.values())
-    if sources and not corpus:
-        raise found.nothing_found()
-    calibration.check_readmes(len(corpus))
-    if labels:
-        calibration.check_labels(labelled)
-
-    language_model = models.load(model, quiet=common.quiet)
-    start = Calibration.shipped(language_model.name)
-    rank = Rank(language_model, vocabulary, template, start, prompt.readme_tokens)
-
-    texts |= {label.readme: (label, readme) for label, readme in corpus}
-    places = {text: place for place, text in enumerate(texts)}
-    scores = score(rank, template, list(texts.values()), quiet=common.quiet)
-
-    def of(labels: "Sequence[Label]") -> "Scores":
-        rows = np.array([places[label.readme] for label in labels])
-        return replace(scores.take(rows), labels=tuple(labels))
-
-    drawn = of([label for label, _ in corpus])
-    fitted = replace(start, background=drawn.evidence.log_probs.mean())
+    corpus = Corpus.drawn(source.sources(sources) if sources else None, labelled, sample)
+    rank = opener()
+    with counting(quiet=common.quiet) as progress:
+        fitted = fit(rank, corpus, progress)
     if labelled:
-        examples = of(labelled)
-        before = measure(calibration.judged(examples, vocabulary, start))
-        unseen = measure(calibration.cross_validated(examples, vocabulary, fitted))
-        fitted = calibration.fit(examples, vocabulary, fitted)
-        options.log.info("on labels that the fit has not seen: %s", _told(before, unseen))
-        if unseen.get("F1 (given)", 0) < before.get("F1 (given)", 0):
+        options.log.info(
+            "on labels that the fit has not seen: %s", _told(fitted.before, fitted.after)
+        )
+        if fitted.after.get("F1 (given)", 0) < fitted.before.get("F1 (given)", 0):
             options.log.warning(
                 "by these labels the replies get no better, only their confidences may: label "
                 "more, or leave out --labels"
             )
-    CalibrationFile.of(
-        fitted,
-        model=language_model.name,
-        weights=language_model.weights,
-        template=template,
-        vocabulary=vocabulary,
-        readmes=len(corpus),
-        labels=len(labelled),
-    ).save(output)
+    fitted.calibration.save(output)
     also = f" and {len(labelled)} labels" if labelled else ""
-    options.log.info("%s: from %d READMEs%s, for --calibration", output, len(corpus), also)
-
-
-def _drawn(sources: "Sources", most: int) -> "list[tuple[Label, Readme]]":
-    """Return different READMEs of the sources: those whose digests are lowest.
-
-    So the same texts are drawn whatever their order and names, and any sample is a random one.
-    """
-    from tagger._util.hashing import digest
-    from tagger.errors import ReadmeError
-    from tagger.evaluation.evaluate import Label
-
-    drawn: dict[str, tuple[Label, Readme]] = {}
-    unreadable: list[ReadmeError] = []
-    for item in sources:
-        try:
-            readme = item.read()
-        except ReadmeError as error:
-            unreadable.append(error)
-            continue
-        label = Label(id=item.id, readme=readme.text, tags=())
-        drawn[digest(readme.text)] = label, readme
-        if len(drawn) > 2 * most:
-            drawn = dict(sorted(drawn.items())[:most])
-    if unreadable:
-        options.log.warning(
-            "READMEs left out that cannot be read: %d, the first: %s",
-            len(unreadable),
-            unreadable[0],
-        )
-    return [found for _, found in sorted(drawn.items())[:most]]
+    options.log.info("%s: from %d READMEs%s, for --calibration", output, len(corpus.readmes), also)
 
 
 def _told(before: dict[str, float], after: dict[str, float]) -> str:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tagger.cli import models, options
+from tagger.cli import options
 
 if TYPE_CHECKING:
     from tagger.evaluation.explain import Explanation
@@ -39,41 +39,26 @@ def explain(
     The reply would hold the tags that are marked. --json prints the whole ranking.
     """
     # Here, not above: `--help` and wrong usage are answered without them.
-    from tagger.prompts.prompt import PromptTemplate
-    from tagger.readme.readme import Readme
-    from tagger.vocabulary import Vocabulary
-
-    choice = selection.choice()
-    vocabulary = Vocabulary.load(options.vocabulary_file(prompt.tags))
-    template = PromptTemplate.load(prompt.prompt)
-    found = Readme.read(readme, id_)
-
     from tagger._util.text import printable_json
-    from tagger.cli.methods import read_calibration
+    from tagger.cli import methods
     from tagger.cli.progress import working
     from tagger.evaluation.explain import explain as explanation_of
     from tagger.evaluation.explain import timed
-    from tagger.tagger import Tagger
+    from tagger.readme.readme import Readme
 
+    chosen = selection.selection()
+    vocabulary = options.load_vocabulary(prompt.tags)
+    opener = methods.rank_opener(vocabulary, prompt, model, calibration, quiet=common.quiet)
+    found = Readme.read(readme, id_)
     seconds: dict[str, float] = {}
-    known = read_calibration(calibration, vocabulary, template.digest, model.model)
     with timed(seconds, "load the model"):
-        language_model = models.load(model, quiet=common.quiet)
-    tagger = Tagger(
-        language_model,
-        vocabulary,
-        choice=choice,
-        readme_tokens=prompt.readme_tokens,
-        template=template,
-        calibration=known,
-    )
+        rank = opener()
     with (
         timed(seconds, "read the list of tags"),
         working("reading the list of tags", quiet=common.quiet),
     ):
-        tagger.prepare()
-    shown = f"{known.summary} ({calibration})" if known else "as shipped"
-    explained = explanation_of(tagger, found, seconds, shown)
+        rank.prepare()
+    explained = explanation_of(rank, chosen, found, seconds)
     typer.echo(printable_json(explained.model_dump_json()) if json_ else _drawn(explained, top))
 
 

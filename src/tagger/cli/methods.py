@@ -1,9 +1,9 @@
-"""Which way tags are found, as the command line asks for it."""
+"""From options to a method: all that can be checked is checked before a model is loaded."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
+import os
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from tagger.cli import models
 from tagger.cli.options import MethodOptions, ModelOptions, PromptOptions
@@ -11,184 +11,137 @@ from tagger.errors import UsageError
 from tagger.types import DEFAULT_MODEL
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tagger.methods.base import Method
     from tagger.methods.endpoint import Endpoint
-    from tagger.methods.rank.calibration_file import CalibrationFile
-    from tagger.models.language import LanguageModel
+    from tagger.methods.rank.rank import Rank
+    from tagger.methods.written.generate import Generate
     from tagger.prompts.prompt import PromptTemplate
-    from tagger.selection import Choice
-    from tagger.tagger import Tagger
+    from tagger.selection import Selection
     from tagger.vocabulary import Vocabulary
-    from tagger.writer import Writer
+
+KEY_VARIABLE = "TAGGER_API_KEY"
 
 
-@dataclass(frozen=True)
-class Request:
-    """What the options of `run`, `batch` and `eval` say of model and method.
+def check(
+    method: MethodOptions,
+    model: ModelOptions,
+    selection: "Selection | None" = None,
+    *,
+    scores: bool = False,
+) -> None:
+    """Refuse options that do not go together. Raises `UsageError`."""
+    if method.grammar and (method.endpoint or method.method == "rank"):
+        raise UsageError("--grammar goes with --method generate and a model that runs here")
+    if method.concurrency and not method.endpoint:
+        raise UsageError("--concurrency goes with --endpoint")
+    if method.calibration and is_written(method):
+        raise UsageError("--calibration goes with --method rank: a written reply has none")
+    if method.endpoint == "":
+        raise UsageError("--endpoint is empty: name an address such as http://host:8000/v1")
+    if method.endpoint and model.model in ("", DEFAULT_MODEL):
+        raise UsageError("--endpoint needs --model: what the server calls its model")
+    if method.endpoint and model.offline:
+        raise UsageError("--endpoint needs the network, which --offline forbids")
+    threshold = selection.threshold if selection else None
+    if is_written(method) and (scores or threshold is not None):
+        raise UsageError(
+            "a written reply has no confidences: leave out --scores and --threshold, or use "
+            "--method rank with a model that runs here"
+        )
 
-    Attributes:
-        method: the way tags are found; an endpoint always writes.
-        model: the model, here or there.
-        prompt: what is said to it.
-        quiet: show no progress.
+
+def is_written(method: MethodOptions) -> bool:
+    """Say whether the model writes its reply; that of an endpoint always does."""
+    return method.method == "generate" or method.endpoint is not None
+
+
+def opener(
+    vocabulary: "Vocabulary",
+    prompt: PromptOptions,
+    model: ModelOptions,
+    method: MethodOptions,
+    selection: "Selection | None" = None,
+    *,
+    quiet: bool,
+) -> "Callable[[], Method[Any]]":
+    """Return what loads the model, if it runs here, and makes the method.
 
     Raises:
-        UsageError: options that do not go together.
+        PromptError: the prompt template cannot be used.
+        CalibrationError: the calibration cannot be read, or belongs to something else.
 
     """
+    if not is_written(method):
+        return rank_opener(vocabulary, prompt, model, method.calibration, quiet=quiet)
+    from tagger.prompts.prompt import WRITTEN_TEMPLATE, PromptTemplate
 
-    method: MethodOptions
-    model: ModelOptions
-    prompt: PromptOptions
-    quiet: bool
+    template = PromptTemplate.load(prompt.prompt, WRITTEN_TEMPLATE)
+    if method.endpoint:
+        return partial(_endpoint, vocabulary, template, prompt, model, method, selection)
 
-    def __post_init__(self) -> None:
-        if self.method.grammar and (self.method.endpoint or self.method.method == "rank"):
-            raise UsageError("--grammar goes with --method generate and a model that runs here")
-        if self.method.concurrency and not self.method.endpoint:
-            raise UsageError("--concurrency goes with --endpoint")
-        if self.method.calibration and self.writes:
-            raise UsageError("--calibration goes with --method rank: a written reply has none")
-        if self.method.endpoint == "":
-            raise UsageError("--endpoint is empty: name an address such as http://host:8000/v1")
-        if self.method.endpoint and self.model.model in ("", DEFAULT_MODEL):
-            raise UsageError("--endpoint needs --model: what the server calls its model")
-        if self.method.endpoint and self.model.offline:
-            raise UsageError("--endpoint needs the network, which --offline forbids")
+    def load() -> "Generate":
+        from tagger.methods.written.generate import Generate
 
-    @property
-    def writes(self) -> bool:
-        """Whether the model writes its reply."""
-        return self.method.method == "generate" or self.method.endpoint is not None
-
-    def check(self, choice: "Choice", *, scores: bool = False) -> None:
-        """Refuse what a written reply has not.
-
-        Raises:
-            UsageError: options that a written reply has no answer to.
-
-        """
-        if self.writes and (scores or choice.threshold is not None):
-            raise UsageError(
-                "a written reply has no confidences: leave out --scores and --threshold, or use "
-                "--method rank with a model that runs here"
-            )
-
-    def template(self) -> "PromptTemplate":
-        """Load the prompt template; raises `PromptError`."""
-        from tagger.prompts.prompt import DEFAULT_TEMPLATE, WRITTEN_TEMPLATE, PromptTemplate
-
-        return PromptTemplate.load(
-            self.prompt.prompt, WRITTEN_TEMPLATE if self.writes else DEFAULT_TEMPLATE
-        )
-
-    def fitted(self, vocabulary: "Vocabulary", prompt: str, model: str) -> "CalibrationFile | None":
-        """Read the calibration, as `read_calibration` does, if one is asked for."""
-        return read_calibration(self.method.calibration, vocabulary, prompt, model)
-
-    def load(self) -> "LanguageModel":
-        """Load the model; raises as `tagger.models.load.load`."""
-        return models.load(self.model, quiet=self.quiet)
-
-    def open(
-        self, vocabulary: "Vocabulary", choice: "Choice", template: "PromptTemplate"
-    ) -> "Opened":
-        """Load the model, or make ready for the server; raises as they do."""
-        from tagger.writer import Writer
-
-        if self.method.endpoint:
-            method = self._endpoint(self.method.endpoint, vocabulary, choice, template)
-            return Opened(
-                Writer(method, vocabulary, choice.max_tags),
-                identity=[self.model.model, method.settings["endpoint"]],
-                shown=f"{self.model.model} at {method.settings['endpoint']}",
-                at_once=4 * method.concurrency,
-            )
-        from tagger.tagger import Tagger
-
-        calibration = self.fitted(vocabulary, template.digest, self.model.model)
-        model = self.load()
-        room = model.batch_tokens()
-        if self.writes:
-            from tagger.methods.written.generate import Generate
-
-            generate = Generate(
-                model,
-                vocabulary,
-                template,
-                self.prompt.readme_tokens,
-                max_tags=choice.max_tags,
-                min_tags=choice.min_tags,
-                grammar=self.method.grammar != "off",
-            )
-            writer = Writer(generate, vocabulary, choice.max_tags)
-            return Opened(writer, identity=model.weights, shown=self.model.model, room=room)
-        tagger = Tagger(
-            model,
-            vocabulary,
-            choice=choice,
-            readme_tokens=self.prompt.readme_tokens,
-            template=template,
-            calibration=calibration,
-        )
-        return Opened(tagger, identity=model.weights, shown=self.model.model, room=room)
-
-    def _endpoint(
-        self, url: str, vocabulary: "Vocabulary", choice: "Choice", template: "PromptTemplate"
-    ) -> "Endpoint":
-        from tagger.methods.endpoint import CONCURRENCY, Endpoint
-
-        return Endpoint(
-            url,
-            self.model.model,
+        return Generate(
+            models.load(model, quiet=quiet),
             vocabulary,
             template,
-            self.prompt.readme_tokens,
-            max_tags=choice.max_tags,
-            min_tags=choice.min_tags,
-            concurrency=self.method.concurrency or CONCURRENCY,
+            selection,
+            prompt.readme_tokens,
+            grammar=method.grammar != "off",
         )
 
-
-def read_calibration(
-    path: Path | None, vocabulary: "Vocabulary", prompt: str, model: str
-) -> "CalibrationFile | None":
-    """Read a calibration, if there is one, before its model is loaded.
-
-    Args:
-        path: the file, if there is one.
-        vocabulary: what it must belong to, and so must the following.
-        prompt: the digest of a prompt.
-        model: the name of a model.
-
-    Raises:
-        CalibrationError: it cannot be read, or belongs to others.
-
-    """
-    if path is None:
-        return None
-    from tagger.methods.rank.calibration_file import CalibrationFile
-
-    found = CalibrationFile.load(path, vocabulary)
-    found.check_prompt(prompt)
-    found.check_model(model)
-    return found
+    return load
 
 
-@dataclass(frozen=True)
-class Opened:
-    """What tags READMEs, ready to.
+def rank_opener(
+    vocabulary: "Vocabulary",
+    prompt: PromptOptions,
+    model: ModelOptions,
+    calibration: "Path | None" = None,
+    *,
+    quiet: bool,
+) -> "Callable[[], Rank]":
+    """Return what loads the model and ranks with it; raises as `opener`."""
+    from tagger.prompts.prompt import PromptTemplate
 
-    Attributes:
-        tagger: the thing itself.
-        identity: tells its model from others.
-        shown: what people call it.
-        room: how many tokens a pass may hold, where that is what limits it.
-        at_once: how many READMEs go at once where tokens are not.
+    template = PromptTemplate.load(prompt.prompt)
+    known = None
+    if calibration:
+        from tagger.methods.rank.calibration import Calibration
+        from tagger.methods.rank.rank import scoring_identity
 
-    """
+        known = Calibration.load(calibration)
+        known.check(scoring_identity(vocabulary, template), model.model)
 
-    tagger: "Tagger | Writer"
-    identity: str | Sequence[str | int]
-    shown: str
-    room: int | None = None
-    at_once: int = 1
+    def load() -> "Rank":
+        from tagger.methods.rank.rank import Rank
+
+        language_model = models.load(model, quiet=quiet)
+        return Rank(language_model, vocabulary, template, known, prompt.readme_tokens)
+
+    return load
+
+
+def _endpoint(
+    vocabulary: "Vocabulary",
+    template: "PromptTemplate",
+    prompt: PromptOptions,
+    model: ModelOptions,
+    method: MethodOptions,
+    selection: "Selection | None",
+) -> "Endpoint":
+    from tagger.methods.endpoint import CONCURRENCY, Endpoint
+
+    return Endpoint(
+        method.endpoint or "",
+        model.model,
+        vocabulary,
+        template,
+        selection,
+        prompt.readme_tokens,
+        key=os.environ.get(KEY_VARIABLE, ""),
+        concurrency=method.concurrency or CONCURRENCY,
+    )

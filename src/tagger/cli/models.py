@@ -1,7 +1,5 @@
 """`tagger models`: fetch, list, find, check, convert and plan models."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,8 +10,6 @@ from tagger.cli.flatten import flattened
 from tagger.types import README_TOKENS
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
-
     from tagger.models.language import LanguageModel
 
 app = typer.Typer(help="Fetch, list, find, check, convert and plan models.")
@@ -28,36 +24,9 @@ Name = Annotated[
 ]
 
 
-@contextmanager
-def fetching(*, quiet: bool) -> Iterator["Progress"]:
-    """Give a display of what `pull` fetches: on stderr if that is a terminal, else none."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-        TransferSpeedColumn,
-    )
-
-    console = Console(stderr=True)
-    with Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=24),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        redirect_stdout=False,
-        # A log file has no use for a line that is drawn over and over.
-        disable=quiet or not console.is_terminal,
-    ) as progress:
-        yield progress
-
-
 def load(model: options.ModelOptions, *, quiet: bool) -> "LanguageModel":
     """Load a model, showing its fetch if it has to be fetched."""
+    from tagger.cli.progress import fetching
     from tagger.models import load as loading
 
     with fetching(quiet=quiet) as progress:
@@ -84,6 +53,7 @@ def pull(
     is converted once to what Transformers loads fast. A pull that ends early is continued by the
     next one.
     """
+    from tagger.cli.progress import fetching
     from tagger.models.fetch import catalogue
     from tagger.models.fetch import pull as fetch
 

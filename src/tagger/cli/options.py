@@ -5,6 +5,7 @@
 
 import logging
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -15,7 +16,9 @@ from tagger.errors import UsageError
 from tagger.types import DEFAULT_MODEL, README_TOKENS
 
 if TYPE_CHECKING:
-    from tagger.selection import Choice
+    from tagger.readme.sources import IdFrom, Sources
+    from tagger.selection import Selection
+    from tagger.vocabulary import Vocabulary
 
 DEFAULT_TAGS = Path("tags.json")
 
@@ -127,11 +130,11 @@ class SelectionOptions:
         ),
     ] = None
 
-    def choice(self) -> "Choice":
+    def selection(self) -> "Selection":
         """Return how many tags are given. Raises `UsageError`."""
-        from tagger.selection import Choice
+        from tagger.selection import Selection
 
-        return Choice(max_tags=self.max_tags, min_tags=self.min_tags, threshold=self.threshold)
+        return Selection(max_tags=self.max_tags, min_tags=self.min_tags, threshold=self.threshold)
 
 
 @dataclass(frozen=True)
@@ -181,6 +184,19 @@ class SourceOptions:
             help="Field or column of a dump that holds the README.",
         ),
     ] = "readme"
+
+    def sources(self, paths: Sequence[str], id_from: "IdFrom" = "relative") -> "Sources":
+        """Return the sources of READMEs that these paths name. Raises `InputError`."""
+        from tagger.readme.sources import Sources
+
+        return Sources(
+            tuple(paths),
+            globs=tuple(self.glob or ()),
+            id_from=id_from,
+            id_field=self.id_field,
+            readme_field=self.readme_field,
+            follow_links=self.follow_links,
+        )
 
 
 @dataclass(frozen=True)
@@ -256,8 +272,21 @@ class CommonOptions:
     ] = False
 
 
+def load_vocabulary(path: Path | None) -> "Vocabulary":
+    """Load the vocabulary of a file, or of this folder's tags.json.
+
+    Raises:
+        UsageError: there is neither.
+        VocabularyError: it cannot be used.
+
+    """
+    from tagger.vocabulary import Vocabulary
+
+    return Vocabulary.load(vocabulary_file(path))
+
+
 def vocabulary_file(path: Path | None) -> Path:
-    """Return the vocabulary to use: the one given, or this folder's tags.json, said so.
+    """Return the vocabulary file to use: the one given, or this folder's tags.json, said so.
 
     Raises:
         UsageError: there is neither.

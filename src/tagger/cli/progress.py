@@ -1,31 +1,36 @@
-"""How a batch goes, on stderr: a live line on a terminal, a plain one now and then elsewhere."""
+"""How far things are, on stderr: live on a terminal; elsewhere a batch logs a line now and then."""
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Self
 
 from rich.bar import Bar
 from rich.console import Console
 from rich.progress import (
     BarColumn,
+    DownloadColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     SpinnerColumn,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
+    TransferSpeedColumn,
 )
 from rich.table import Table
 from rich.text import Text
 
 from tagger._util.text import printable
-from tagger.batch.batch import Row
+from tagger.batch.pipeline import Row
 from tagger.cli import options
 from tagger.tagging import Failure
+from tagger.types import Progress as Callback
 
 _EVERY = 30.0
 """Seconds between plain lines."""
@@ -34,8 +39,6 @@ _BARS = 12
 """Tags that the summary draws."""
 
 _BAR_WIDTH = 32
-
-T = TypeVar("T")
 
 
 @contextmanager
@@ -55,18 +58,50 @@ def working(what: str, *, quiet: bool) -> Iterator[None]:
         yield
 
 
-def tracked(items: Sequence[T], what: str, *, quiet: bool) -> Iterator[T]:
-    """Yield the items, showing how many are done and how long the rest will take."""
-    console = Console(stderr=True)
-    with Progress(
-        *Progress.get_default_columns()[:2],
-        MofNCompleteColumn(),
+@contextmanager
+def fetching(*, quiet: bool) -> Iterator[Callback]:
+    """Show how many bytes of something are done."""
+    with _bars(
+        BarColumn(bar_width=24),
+        DownloadColumn(),
+        TransferSpeedColumn(),
         TimeRemainingColumn(),
+        quiet=quiet,
+    ) as show:
+        yield show
+
+
+@contextmanager
+def counting(*, quiet: bool) -> Iterator[Callback]:
+    """Show how many of something are done, and how long the rest will take."""
+    with _bars(BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), quiet=quiet) as show:
+        yield show
+
+
+@contextmanager
+def _bars(*columns: ProgressColumn, quiet: bool) -> Iterator[Callback]:
+    """Give a callback that draws a bar for what is under way."""
+    console = Console(stderr=True)
+    rows: dict[str, TaskID] = {}
+    with Progress(
+        TextColumn("{task.description}", markup=False),
+        *columns,
         console=console,
         redirect_stdout=False,
+        transient=True,
+        # A log file has no use for a line that is drawn over and over.
         disable=quiet or not console.is_terminal,
     ) as live:
-        yield from live.track(items, description=what)
+
+        def show(what: str, done: int, total: int) -> None:
+            if what not in rows:
+                for row in rows.values():
+                    live.remove_task(row)
+                rows.clear()
+                rows[what] = live.add_task(what)
+            live.update(rows[what], completed=done, total=total)
+
+        yield show
 
 
 class Display:

@@ -32,23 +32,21 @@ def run(
         raise UsageError("- (standard input) can be read only once")
 
     # Here, not above: `--help` and wrong usage are answered without them.
-    from tagger.cli.methods import Request
+    from tagger.cli import methods
     from tagger.readme.readme import Readme
-    from tagger.vocabulary import Vocabulary
 
-    choice = selection.choice()
-    request = Request(method, model, prompt, quiet=common.quiet)
-    request.check(choice, scores=reply.scores)
-    vocabulary = Vocabulary.load(options.vocabulary_file(prompt.tags))
-    template = request.template()
+    chosen = selection.selection()
+    methods.check(method, model, chosen, scores=reply.scores)
+    vocabulary = options.load_vocabulary(prompt.tags)
+    opener = methods.opener(vocabulary, prompt, model, method, chosen, quiet=common.quiet)
     found = [Readme.read(path, id_) for path in readmes]
 
-    from tagger.batch.output import StandardOutput
+    from tagger.cli.output import write_line
     from tagger.cli.progress import working
+    from tagger.tagger import Tagger
 
-    tagger = request.open(vocabulary, choice, template).tagger
+    tagger = Tagger(opener(), chosen)
     with working("reading the list of tags", quiet=common.quiet):
-        tagger.prepare()
-    output = StandardOutput()
+        tagger.method.prepare()
     for tagging in tagger.tag(found):
-        output.write(tagging.to_json(reply.tags_as, scores=reply.scores))
+        write_line(tagging.to_json(reply.tags_as, scores=reply.scores))

@@ -5,13 +5,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tagger.cli import models, options
+from tagger.cli import options
 from tagger.cli.flatten import flattened
 from tagger.types import DEFAULT_MODEL
 
 if TYPE_CHECKING:
-    from tagger.methods.rank.tree import TagTree
-    from tagger.prompts.prompt import Prompt
+    from tagger.methods.rank.layout import Layout
     from tagger.vocabulary import Vocabulary
 
 SOME_PROBLEMS = 1
@@ -58,26 +57,24 @@ def check(
     name = model or (DEFAULT_MODEL if here else None)
     counted: list[str] = []
     if name and all(not isinstance(entry, dict | str) for entry in entries):
+        from tagger.cli.progress import fetching
         from tagger.errors import VocabularyError
-        from tagger.methods.rank.rank import room_for_a_readme
-        from tagger.methods.rank.tree import TagTree
+        from tagger.methods.rank.layout import Layout
         from tagger.models import load
         from tagger.models.plan import config_of
         from tagger.models.tokenizer import ChatTokenizer
-        from tagger.prompts.prompt import Prompt, PromptTemplate
+        from tagger.prompts.prompt import PromptTemplate
 
-        with models.fetching(quiet=common.quiet) as progress:
+        with fetching(quiet=common.quiet) as progress:
             tokenizer = ChatTokenizer(load.tokenizer_of(name, offline=offline, progress=progress))
         vocabulary = Vocabulary.load(path)
         found += checking.same_tokens(vocabulary, tokenizer.encode)
-        prompt = Prompt(PromptTemplate.load(), vocabulary, tokenizer)
-        trees = [TagTree.build(vocabulary, tokenizer, one) for one in prompt.openings]
+        layout = Layout(PromptTemplate.load(), vocabulary, tokenizer)
         try:
-            context = config_of(name).max_position_embeddings
-            room_for_a_readme(prompt, trees, vocabulary, context)
+            layout.room(config_of(name).max_position_embeddings)
         except VocabularyError as error:
             found.append(str(error))
-        counted = _costs(name, prompt, trees, vocabulary)
+        counted = _costs(name, layout, vocabulary)
     for problem in found:
         typer.echo(problem)
     typer.echo(
@@ -93,30 +90,23 @@ def check(
 def show(file: File = None) -> None:
     """List the tags of a vocabulary: id, name, aliases and description, a line each."""
     from tagger._util.text import printable
-    from tagger.vocabulary import Vocabulary
 
-    for tag in Vocabulary.load(options.vocabulary_file(file)):
+    for tag in options.load_vocabulary(file):
         columns = [str(tag.id), tag.name, ", ".join(tag.aliases), tag.description]
         typer.echo("\t".join(map(printable, columns)).rstrip("\t"))
 
 
-def _costs(
-    name: str, prompt: "Prompt", trees: "list[TagTree]", vocabulary: "Vocabulary"
-) -> list[str]:
+def _costs(name: str, layout: "Layout", vocabulary: "Vocabulary") -> list[str]:
     """Return what the vocabulary costs, in tokens of a model."""
-    from tagger.methods.rank.rank import AT_ONCE
-
-    once = sum(map(len, prompt.lists))
-    nodes = sum(min(len(tree.tokens), AT_ONCE) for tree in trees)
-    asked = sum(map(len, prompt.endings)) + sum(len(tree.root) for tree in trees)
-    longest = max(vocabulary, key=lambda tag: len(prompt.tokenizer.encode(tag.label)))
-    count = len(prompt.tokenizer.encode(longest.label))
-    searched = max(len(tree.tokens) for tree in trees) > AT_ONCE
-    how = "some of its tags are looked for" if searched else "all of its tags are scored"
+    encode = layout.prompt.tokenizer.encode
+    longest = max(vocabulary, key=lambda tag: len(encode(tag.label)))
+    how = "all of its tags are scored" if layout.small else "some of its tags are looked for"
     return [
-        f"tokens of {name}: {once:,} for the list, in two orders, read once and kept",
-        f"for each README: about {asked + nodes:,} tokens beside its own; {how}",
-        f"the longest name: {longest.name!r} with {_count(count, 'token')}",
+        f"tokens of {name}: {sum(map(len, layout.prompt.lists)):,} for the list, in two orders, "
+        "read once and kept",
+        f"for each README: about {layout.tokens['questions'] + layout.nodes:,} tokens beside its "
+        f"own; {how}",
+        f"the longest name: {longest.name!r} with {_count(len(encode(longest.label)), 'token')}",
     ]
 
 

@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tagger.evaluation.evaluate import (
+from tagger.evaluation.labels import Label
+from tagger.evaluation.measures import (
     Judged,
-    Label,
     measure,
     select,
 )
-from tagger.selection import Choice
+from tagger.selection import Selection
 from tagger.vocabulary import Vocabulary
 
 _STEPS = 50
@@ -104,12 +104,12 @@ def by_tag(judged: Judged, vocabulary: Vocabulary) -> list[TagRow]:
     return sorted(rows, key=lambda row: (-row.support, -row.given, row.name))
 
 
-def by_threshold(judged: Judged, choice: Choice) -> list[Point]:
+def by_threshold(judged: Judged, selection: Selection) -> list[Point]:
     """Return precision and recall of the given tags at thresholds from 0 to 1."""
     points = []
     for step in range(_STEPS + 1):
         threshold = step / _STEPS
-        given = select(judged.confidences, replace(choice, threshold=threshold), threshold)
+        given = select(judged.confidences, replace(selection, threshold=threshold), threshold)
         found = measure(replace(judged, given=given))
         shares = (found.get(f"{name} (given)", math.nan) for name in ("precision", "recall"))
         points.append(Point(threshold, *shares))

@@ -1,299 +1,144 @@
-"""How good the tags are: labels, and measures with intervals.
-
-Labels are JSON Lines, one README a row: `id`, `readme`, `tags` (those that a curator gives, the
-most defining first; empty if none fits) and optionally `acceptable` (further tags that a careful
-curator would accept).
-"""
+"""Measure a tagger against labelled READMEs."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Annotated, Self
+from dataclasses import dataclass
+from typing import Any, Self
 
-import numpy as np
-from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, StrictStr, ValidationError, field_validator
-from pydantic_core import ErrorDetails
+from tagger.errors import TaggerError
+from tagger.evaluation.labels import Label
+from tagger.evaluation.measures import (
+    Judged,
+    errors_by_chance,
+    intervals,
+    judge,
+    judge_written,
+    measure,
+    reliability,
+    select,
+)
+from tagger.evaluation.scores import Scores, score
+from tagger.methods.base import E
+from tagger.methods.rank.calibration import Calibration
+from tagger.methods.rank.rank import Rank
+from tagger.selection import Selection
+from tagger.tagger import Tagger
+from tagger.types import Progress, no_progress
+from tagger.vocabulary import Vocabulary
 
-from tagger._util.reading import read_bounded
-from tagger._util.text import printable
-from tagger.errors import LabelsError, ReadmeError
-from tagger.readme.readme import Readme
-from tagger.selection import Choice
-from tagger.vocabulary import Vocabulary, fold
-
-BINS = 10
-"""Bins of equal mass for the expected calibration error."""
-
-MAX_LABELS = 256 * 1024 * 1024
-"""Bytes of a label file beyond which it is refused; measuring keeps all of it in memory."""
-
-GIVEN = 3
-"""The most tags of a README that recall asks for."""
-
-RELIABILITY_BINS = 5
-"""Bins of the reliability table."""
-
-RESAMPLES = 1000
-_SEED = 0
-_LISTED = 20
-"""Errors of a label file that are listed; further ones are only counted."""
-
-_LONGEST = 300
-"""Characters of an error that are shown."""
-
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
-
-
-class Label(BaseModel):
-    """One README and the tags that it should get."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    id: Annotated[StrictStr, Field(min_length=1)]
-    readme: StrictStr
-    tags: tuple[StrictStr, ...]
-    acceptable: tuple[StrictStr, ...] = ()
-
-    @field_validator("id", mode="before")
-    @classmethod
-    def _as_text(cls, value: object) -> object:
-        return str(value) if type(value) is int else value
-
-    def source(self) -> Readme:
-        """Return the README, checked by the same rules as a file. Raises `ReadmeError`."""
-        return Readme.from_text(self.readme, self.id, "readme")
-
-
-def load_labels(path: Path, vocabulary: Vocabulary) -> list[Label]:
-    """Read a label file.
-
-    Raises:
-        LabelsError: the file is unreadable, empty or larger than `MAX_LABELS`, or rows are not
-            labels or name unknown tags; one message lists all errors.
-
-    """
-    try:
-        lines = read_bounded(path, MAX_LABELS).decode("utf-8-sig").split("\n")
-    except FileNotFoundError as error:
-        raise LabelsError(f"{printable(str(path))}: no such label file") from error
-    except OSError as error:
-        raise LabelsError(f"{printable(str(path))}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise LabelsError(f"{printable(str(path))}: is not UTF-8 text") from error
-    names = {fold(tag.name) for tag in vocabulary}
-    labels, errors = [], []
-    rows: dict[str, int] = {}
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            label = Label.model_validate_json(line)
-        except ValidationError as error:
-            errors += [f"row {number}: {_reason(detail)}" for detail in error.errors()]
-            continue
-        try:
-            label.source()
-        except ReadmeError as error:
-            errors.append(f"row {number}: {error}")
-        unknown = [tag for tag in (*label.tags, *label.acceptable) if fold(tag) not in names]
-        if unknown:
-            errors.append(f"row {number}: not in the vocabulary: {', '.join(unknown)}")
-        if label.id in rows:
-            errors.append(f"row {number}: has the id {label.id!r} of row {rows[label.id]}")
-        rows[label.id] = number
-        labels.append(label)
-    if errors:
-        reasons = "; ".join(error[:_LONGEST] for error in errors[:_LISTED])
-        more = f" and {len(errors) - _LISTED} more" if len(errors) > _LISTED else ""
-        raise LabelsError(f"{printable(str(path))}: {printable(reasons)}{more}")
-    if not labels:
-        raise LabelsError(f"{printable(str(path))}: holds no labels")
-    return labels
-
-
-def _reason(detail: ErrorDetails) -> str:
-    where = ".".join(map(str, detail["loc"]))
-    return f"{where}: {detail['msg']}" if where else detail["msg"]
+_CHARS_PER_TOKEN = 4
+"""About what English Markdown has; what a server's model has read is not known here."""
 
 
 @dataclass(frozen=True)
-class Judged:
-    """Rankings and replies beside the labels; all arrays are [READMEs, tags].
+class Evaluation:
+    """What came of labelled READMEs.
 
     Attributes:
-        confidences: what the tags are ranked by.
-        given: which tags the reply has.
-        gold: which tags the label has.
-        accepted: which tags the label has or accepts.
-        sure: whether the confidences are probabilities; those of a written reply only give the
-            order of its tags, and are 0 for all others.
+        labels: the READMEs and their right tags.
+        vocabulary: the tags.
+        selection: how many tags were given.
+        judged: rankings and replies beside the labels.
+        read: about what the model has read of each README.
+        threshold: the confidence from which tags were given; None without confidences.
+        scores: the scores that the rankings were made of; None for written replies.
+        failed: how many replies could not be used.
 
     """
 
-    confidences: Floats
-    given: Bools
-    gold: Bools
-    accepted: Bools
-    sure: bool = True
+    labels: Sequence[Label]
+    vocabulary: Vocabulary
+    selection: Selection
+    judged: Judged
+    read: Sequence[str]
+    threshold: float | None = None
+    scores: Scores | None = None
+    failed: int = 0
 
     @classmethod
-    def cat(cls, parts: Sequence[Self]) -> Self:
-        """Concatenate the READMEs of several parts."""
+    def of_scores(
+        cls, scores: Scores, vocabulary: Vocabulary, calibration: Calibration, selection: Selection
+    ) -> Self:
+        """Rank by scores and judge the replies."""
+        confidences = scores.confidences(calibration)
+        given = select(confidences, selection, calibration.threshold)
+        threshold = selection.threshold
         return cls(
-            confidences=np.concatenate([part.confidences for part in parts]),
-            given=np.concatenate([part.given for part in parts]),
-            gold=np.concatenate([part.gold for part in parts]),
-            accepted=np.concatenate([part.accepted for part in parts]),
-            sure=all(part.sure for part in parts),
+            scores.labels,
+            vocabulary,
+            selection,
+            judge(scores.labels, vocabulary, confidences, given),
+            scores.read,
+            calibration.threshold if threshold is None else threshold,
+            scores,
         )
 
-    def take(self, rows: NDArray[np.int64]) -> Self:
-        """Return some of the READMEs; rows may repeat."""
-        return replace(
-            self,
-            confidences=self.confidences[rows],
-            given=self.given[rows],
-            gold=self.gold[rows],
-            accepted=self.accepted[rows],
-        )
+    @property
+    def measures(self) -> dict[str, float]:
+        """The measures, by name; see `measure`."""
+        return measure(self.judged)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the measures with 95 % intervals, and how far confidences hold."""
+        limits = intervals(self.judged)
+        described: dict[str, Any] = {
+            "readmes": len(self.labels),
+            "measures": {
+                name: {"value": value, "low": limits[name][0], "high": limits[name][1]}
+                for name, value in self.measures.items()
+            },
+        }
+        if self.judged.sure:
+            described["calibration"] = errors_by_chance(self.judged)
+            described["reliability"] = [
+                {"confidence": stated, "right": right, "tags": count}
+                for stated, right, count in reliability(self.judged)
+            ]
+        return described
 
 
-def judge(
-    labels: Sequence[Label], vocabulary: Vocabulary, confidences: Floats, given: Bools
-) -> Judged:
-    """Compare [READMEs, tags] confidences and replies with labels."""
-    index_of = {fold(tag.name): index for index, tag in enumerate(vocabulary)}
-    gold = np.zeros(confidences.shape, dtype=bool)
-    accepted = np.zeros(confidences.shape, dtype=bool)
-    for row, label in enumerate(labels):
-        gold[row, [index_of[fold(tag)] for tag in label.tags]] = True
-        accepted[row, [index_of[fold(tag)] for tag in (*label.tags, *label.acceptable)]] = True
-    return Judged(confidences, given, gold, accepted)
-
-
-def judge_written(
-    labels: Sequence[Label], vocabulary: Vocabulary, replies: Sequence[Sequence[str]]
-) -> Judged:
-    """Compare replies with labels: each is the names of its tags in order, none for a failure."""
-    index_of = {fold(tag.name): index for index, tag in enumerate(vocabulary)}
-    order = np.zeros((len(replies), len(vocabulary)))
-    for row, names in enumerate(replies):
-        for rank, name in enumerate(names, start=1):
-            order[row, index_of[fold(name)]] = 1 / rank
-    return replace(judge(labels, vocabulary, order, order > 0), sure=False)
-
-
-def select(confidences: Floats, choice: Choice, threshold: float) -> Bools:
-    """Return which tags the replies have, [READMEs, tags].
+def evaluate(
+    tagger: Tagger[E], labels: Sequence[Label], progress: Progress = no_progress
+) -> Evaluation:
+    """Tag labelled READMEs and measure the tags.
 
     Args:
-        confidences: [READMEs, tags].
-        choice: how many tags are given, and from which confidence on.
-        threshold: the confidence that applies if the choice has none.
+        tagger: tags the READMEs.
+        labels: the READMEs and their right tags.
+        progress: hears how many READMEs are done.
+
+    Raises:
+        ReadmeError: a README cannot be read.
+        ModelError: the model cannot be used, or the server answers no README.
+        ReplyError: no reply at all can be used.
 
     """
-    given = np.zeros(confidences.shape, dtype=bool)
-    order = np.argsort(-confidences, axis=1, kind="stable")
-    for row, best in enumerate(order):
-        given[row, best[: choice.count(confidences[row, best].tolist(), threshold)]] = True
-    return given
-
-
-def measure(judged: Judged) -> dict[str, float]:
-    """Return the measures, by name.
-
-    Those named "given" measure the reply, the others the whole ranking. Recall counts the label's
-    tags, precision also those that it accepts. Measures of the label's tags are means over the
-    READMEs that have any, and are missing if none has; precision and the measures of confidences
-    are missing if no tag is given.
-    """
-    labelled = judged.take(np.flatnonzero(judged.gold.any(axis=1)))
-    measures = _of_the_ranking(labelled) if len(labelled.gold) else {}
-    confidences, right = judged.confidences[judged.given], judged.accepted[judged.given]
-    precision = float(right.mean()) if len(right) else 0.0
-    if len(right):
-        measures["precision (given)"] = precision
-    if len(labelled.gold):
-        hits = (labelled.gold & labelled.given).sum(axis=1)
-        recall = float((hits / np.minimum(GIVEN, labelled.gold.sum(axis=1))).mean())
-        measures["recall (given)"] = recall
-        measures["F1 (given)"] = 2 * precision * recall / max(precision + recall, 1e-12)
-    measures["tags a README"] = float(judged.given.sum(axis=1).mean())
-    if len(right) and judged.sure:
-        measures["ECE"] = calibration_error(confidences, right, BINS)
-        measures["Brier"] = float(((confidences - right) ** 2).mean())
-    return measures
-
-
-def _of_the_ranking(judged: Judged) -> dict[str, float]:
-    order = np.argsort(-judged.confidences, axis=1, kind="stable")
-    # A written reply of two tags has no third one, whatever the order of the rest.
-    in_reply = np.take_along_axis(judged.confidences, order, axis=1) > 0
-    gold = np.take_along_axis(judged.gold, order, axis=1) & in_reply
-    accepted = np.take_along_axis(judged.accepted, order, axis=1) & in_reply
-    support = judged.gold.sum(axis=1)
-    return {
-        "first strict": float(gold[:, 0].mean()),
-        "first acceptable": float(accepted[:, 0].mean()),
-        "hit@3": float(gold[:, :3].any(axis=1).mean()),
-        "recall@3": float((gold[:, :3].sum(axis=1) / np.minimum(3, support)).mean()),
-        "recall@5": float((gold[:, :5].sum(axis=1) / np.minimum(5, support)).mean()),
-    }
-
-
-def calibration_error(confidences: Floats, right: Bools, bins: int) -> float:
-    """Return the expected calibration error in bins of equal mass (Guo et al. 2017)."""
-    if not len(confidences):
-        return 0.0
-    parts = np.array_split(np.argsort(confidences, kind="stable"), bins)
-    gaps = [
-        len(part) * abs(confidences[part].mean() - right[part].mean())
-        for part in parts
-        if len(part)
-    ]
-    return float(sum(gaps) / len(confidences))
-
-
-def errors_by_chance(judged: Judged) -> dict[str, float]:
-    """Return the calibration error, and that of perfect confidences by chance.
-
-    The latter is the mean over simulations in which each given tag is right with the probability
-    that its confidence states.
-    """
-    confidences, right = judged.confidences[judged.given], judged.accepted[judged.given]
-    draw = np.random.default_rng(_SEED)
-    simulated = draw.random((RESAMPLES, len(confidences))) < confidences
-    errors = [calibration_error(confidences, one, RELIABILITY_BINS) for one in simulated]
-    return {
-        "found": calibration_error(confidences, right, RELIABILITY_BINS),
-        "by chance": float(np.mean(errors)),
-    }
-
-
-def intervals(judged: Judged) -> dict[str, tuple[float, float]]:
-    """Return 95 % intervals of the measures by the bootstrap over READMEs (Efron 1979).
-
-    Samples that lack a measure, because they have no labelled README for example, are left out of
-    its interval.
-    """
-    draw = np.random.default_rng(_SEED)
-    size = len(judged.gold)
-    samples = [measure(judged.take(draw.integers(0, size, size))) for _ in range(RESAMPLES)]
-    limits = {}
-    for name, value in measure(judged).items():
-        values = [sample[name] for sample in samples if name in sample] or [value]
-        limits[name] = (float(np.quantile(values, 0.025)), float(np.quantile(values, 0.975)))
-    return limits
-
-
-def reliability(judged: Judged) -> list[tuple[float, float, int]]:
-    """Return mean confidence, share of right tags and number of given tags for each bin."""
-    confidences, right = judged.confidences[judged.given], judged.accepted[judged.given]
-    parts = np.array_split(np.argsort(confidences, kind="stable"), RELIABILITY_BINS)
-    return [
-        (float(confidences[part].mean()), float(right[part].mean()), len(part))
-        for part in parts
-        if len(part)
-    ]
+    method = tagger.method
+    if isinstance(method, Rank):
+        scores = score(method, labels, progress)
+        return Evaluation.of_scores(scores, tagger.vocabulary, method.calibration, tagger.selection)
+    method.prepare()
+    replies: list[list[str]] = []
+    failures: list[TaggerError] = []
+    size = method.capacity.readmes
+    for start in range(0, len(labels), size):
+        group = [method.encode(label.source()) for label in labels[start : start + size]]
+        for reading in method.read(group):
+            if isinstance(reading, TaggerError):
+                failures.append(reading)
+                replies.append([])
+            else:
+                replies.append([tag.name for tag in method.rank(reading)])
+        progress("tagging", len(replies), len(labels))
+    if len(failures) == len(labels):
+        raise failures[-1]
+    return Evaluation(
+        labels,
+        tagger.vocabulary,
+        tagger.selection,
+        judge_written(labels, tagger.vocabulary, replies),
+        [
+            label.source().plain_text[: _CHARS_PER_TOKEN * method.identity.features.readme_tokens]
+            for label in labels
+        ],
+        failed=len(failures),
+    )

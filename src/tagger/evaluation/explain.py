@@ -6,8 +6,9 @@ from contextlib import contextmanager
 
 from pydantic import BaseModel, ConfigDict, StrictInt, StrictStr
 
+from tagger.methods.rank.rank import Rank
 from tagger.readme.readme import MAX_BYTES, Readme
-from tagger.tagger import Tagger
+from tagger.selection import Selection
 
 _SHOWN = 60
 """Characters that are shown on either side of the point where reading ended."""
@@ -102,27 +103,28 @@ class Explanation(_Record):
 
 
 def explain(
-    tagger: Tagger, readme: Readme, seconds: dict[str, float], calibration: str
+    rank: Rank, selection: Selection, readme: Readme, seconds: dict[str, float] | None = None
 ) -> Explanation:
-    """Tag a README and explain every tag; raises as `Tagger.rank`.
+    """Tag a README and explain every tag; raises as `Rank.read`.
 
     Args:
-        tagger: tags it.
+        rank: ranks its tags.
+        selection: how many tags are given.
         readme: the README.
         seconds: the time that earlier stages took; the stages of this function are added.
-        calibration: where the numbers behind the confidences come from, for people.
 
     """
-    rank, model, choice = tagger.method, tagger.method.model, tagger.choice
+    model = rank.model
+    seconds = {} if seconds is None else seconds
     with timed(seconds, "clean and tokenise"):
-        text = readme.words
-        encoded = rank.encode(text)
+        text = readme.plain_text
+        encoded = rank.encode(readme)
     with timed(seconds, "score"):
-        (ranking,) = rank.rank([encoded])
-    threshold = tagger.threshold
+        (ranking,) = rank.score([encoded])
+    threshold = rank.threshold if selection.threshold is None else selection.threshold
     confidences = [scored.confidence for scored in ranking]
-    count = choice.count(confidences, threshold)
-    mentions = dict(zip(tagger.vocabulary, encoded.mentions[:, 0].expm1().tolist(), strict=True))
+    count = selection.count(confidences, threshold)
+    mentions = dict(zip(rank.vocabulary, encoded.mentions[:, 0].expm1().tolist(), strict=True))
     tags = tuple(
         Explained(
             id=scored.tag.id,
@@ -143,10 +145,10 @@ def explain(
         model=model.name,
         dtype=str(model.dtype).removeprefix("torch."),
         device=str(model.device),
-        calibration=calibration,
+        calibration=str(rank.calibration.origin or "as shipped"),
         threshold=threshold,
-        max_tags=choice.max_tags,
-        min_tags=choice.min_tags,
+        max_tags=selection.max_tags,
+        min_tags=selection.min_tags,
         readme=Read(
             characters=len(readme.text),
             cut=len(readme.text.encode("utf-8", "replace")) > MAX_BYTES - 4,

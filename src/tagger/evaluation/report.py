@@ -24,15 +24,14 @@ from tagger.evaluation.breakdown import (
     by_threshold,
     misses,
 )
-from tagger.evaluation.evaluate import (
+from tagger.evaluation.evaluate import Evaluation
+from tagger.evaluation.measures import (
     Judged,
-    Label,
     intervals,
     measure,
     reliability,
 )
-from tagger.selection import Choice
-from tagger.vocabulary import Vocabulary
+from tagger.selection import Selection
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -77,31 +76,22 @@ def save(path: Path, page: str) -> None:
         write_atomically(path, page)
 
 
-def render(
-    judged: Judged,
-    labels: Sequence[Label],
-    vocabulary: Vocabulary,
-    *,
-    read: Sequence[str],
-    choice: Choice,
-    threshold: float,
-    about: str,
-) -> str:
-    """Return the page.
+def render(evaluation: Evaluation, about: str) -> str:
+    """Return the page of an evaluation.
 
     Args:
-        judged: what was ranked and given, and what is right.
-        labels: of the same READMEs.
-        vocabulary: the tags.
-        read: what was read of each README.
-        choice: how many tags were given.
-        threshold: from which confidence on.
-        about: what did it, for people.
+        evaluation: what came of the labelled READMEs.
+        about: what tagged them, for people.
 
     """
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
 
+    judged, vocabulary = evaluation.judged, evaluation.vocabulary
+    selection, threshold = evaluation.selection, evaluation.threshold or 0.0
+    about = (
+        f"{len(vocabulary)} tags, {about}; {selection.min_tags} to {selection.max_tags} a README"
+    )
     templates = files(__package__) / "templates"
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, finalize=_shown, keep_trailing_newline=True
@@ -112,12 +102,12 @@ def render(
         (templates / "report.html").read_text(encoding="utf-8")
     ).render(
         generator=GENERATOR,
-        readmes=f"{len(labels):,}",
+        readmes=f"{len(evaluation.labels):,}",
         about=about,
         measures=_measures(judged),
-        figures=_figures(judged, choice, threshold) if judged.sure else [],
+        figures=_figures(judged, selection, threshold) if judged.sure else [],
         tags=by_tag(judged, vocabulary),
-        misses=misses(judged, labels, vocabulary, read, MISSES),
+        misses=misses(judged, evaluation.labels, vocabulary, evaluation.read, MISSES),
         sure=judged.sure,
         script=Markup(script),  # noqa: S704 (the package's own)
         script_hash=Markup(f"sha256-{sha}"),  # noqa: S704
@@ -145,7 +135,7 @@ def _measures(judged: Judged) -> list[dict[str, str]]:
     ]
 
 
-def _figures(judged: Judged, choice: Choice, threshold: float) -> list[dict[str, Any]]:
+def _figures(judged: Judged, selection: Selection, threshold: float) -> list[dict[str, Any]]:
     figures = []
     if judged.given.any():
         figures.append(
@@ -157,12 +147,12 @@ def _figures(judged: Judged, choice: Choice, threshold: float) -> list[dict[str,
                 "diagonal.",
             }
         )
-    points = by_threshold(judged, choice)
+    points = by_threshold(judged, selection)
     figures.append(
         {
             "svg": _drawn("threshold", lambda axes: _trade_off(axes, points, threshold)),
-            "caption": f"Precision and recall of the given tags ({choice.min_tags} to "
-            f"{choice.max_tags} a README) against the threshold. The line marks the chosen one, "
+            "caption": f"Precision and recall of the given tags ({selection.min_tags} to "
+            f"{selection.max_tags} a README) against the threshold. The line marks the chosen one, "
             f"{threshold:.2f}.",
         }
     )

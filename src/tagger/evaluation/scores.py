@@ -17,9 +17,12 @@ from tagger._util.files import check_target as check
 from tagger._util.files import replacing, reporting
 from tagger._util.text import printable
 from tagger.errors import LabelsError
-from tagger.evaluation.evaluate import Label
+from tagger.evaluation.labels import Label
+from tagger.methods.base import Identity
 from tagger.methods.rank.calibration import Calibration
 from tagger.methods.rank.evidence import Evidence, TagLogProbs
+from tagger.methods.rank.rank import Rank
+from tagger.types import Progress, no_progress
 from tagger.vocabulary import Vocabulary
 
 _COLUMNS = {
@@ -42,7 +45,7 @@ class Scores:
 
     Attributes:
         model: the model's name.
-        prompt: a digest of the prompt template.
+        identity: what the scores depend on.
         labels: [READMEs] the READMEs and their right tags.
         evidence: the evidence for every tag of each README.
         read: [READMEs] the text that the model has read of each README.
@@ -50,7 +53,7 @@ class Scores:
     """
 
     model: str
-    prompt: str
+    identity: Identity
     labels: tuple[Label, ...]
     evidence: Evidence
     read: tuple[str, ...]
@@ -101,8 +104,7 @@ class Scores:
         }
         about = {
             "model": self.model,
-            "prompt": self.prompt,
-            "vocabulary": vocabulary.wording,
+            "identity": self.identity.to_json(),
         }
         if evidence.limit is not None:
             about["limit"] = str(evidence.limit)
@@ -127,7 +129,8 @@ class Scores:
             }
             if set(table.column_names) != _COLUMNS:
                 raise LabelsError(f"{name}: holds no scores of tagger eval --dump")
-            if about["vocabulary"] != vocabulary.wording:
+            identity = Identity.from_json(about["identity"])
+            if identity.vocabulary != vocabulary.wording:
                 raise LabelsError(f"{name}: holds scores of other tags or descriptions")
             tags = len(vocabulary)
             ids, digests, read = (
@@ -159,11 +162,37 @@ class Scores:
             limit = float(about["limit"]) if "limit" in about else None
             return cls(
                 model=about["model"],
-                prompt=about["prompt"],
+                identity=identity,
                 labels=tuple(labels),
                 evidence=Evidence(log_probs, prior, mentions.transpose(1, 2), limit),
                 read=tuple(str(read[index]) for index in order),
             )
+
+
+def score(rank: Rank, labels: Sequence[Label], progress: Progress = no_progress) -> Scores:
+    """Score labelled READMEs one by one.
+
+    Args:
+        rank: scores them.
+        labels: the READMEs and their right tags.
+        progress: hears how many READMEs are done.
+
+    Raises:
+        ReadmeError: a README cannot be read.
+        LoadError: the model's probabilities are not numbers.
+        OutOfMemoryError: a README needs more memory than there is.
+
+    """
+    rank.prepare()
+    evidence, read = [], []
+    for done, label in enumerate(labels, start=1):
+        encoded = rank.encode(label.source())
+        evidence.append(rank.evidence([encoded]))
+        read.append(rank.model.tokenizer.decode(encoded.tokens))
+        progress("scoring", done, len(labels))
+    return Scores(
+        rank.model.name, rank.reading_identity, tuple(labels), Evidence.cat(evidence), tuple(read)
+    )
 
 
 def check_target(path: Path) -> None:

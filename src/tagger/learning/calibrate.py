@@ -6,24 +6,30 @@ evidence (Platt 1999, "Probabilistic Outputs for Support Vector Machines"), and 
 relative weights of the kinds of evidence stay as shipped: so few labels could not determine them.
 """
 
+import logging
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tagger.errors import CalibrationError
-from tagger.evaluation.evaluate import (
+from tagger._util.hashing import digest
+from tagger.errors import CalibrationError, ReadmeError
+from tagger.evaluation.labels import Label
+from tagger.evaluation.measures import (
     Floats,
     Judged,
-    Label,
     judge,
     measure,
     select,
 )
-from tagger.evaluation.scores import Scores
-from tagger.methods.rank.calibration import Calibration
-from tagger.selection import Choice
+from tagger.evaluation.scores import Scores, score
+from tagger.methods.rank.calibration import Calibration, Origin
+from tagger.methods.rank.rank import Rank
+from tagger.readme.sources import Sources
+from tagger.selection import Selection
+from tagger.types import Progress, no_progress
 from tagger.vocabulary import Vocabulary
 
 NEEDED_READMES = 10
@@ -39,6 +45,128 @@ _RANKING = ("first strict", "first acceptable", "hit@3", "recall@3", "F1 (given)
 
 _PRIOR_WEIGHTS = [round(0.1 * step, 1) for step in range(4, 11)]
 _THRESHOLDS = [round(0.01 * step, 2) for step in range(5, 91)]
+
+
+SAMPLE = 100
+"""READMEs of a corpus that are read by default."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """What a calibration is made from, checked before a model is loaded.
+
+    Attributes:
+        readmes: READMEs of the corpus, with or without tags: these give the background.
+        labels: READMEs with their right tags: these give confidences and threshold; may be empty.
+
+    Raises:
+        CalibrationError: there are too few of either, or the labels teach nothing.
+
+    """
+
+    readmes: tuple[Label, ...]
+    labels: tuple[Label, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_readmes(len({label.readme for label in self.readmes}))
+        if self.labels:
+            check_labels(self.labels)
+
+    @classmethod
+    def drawn(
+        cls, sources: Sources | None, labels: Sequence[Label] = (), sample: int = SAMPLE
+    ) -> Self:
+        """Draw READMEs from sources; without any, those of the labels are the corpus.
+
+        Args:
+            sources: where the READMEs are.
+            labels: READMEs with their right tags.
+            sample: the most that are drawn, by their text: those whose digests are lowest. So the
+                same texts are drawn whatever their order and names, and any sample is random.
+
+        Raises:
+            InputError: there are no READMEs.
+            CalibrationError: there are too few.
+
+        """
+        if sources is None:
+            return cls(tuple({label.readme: label for label in labels}.values()), tuple(labels))
+        drawn: dict[str, Label] = {}
+        failures: list[ReadmeError] = []
+        for item in sources:
+            try:
+                text = item.read().text
+            except ReadmeError as error:
+                failures.append(error)
+                continue
+            drawn[digest(text)] = Label(id=item.id, readme=text, tags=())
+            if len(drawn) > 2 * sample:
+                drawn = dict(sorted(drawn.items())[:sample])
+        if failures:
+            log.warning(
+                "%d READMEs cannot be read and are left out, the first: %s",
+                len(failures),
+                failures[0],
+            )
+        if not drawn:
+            raise sources.nothing_found()
+        return cls(tuple(label for _, label in sorted(drawn.items())[:sample]), tuple(labels))
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A calibration, and what it does for labels that it was not fitted to.
+
+    Attributes:
+        calibration: the calibration.
+        before: the measures without it; empty without labels.
+        after: the measures in five folds, each with a calibration fitted to the others.
+
+    """
+
+    calibration: Calibration
+    before: dict[str, float]
+    after: dict[str, float]
+
+
+def calibrate(rank: Rank, corpus: Corpus, progress: Progress = no_progress) -> Fitted:
+    """Fit a calibration for a model, prompt and vocabulary.
+
+    Args:
+        rank: scores the READMEs; its own calibration is not used.
+        corpus: READMEs and labels.
+        progress: hears how many READMEs are done.
+
+    Raises:
+        CalibrationError: the labels contradict the model at every prior weight.
+        ModelError: as `Rank.read`.
+
+    """
+    texts = {label.readme: label for label in (*corpus.labels, *corpus.readmes)}
+    places = {text: place for place, text in enumerate(texts)}
+    scores = score(rank, list(texts.values()), progress)
+
+    def of(labels: Sequence[Label]) -> Scores:
+        rows = np.array([places[label.readme] for label in labels])
+        return replace(scores.take(rows), labels=tuple(labels))
+
+    start = Calibration.shipped(rank.model.name)
+    background = of(corpus.readmes).evidence.log_probs.mean()
+    fitted = replace(
+        start,
+        background=background,
+        origin=Origin(
+            rank.model.name, rank.scoring_identity, len(corpus.readmes), len(corpus.labels)
+        ),
+    )
+    if not corpus.labels:
+        return Fitted(fitted, {}, {})
+    examples = of(corpus.labels)
+    before = measure(judged(examples, rank.vocabulary, start))
+    after = measure(cross_validated(examples, rank.vocabulary, fitted))
+    return Fitted(fit(examples, rank.vocabulary, fitted), before, after)
 
 
 def check_readmes(count: int) -> None:
@@ -108,7 +236,7 @@ def cross_validated(scores: Scores, vocabulary: Vocabulary, start: Calibration) 
 def judged(scores: Scores, vocabulary: Vocabulary, calibration: Calibration) -> Judged:
     """Judge labelled READMEs with a calibration."""
     confidences = scores.confidences(calibration)
-    given = select(confidences, Choice(), calibration.threshold)
+    given = select(confidences, Selection(), calibration.threshold)
     return judge(scores.labels, vocabulary, confidences, given)
 
 
@@ -134,7 +262,7 @@ def best(
     index = int(_smooth(quality, min(3, len(quality))).argmax())
 
     def f1(threshold: float) -> float:
-        given = select(results[index].confidences, Choice(), threshold)
+        given = select(results[index].confidences, Selection(), threshold)
         return measure(replace(results[index], given=given))["F1 (given)"]
 
     qualities = _smooth(np.array([f1(threshold) for threshold in _THRESHOLDS]), 15)

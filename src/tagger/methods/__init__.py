@@ -1,1 +1,4 @@
-"""Ways of finding tags: each sees token ids and gives scored tags, and knows nothing of files."""
+"""Ways of finding tags, each behind the protocol `base.Method`.
+
+A method sees READMEs and gives rankings, and knows nothing of files of READMEs or of output.
+"""

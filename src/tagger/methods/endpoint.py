@@ -10,7 +10,6 @@ interrupt waits for none.
 import asyncio
 import json
 import logging
-import os
 import re
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
@@ -20,19 +19,29 @@ from urllib.parse import urlsplit, urlunsplit
 import httpx2
 import openai
 
-from tagger._util.hashing import digest
 from tagger._util.text import printable, storable
 from tagger.errors import (
     EndpointError,
     ReplyError,
     ServerError,
+    TaggerError,
     UsageError,
+)
+from tagger.methods.base import (
+    Capacity,
+    FeatureIdentity,
+    Identity,
+    ranking_from_bytes,
 )
 from tagger.methods.bounded import bounded_client
 from tagger.methods.written import reply as written
 from tagger.methods.written.reply import RepeatedTagError
-from tagger.prompts.prompt import PromptTemplate, listed
+from tagger.prompts.prompt import WRITTEN_TEMPLATE, Conversation, PromptTemplate, listed
+from tagger.readme.cleaning import CLEANING_VERSION
 from tagger.readme.readme import Readme
+from tagger.selection import Selection
+from tagger.tagging import Ranking
+from tagger.types import README_TOKENS
 from tagger.vocabulary import Tag, Vocabulary
 
 KEY_VARIABLE = "TAGGER_API_KEY"
@@ -103,45 +112,53 @@ class Message:
 
 
 class Endpoint:
-    """Has replies written by a server, several at a time.
+    """Has replies written by a server, several at a time; a `Method`.
 
     Args:
         url: where its API begins, usually up to `/v1`.
         model: what the server calls the model.
         vocabulary: the tags.
-        template: what is said to the model.
+        template: what is said to the model; by default the package's own for written replies.
+        selection: how many tags a reply holds.
         readme_tokens: about the most that is sent of a README.
-        max_tags: the most tags of a reply.
-        min_tags: the least.
+        key: the server's API key, if it asks for one.
         concurrency: requests at a time.
 
+    Attributes:
+        vocabulary: the tags.
+        threshold: None: a written reply has no confidences.
+        readme_tokens: about the most that is sent of a README.
+
     Raises:
-        UsageError: the address is none.
+        UsageError: the address or the key cannot be one.
 
     """
 
-    extra_tokens = 0
+    threshold: float | None = None
 
     def __init__(
         self,
         url: str,
         model: str,
         vocabulary: Vocabulary,
-        template: PromptTemplate,
-        readme_tokens: int,
+        template: PromptTemplate | None = None,
+        selection: Selection | None = None,
+        readme_tokens: int = README_TOKENS,
         *,
-        max_tags: int,
-        min_tags: int,
+        key: str = "",
         concurrency: int = CONCURRENCY,
     ) -> None:
         _check_address(url)
-        self._model, self._vocabulary, self._template = model, vocabulary, template
+        _check_key(key)
+        selection = selection or Selection()
+        self._model, self.vocabulary = model, vocabulary
+        self._template = template or PromptTemplate.load(default=WRITTEN_TEMPLATE)
         self._url = _shown(url)
         self.readme_tokens = readme_tokens
-        self.concurrency = concurrency
+        self._concurrency = concurrency
         self._names = written.names(vocabulary)
-        self._max_tags, self._min_tags = max_tags, min_tags
-        self._address, self._key = url, _key()
+        self._max_tags, self._min_tags = selection.max_tags, selection.min_tags
+        self._address, self._key = url, key
         self._stopped = False
         self._form = 0
         self._options: dict[str, Any] = {"temperature": 0.0, "max_tokens": _REPLY_TOKENS}
@@ -150,16 +167,40 @@ class Endpoint:
         self._understood = False
 
     @property
-    def settings(self) -> dict[str, str | int]:
-        """Everything known here that a reply depends on beside the README, by a name for people."""
-        said = [self._template.system, self._template.user, self._template.questions[0].ask]
-        return {
-            "endpoint": self._url,
-            "model": self._model,
-            "prompt and tags": digest([said, listed(self._vocabulary.tags), self._names]),
-            "number of tags": f"{self._min_tags} to {self._max_tags}",
-            "readme tokens": self.readme_tokens,
-        }
+    def name(self) -> str:
+        """What people call the model."""
+        return f"{self._model} at {self._url}"
+
+    @property
+    def identity(self) -> Identity:
+        """What is known here of what a reply depends on; see `Method`."""
+        return Identity(
+            FeatureIdentity(
+                self.name,
+                self._template.digest,
+                CLEANING_VERSION,
+                self.readme_tokens,
+            ),
+            method=f"endpoint, {self._min_tags} to {self._max_tags} tags",
+            vocabulary=self.vocabulary.wording,
+        )
+
+    @property
+    def reading_identity(self) -> Identity:
+        """What a reading depends on: it is the reply."""
+        return self.identity
+
+    @property
+    def capacity(self) -> Capacity:
+        """How many READMEs are taken together, so that requests never run out."""
+        return Capacity(readmes=4 * self._concurrency)
+
+    def conversations(self, readme: Readme) -> list[Conversation]:
+        """Return the messages about a README; the server makes a prompt of them."""
+        messages = self._messages(self.encode(readme))
+        parts = [f"[{message['role']}]\n{message['content']}" for message in messages]
+        lines = "\n\n".join(parts).split("\n")
+        return [Conversation("\n".join(map(printable, lines)))]
 
     def prepare(self) -> None:
         """Make sure that somebody answers.
@@ -190,14 +231,18 @@ class Endpoint:
 
     def encode(self, readme: Readme) -> Message:
         """Return what is sent of a README, with what looks like a control token broken up."""
-        words = readme.words.replace("<|", "< |").replace("|>", "| >")
-        return Message(written.called(readme.id), words[: self.readme_tokens * _CHARS_PER_TOKEN])
+        text = readme.plain_text.replace("<|", "< |").replace("|>", "| >")
+        return Message(written.called(readme.id), text[: self.readme_tokens * _CHARS_PER_TOKEN])
 
     def stop(self) -> None:
-        """Let `write` end with the READMEs that the server has been asked about."""
+        """Have `read` end with the READMEs that the server has been asked about."""
         self._stopped = True
 
-    def write(self, readmes: Sequence[Message]) -> list[list[Tag] | ReplyError | ServerError]:
+    def rank(self, reading: bytes) -> Ranking:
+        """Return the tags of a reply. Raises `ValueError`."""
+        return ranking_from_bytes(reading, self.vocabulary)
+
+    def read(self, readmes: Sequence[Message]) -> list[bytes | TaggerError]:
         """Return the tags of each README's reply, or why there are none.
 
         After `stop` there are replies for the first READMEs only: those it had begun with.
@@ -207,7 +252,8 @@ class Endpoint:
                 model is not known, or the server speaks another language.
 
         """
-        return _run(self._write(readmes))
+        replies = _run(self._write(readmes))
+        return [written.reading_of(reply, self.vocabulary) for reply in replies]
 
     async def _write(
         self, readmes: Sequence[Message]
@@ -226,7 +272,7 @@ class Endpoint:
 
         try:
             async with self._client() as client, asyncio.TaskGroup() as tasks:
-                for _ in range(min(self.concurrency, len(readmes))):
+                for _ in range(min(self._concurrency, len(readmes))):
                     tasks.create_task(work(client))
         except ExceptionGroup as errors:
             raise errors.exceptions[0] from None
@@ -251,7 +297,7 @@ class Endpoint:
                 text = await self._understandable(client, messages, readme.id, most)
                 self._watch(text, readme.id, most)
                 return written.read(
-                    text, readme.id, self._vocabulary, most, min(self._min_tags, most)
+                    text, readme.id, self.vocabulary, most, min(self._min_tags, most)
                 )
             except ServerError as error:
                 return error
@@ -367,7 +413,7 @@ class Endpoint:
         before, _, after = self._template.user.partition("{readme}")
         ask = self._template.questions[0].ask.replace("{max_tags}", str(self._max_tags))
         ask = ask.replace("{id}", json.dumps(readme.id, ensure_ascii=False))
-        said = before.replace("{tags}", listed(self._vocabulary.tags))
+        said = before.replace("{tags}", listed(self.vocabulary.tags))
         return [
             {"role": "system", "content": self._template.system},
             {"role": "user", "content": f"{said}{readme.text}{after}\n\n{ask}"},
@@ -502,11 +548,9 @@ def _check_address(url: str) -> None:
         raise UsageError(f"--endpoint {_shown(url)}: leave out what follows ? or #")
 
 
-def _key() -> str:
-    key = os.environ.get(KEY_VARIABLE, "")
+def _check_key(key: str) -> None:
     if key and (not key.isascii() or not key.isprintable() or " " in key):
-        raise UsageError(f"{KEY_VARIABLE} holds characters that no key has, such as blanks")
-    return key
+        raise UsageError("the API key holds characters that no key has, such as blanks")
 
 
 def _shown(url: str) -> str:

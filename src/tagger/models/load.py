@@ -19,7 +19,6 @@ import torch
 import transformers
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
-from rich.progress import Progress
 from transformers import AutoModelForCausalLM, GenerationConfig
 
 from tagger._util.files import reporting
@@ -46,7 +45,7 @@ from tagger.models.plan import (
 )
 from tagger.models.shape import native
 from tagger.models.tokenizer import ChatTokenizer
-from tagger.types import DEFAULT_MODEL
+from tagger.types import DEFAULT_MODEL, Progress, no_progress
 
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 _HUB_FILES = ["*.json", "*.safetensors", "*.jinja", "merges.txt"]
@@ -69,7 +68,7 @@ def load(
     dtype: str = "auto",
     threads: int | None = None,
     offline: bool = False,
-    progress: Progress | None = None,
+    progress: Progress = no_progress,
 ) -> LanguageModel:
     """Load a chat model, fetching it first if it has to be.
 
@@ -81,7 +80,7 @@ def load(
             instructions for it, else float32.
         threads: processor threads, for the whole process; by default PyTorch's own choice.
         offline: never touch the network.
-        progress: where a fetch is shown.
+        progress: hears how far a fetch is.
 
     Raises:
         UnknownModelError: no model goes by this name.
@@ -119,7 +118,7 @@ def load(
 
 
 @stdout.kept_for_results()
-def tokenizer_of(name: str, *, offline: bool = False, progress: Progress | None = None) -> Any:
+def tokenizer_of(name: str, *, offline: bool = False, progress: Progress = no_progress) -> Any:
     """Return a model's tokenizer alone; raises as `load`."""
     folder = locate(name, offline=offline, progress=progress)
     transformers.utils.logging.set_verbosity_error()
@@ -167,7 +166,7 @@ def convert(folder: Path, target: Path) -> None:
             part.replace(target)
 
 
-def locate(name: str, *, offline: bool = False, progress: Progress | None = None) -> Path:
+def locate(name: str, *, offline: bool = False, progress: Progress = no_progress) -> Path:
     """Return the folder that holds a model, fetching it if need be; raises as `load`."""
     if name in catalogue():
         return _catalogued(entry(name), offline=offline, progress=progress)
@@ -180,7 +179,7 @@ def locate(name: str, *, offline: bool = False, progress: Progress | None = None
     return store.folder(entry(name))  # which knows what the user may have meant
 
 
-def _catalogued(known: CatalogueEntry, *, offline: bool, progress: Progress | None) -> Path:
+def _catalogued(known: CatalogueEntry, *, offline: bool, progress: Progress) -> Path:
     if store.is_complete(known):
         return store.folder(known)
     if offline:

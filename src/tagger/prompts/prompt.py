@@ -13,6 +13,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.resources import files
+from itertools import groupby
 from pathlib import Path
 from typing import Self
 
@@ -21,6 +22,7 @@ from pydantic.dataclasses import dataclass
 
 from tagger._util.hashing import digest
 from tagger._util.reading import parse_toml, read_bounded
+from tagger._util.text import printable
 from tagger.errors import PromptError
 from tagger.models.tokenizer import ChatTokenizer
 from tagger.vocabulary import Tag, Vocabulary
@@ -64,18 +66,18 @@ class Question:
 
 @dataclass(frozen=True)
 class Conversation:
-    """The ids of one conversation up to where the model goes on.
+    """What is said to the model, up to where it goes on.
 
     Attributes:
-        before: the system turn and the user's up to the README.
-        readme: the README.
-        after: the question, and how the model's turn begins.
+        text: all of it, safe to print on any terminal; what only looks like a control token is
+            written with a backslash.
+        tokens: how many there are before the README, of it and after it; empty where that is not
+            known.
 
     """
 
-    before: tuple[int, ...]
-    readme: tuple[int, ...]
-    after: tuple[int, ...]
+    text: str
+    tokens: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -202,6 +204,21 @@ class Prompt:
     def ending(self, ask: str) -> list[int]:
         """Return the ids of everything between the README and the model's turn, for a question."""
         return self.tokenizer.encode_chat("", "", f"{self._after}\n\n{ask}")[-1]
+
+    def conversation(
+        self, before: Sequence[int], readme: Sequence[int], after: Sequence[int]
+    ) -> Conversation:
+        """Return the conversation that consists of these ids."""
+        control = set(self.tokenizer.control_ids())
+        parts = []
+        for is_control, ids in groupby((*before, *readme, *after), control.__contains__):
+            text = self.tokenizer.decode(list(ids))
+            if not is_control:
+                # Letters that make up a control token's name are none.
+                text = re.sub(r"<\|(?=\w+\|>)", r"<\\|", text)
+                text = "\n".join(map(printable, text.split("\n")))
+            parts.append(text)
+        return Conversation("".join(parts), (len(before), len(readme), len(after)))
 
     def fit(self, text: str, budget: int) -> list[int]:
         """Return the ids of as much of `text` as `budget` tokens hold.

@@ -86,7 +86,7 @@ class Readme:
         return markup_of(self._suffix)
 
     @property
-    def words(self) -> str:
+    def plain_text(self) -> str:
         """The text without markup, as the model reads it.
 
         Markdown, unless the source's name says otherwise. A process of its own makes it, with

@@ -8,8 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from tagger.vocabulary import Tag
 
 
 @dataclass(frozen=True)
@@ -84,3 +87,49 @@ class Evidence:
         """Return the evidence of some READMEs, by any index that tensors take."""
         mentions = self.mentions[rows]  # type: ignore[index]
         return replace(self, log_probs=self.log_probs.select(rows), mentions=mentions)
+
+    def to_bytes(self) -> list[bytes]:
+        """Return what is known of each README alone, as float32."""
+        parts = (self.log_probs.full, self.log_probs.first, self.mentions)
+        rows = torch.cat([part.flatten(1).float() for part in parts], dim=1)
+        return [row.numpy().tobytes() for row in rows]
+
+    @classmethod
+    def from_bytes(cls, content: bytes, prior: TagLogProbs) -> Self:
+        """Return the evidence for one README; no limit applies.
+
+        Args:
+            content: what `to_bytes` has made.
+            prior: [branches, tags] as it was then.
+
+        Raises:
+            ValueError: the content is something else.
+
+        """
+        branches, tags = prior.full.shape
+        values = torch.from_numpy(np.frombuffer(content, np.float32).copy())
+        if len(values) != 2 * branches * tags + 2 * tags or not values.isfinite().all():
+            raise ValueError("not the evidence of these branches and tags")
+        log_probs, mentions = values[: -2 * tags].reshape(2, 1, branches, tags), values[-2 * tags :]
+        return cls(TagLogProbs(*log_probs), prior, mentions.reshape(1, tags, 2))
+
+
+@dataclass(frozen=True)
+class ScoredTag:
+    """One tag of one README's ranking.
+
+    Attributes:
+        tag: the tag.
+        log_prob: mean over branches of log p(tag | README, branch), in nats.
+        prior: the mean of the same over content-free texts, averaged with the background if there
+            is one.
+        logit: the logit of the confidence, which tags are ranked by.
+        confidence: the probability that a curator would accept the tag.
+
+    """
+
+    tag: Tag
+    log_prob: float
+    prior: float
+    logit: float
+    confidence: float

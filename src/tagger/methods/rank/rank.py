@@ -13,6 +13,7 @@ So that the cost of a README hardly grows with the vocabulary, a large list has 
 tags are searched rather than all scored; to a very large one the README does not even attend.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -21,30 +22,36 @@ import torch
 from torch import Tensor
 
 from tagger._util.hashing import digest
-from tagger.errors import LoadError, VocabularyError
+from tagger.errors import LoadError
+from tagger.methods.base import (
+    Capacity,
+    FeatureIdentity,
+    Identity,
+    ranking_from_bytes,
+    ranking_to_bytes,
+)
 from tagger.methods.rank.cache import cached
 from tagger.methods.rank.calibration import Calibration
-from tagger.methods.rank.evidence import Evidence, TagLogProbs
+from tagger.methods.rank.evidence import Evidence, ScoredTag, TagLogProbs
+from tagger.methods.rank.layout import MIN_README_TOKENS, Layout, is_small
 from tagger.methods.rank.mentions import Mentions
 from tagger.methods.rank.prior import prior
 from tagger.methods.rank.search import LIMIT, search
-from tagger.methods.rank.tree import Forest, TagTree
+from tagger.methods.rank.tree import TagTree
 from tagger.models.kv import KVCache, concat
 from tagger.models.language import LanguageModel
-from tagger.prompts.prompt import Conversation, Prompt, PromptTemplate
-from tagger.vocabulary import Tag, Vocabulary
+from tagger.prompts.prompt import Conversation, PromptTemplate
+from tagger.readme.cleaning import CLEANING_VERSION
+from tagger.readme.readme import Readme
+from tagger.selection import MAX_TAGS
+from tagger.tagging import GivenTag, Ranking
+from tagger.types import README_TOKENS
+from tagger.vocabulary import Vocabulary
 
 SCORING_VERSION = 8
 """Bump when the same input would be scored differently, so that nothing cached is reused."""
 
-AT_ONCE = 128
-"""Nodes of a tree up to which all tags are scored; larger trees are searched."""
-
-IN_VIEW = 1536
-"""Tokens of a list up to which READMEs attend to it; with longer lists that costs too much."""
-
-MIN_README_TOKENS = 64
-"""A vocabulary that leaves fewer tokens than this for the README is refused."""
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -66,39 +73,27 @@ class Encoded:
         return len(self.tokens)
 
 
-@dataclass(frozen=True)
-class ScoredTag:
-    """One tag of one README's ranking.
-
-    Attributes:
-        tag: the tag.
-        log_prob: mean over branches of log p(tag | README, branch), in nats.
-        prior: the mean of the same over content-free texts, averaged with the background if there
-            is one.
-        logit: the logit of the confidence, which tags are ranked by.
-        confidence: the probability that a curator would accept the tag.
-
-    """
-
-    tag: Tag
-    log_prob: float
-    prior: float
-    logit: float
-    confidence: float
-
-
 class Rank:
-    """Ranks the tags of a vocabulary for READMEs.
+    """Ranks the tags of a vocabulary for READMEs; a `Method`.
 
     Args:
         model: the language model.
         vocabulary: the tags.
-        template: the prompt.
+        template: the prompt; by default the package's own.
+        calibration: turns evidence into confidences; by default what ships for the model.
+        readme_tokens: the most tokens that are read of a README; lowered, with a warning, where the
+            model's context is too short.
+
+    Attributes:
+        model: the language model.
+        vocabulary: the tags.
         calibration: turns evidence into confidences.
         readme_tokens: the most tokens that are read of a README.
+        scoring_identity: what priors and calibrations depend on.
 
     Raises:
         VocabularyError: the vocabulary leaves no room for a README in the model's context.
+        CalibrationError: the calibration belongs to another model, prompt or vocabulary.
 
     """
 
@@ -106,115 +101,126 @@ class Rank:
         self,
         model: LanguageModel,
         vocabulary: Vocabulary,
-        template: PromptTemplate,
-        calibration: Calibration,
-        readme_tokens: int,
+        template: PromptTemplate | None = None,
+        calibration: Calibration | None = None,
+        readme_tokens: int = README_TOKENS,
     ) -> None:
-        self._model = model
-        self._vocabulary = vocabulary
-        self._calibration = calibration
+        self.model = model
+        self.vocabulary = vocabulary
+        template = template or PromptTemplate.load()
+        self.calibration = calibration or Calibration.shipped(model.name)
+        self.scoring_identity = scoring_identity(vocabulary, template, model.weights)
+        self.calibration.check(self.scoring_identity, model.name)
+        self.calibration.warn(model.name, vocabulary)
         self._mentions = Mentions(vocabulary)
-        self._prompt = Prompt(template, vocabulary, model.tokenizer)
-        self._trees = [
-            TagTree.build(vocabulary, model.tokenizer, opening) for opening in self._prompt.openings
-        ]
-        self._small = _small(self._trees)
+        self._layout = Layout(template, vocabulary, model.tokenizer)
         self._all = torch.ones(len(vocabulary), dtype=torch.bool)
-        prompt = self._prompt
-        questions, orders = len(prompt.endings), len(prompt.lists)
-        # Each question attends to another order: as good as all questions with all orders, at half
-        # the cost. With a large tree even a second branch costs too much.
-        count = max(questions, orders) if self._small else 1
-        self._branches = [(branch % questions, branch % orders) for branch in range(count)]
-        self._orders = prompt.lists[:count]
-        room = room_for_a_readme(prompt, self._trees, vocabulary, model.context_length)
-        self.readme_tokens = min(readme_tokens, room)
-
-    @property
-    def settings(self) -> dict[str, str | int]:
-        """Everything but the README that a ranking depends on, keyed by human-readable names."""
-        return {
-            "model": self._model.weights,
-            "machine, number format or library version": self._model.machine,
-            "prompt and tags": self._identity,
-            "calibration": self._calibration.digest,
-            "readme tokens": self.readme_tokens,
-            "way of scoring": SCORING_VERSION,
-        }
-
-    @property
-    def model(self) -> LanguageModel:
-        """The language model."""
-        return self._model
-
-    def conversations(self, text: str) -> list[Conversation]:
-        """Return the conversation about a README's plain text in each branch."""
-        prompt, tokens = self._prompt, self.encode(text).tokens
-        return [
-            Conversation(
-                before=(*prompt.head, *prompt.lists[order], *prompt.bridge),
-                readme=tuple(tokens),
-                after=(*prompt.endings[question], *self._trees[question].root),
+        self.readme_tokens = min(readme_tokens, self._layout.room(model.context_length))
+        if self.readme_tokens < readme_tokens:
+            log.warning(
+                "%d tokens of each README are read, not %d: the model's context holds no more",
+                self.readme_tokens,
+                readme_tokens,
             )
-            for question, order in self._branches
-        ]
+
+    @property
+    def name(self) -> str:
+        """What people call the model."""
+        return self.model.name
+
+    @property
+    def identity(self) -> Identity:
+        """What a ranking depends on; see `Method`."""
+        features = replace(
+            self.scoring_identity.features,
+            cleaning=CLEANING_VERSION,
+            readme_tokens=self.readme_tokens,
+        )
+        return replace(
+            self.scoring_identity,
+            features=features,
+            machine=self.model.machine,
+            calibration=self.calibration.digest,
+        )
+
+    @property
+    def reading_identity(self) -> Identity:
+        """What a reading depends on; which tags of a large vocabulary are scored depends on all."""
+        return replace(self.identity, calibration="") if self._layout.small else self.identity
+
+    @property
+    def capacity(self) -> Capacity:
+        """How many tokens a pass may hold; on a CPU, one README."""
+        overhead = sum(self._layout.tokens.values()) + self._layout.nodes
+        return Capacity(self.model.batch_tokens(), overhead=overhead)
+
+    @property
+    def threshold(self) -> float:
+        """The confidence from which a tag is given by default."""
+        return self.calibration.threshold
 
     @property
     def prompt_tokens(self) -> dict[str, int]:
-        """Tokens of the prompt's parts without the README, keyed by human-readable names."""
-        prompt = self._prompt
-        return {
-            "opening": len(prompt.head) + len(prompt.bridge),
-            "lists of tags": sum(map(len, self._orders)),
-            "questions": sum(
-                len(prompt.endings[question]) + len(self._trees[question].root)
-                for question, _ in self._branches
-            ),
-        }
+        """How many tokens the parts of the prompt have, without the README."""
+        return self._layout.tokens
 
-    @property
-    def extra_tokens(self) -> int:
-        """How many tokens a pass has for each README beside the README's own."""
-        prompt = self._prompt
-        before = len(prompt.head) + sum(map(len, self._orders)) + len(prompt.bridge)
-        return before + sum(
-            len(prompt.endings[question])
-            + len(self._trees[question].root)
-            + min(len(self._trees[question].tokens), AT_ONCE)
-            for question, _ in self._branches
-        )
+    def conversations(self, readme: Readme) -> list[Conversation]:
+        """Return the conversation about a README in each branch."""
+        return self._layout.conversations(self.encode(readme).tokens)
 
     def prepare(self) -> None:
-        """Compute whatever all READMEs share; raises as `rank`."""
+        """Prefill the list of tags and compute the prior, unless both are cached."""
         _ = self._shared, self.prior
 
-    def encode(self, text: str) -> Encoded:
+    def stop(self) -> None:
+        """Do nothing: a pass of the model takes seconds, and ends by itself."""
+
+    def encode(self, readme: Readme) -> Encoded:
         """Encode a README's plain text, cut to the token budget."""
-        tokens = self._prompt.fit(text, self.readme_tokens)
+        text = readme.plain_text
+        tokens = self._layout.prompt.fit(text, self.readme_tokens)
         # A row of the pass needs at least one token, if only a space.
-        return Encoded(tokens or self._model.tokenizer.encode(" "), self._mentions.count(text))
+        return Encoded(tokens or self.model.tokenizer.encode(" "), self._mentions.count(text))
 
-    def rank(self, readmes: Sequence[Encoded]) -> list[list[ScoredTag]]:
-        """Return the best tags of the vocabulary in order, ten at least, for each README.
+    def read(self, readmes: Sequence[Encoded]) -> list[bytes]:
+        """Return the evidence for each README, or of a large vocabulary the ranking.
 
-        All READMEs go through the model together. Ties keep the vocabulary's order. With a small
-        vocabulary all tags are returned. A large one is searched: the ten best tags and their
-        confidences are those that scoring all tags would give.
+        All READMEs go through the model together.
 
         Raises:
             OutOfMemoryError: the pass needs more memory than there is.
             LoadError: the model's probabilities are not numbers.
 
         """
-        if self._small:
-            evidence, mask = self.evidence(readmes), self._all
-        else:
-            evidence, mask = self._search(readmes)
-        logits = self._calibration.logits(evidence)
-        expected = self._calibration.expected(evidence.prior).full.mean(dim=-2)
+        if self._layout.small:
+            return self.evidence(readmes).to_bytes()
+        return [ranking_to_bytes(_best(scored), self.vocabulary) for scored in self.score(readmes)]
+
+    def rank(self, reading: bytes) -> Ranking:
+        """Return the best tags by a reading. Raises `ValueError`."""
+        if not self._layout.small:
+            return ranking_from_bytes(reading, self.vocabulary)
+        (scored,) = self._score_evidence(Evidence.from_bytes(reading, self.prior), self._all)
+        return _best(scored)
+
+    def score(self, readmes: Sequence[Encoded]) -> list[list[ScoredTag]]:
+        """Return the best tags of the vocabulary in order, ten at least, for each README.
+
+        All READMEs go through the model together. Ties keep the vocabulary's order. With a small
+        vocabulary all tags are returned. A large one is searched: the ten best tags and their
+        confidences are those that scoring all tags would give. Raises as `read`.
+        """
+        if self._layout.small:
+            return self._score_evidence(self.evidence(readmes), self._all)
+        return self._score_evidence(*self._search(readmes))
+
+    def _score_evidence(self, evidence: Evidence, mask: Tensor) -> list[list[ScoredTag]]:
+        """Rank a mask of [tags] for each README."""
+        logits = self.calibration.logits(evidence)
+        expected = self.calibration.expected(evidence.prior).full.mean(dim=-2)
         log_probs = evidence.log_probs.full.mean(dim=-2)
         columns = (log_probs, expected.expand_as(logits), logits, logits.sigmoid())
-        tags = [tag for tag, keep in zip(self._vocabulary, mask.tolist(), strict=True) if keep]
+        tags = [tag for tag, keep in zip(self.vocabulary, mask.tolist(), strict=True) if keep]
         return [
             sorted(map(ScoredTag, tags, *row), key=lambda scored: -scored.logit)
             for row in zip(*(column[:, mask].tolist() for column in columns), strict=True)
@@ -230,31 +236,31 @@ class Rank:
         prefix = self._prefill([readme.tokens for readme in readmes])
         mentions = torch.stack([readme.mentions for readme in readmes])
         log_probs, mask = search(
-            partial(self._score, prefix), self._trees, self.prior, mentions, self._calibration
+            partial(self._score, prefix), self._layout.trees, self.prior, mentions, self.calibration
         )
         return self._with_mentions(log_probs, readmes), mask
 
     def _with_mentions(self, log_probs: TagLogProbs, readmes: Sequence[Encoded]) -> Evidence:
         mentions = torch.stack([readme.mentions for readme in readmes])
-        return Evidence(log_probs, self.prior, mentions, None if self._small else LIMIT)
+        return Evidence(log_probs, self.prior, mentions, None if self._layout.small else LIMIT)
 
     def _prefill(self, readmes: Sequence[Sequence[int]]) -> KVCache:
         """Return the KV cache of everything before the questions, READMEs included."""
-        return concat(*self._shared, self._model.prefill(readmes, self._readme_prefix))
+        return concat(*self._shared, self.model.prefill(readmes, self._readme_prefix))
 
     def _score(self, prefix: KVCache, tags: Tensor) -> TagLogProbs:
         """Return the log-probabilities of a mask of [tags], and upper bounds of the others'."""
-        trees = [tree.part(tags) for tree in self._trees]
+        trees = [tree.part(tags) for tree in self._layout.trees]
         # The branches of a large tree are scored one by one: all logits would take gigabytes.
-        step = len(self._branches) if _small(trees) else 1
+        step = len(self._layout.branches) if is_small(trees) else 1
         parts = [
-            self._score_branches(prefix, trees, self._branches[start : start + step])
-            for start in range(0, len(self._branches), step)
+            self._score_branches(prefix, trees, self._layout.branches[start : start + step])
+            for start in range(0, len(self._layout.branches), step)
         ]
         log_probs = TagLogProbs.cat(parts, dim=1)
         if not log_probs.full.isfinite().all():
             raise LoadError(
-                f"{self._model.name}: gives probabilities that are not numbers: the weights are "
+                f"{self.model.name}: gives probabilities that are not numbers: the weights are "
                 "damaged, or --dtype float32 is needed"
             )
         return log_probs
@@ -263,27 +269,17 @@ class Rank:
         self, prefix: KVCache, trees: Sequence[TagTree], branches: Sequence[tuple[int, int]]
     ) -> TagLogProbs:
         """Return the log-probabilities of tags in some branches, [readmes, branches, tags]."""
-        forest = self._forest(trees, branches)
-        hidden = self._model.forward_tree(
+        forest = self._layout.forest(trees, branches)
+        hidden = self.model.forward_tree(
             prefix, forest.tokens, forest.depths, forest.ancestors, forest.visible
         )
         forest = forest.to(hidden.device)
         # README by README: the logits of many would not fit into memory.
         return TagLogProbs.stack(
             [
-                forest.log_probs(self._model.logits(states[forest.output_nodes], forest.token_ids))
+                forest.log_probs(self.model.logits(states[forest.output_nodes], forest.token_ids))
                 for states in hidden
             ]
-        )
-
-    def _forest(self, trees: Sequence[TagTree], branches: Sequence[tuple[int, int]]) -> Forest:
-        """Build the forest of some branches, each a question and an order of the list."""
-        lengths = torch.tensor([len(listed) for listed in self._orders])
-        lists = torch.arange(len(lengths)).repeat_interleave(lengths)
-        return Forest.build(
-            [self._prompt.endings[question] for question, _ in branches],
-            [trees[question] for question, _ in branches],
-            [lists == order for _, order in branches],
         )
 
     @cached_property
@@ -293,27 +289,26 @@ class Rank:
         No list attends to another. The last is missing if no text follows the list. The forest's
         visibility masks rely on this order.
         """
-        count = len(self._orders) + 1 + bool(self._prompt.bridge)
-        return cached(self._key("lists"), count, self._model.device, self._prefill_shared)
+        count = len(self._layout.orders) + 1 + bool(self._layout.prompt.bridge)
+        return cached(self._key("lists"), count, self.model.device, self._prefill_shared)
 
     def _prefill_shared(self) -> list[KVCache]:
-        head = self._model.prefill([self._prompt.head])
-        lists = [self._model.prefill([listed], head) for listed in self._orders]
+        head = self.model.prefill([self._layout.prompt.head])
+        lists = [self.model.prefill([listed], head) for listed in self._layout.orders]
         prefix = self._list_prefix(lists, head)
-        bridge = [self._prompt.bridge] if self._prompt.bridge else []
-        return [*lists, head, *(self._model.prefill([text], prefix) for text in bridge)]
+        bridge = [self._layout.prompt.bridge] if self._layout.prompt.bridge else []
+        return [*lists, head, *(self.model.prefill([text], prefix) for text in bridge)]
 
     def _list_prefix(self, lists: Sequence[KVCache], head: KVCache) -> KVCache:
         """Return the cache of the prompt through the list; a very large list is a gap in it."""
-        attend = self._small or len(self._orders[0]) <= IN_VIEW
-        prefix = concat(head, lists[0]) if attend else head
+        prefix = concat(head, lists[0]) if self._layout.in_view else head
         next_position = torch.stack([cache.next_position for cache in lists]).amax(0)
         return replace(prefix, next_position=next_position)
 
     @cached_property
     def _readme_prefix(self) -> KVCache:
         """The KV cache that READMEs attend to."""
-        count = len(self._orders)
+        count = len(self._layout.orders)
         lists, head, bridge = self._shared[:count], self._shared[count], self._shared[count + 1 :]
         return concat(self._list_prefix(lists, head), *bridge)
 
@@ -323,47 +318,38 @@ class Rank:
 
         # The token budget of READMEs does not apply: the cached prior must not depend on it.
         def score(text: str) -> TagLogProbs:
-            tokens = self._prompt.fit(text, MIN_README_TOKENS)
+            tokens = self._layout.prompt.fit(text, MIN_README_TOKENS)
             return self._score(self._prefill([tokens]), self._all).select(0)
 
-        shape = (len(self._branches), len(self._vocabulary))
+        shape = (len(self._layout.branches), len(self.vocabulary))
         return prior(self._key("prior"), shape, score)
 
     def _key(self, what: str) -> str:
         """Return the name under which something of this model, prompt and vocabulary is cached."""
-        model = [self._model.weights, self._model.machine]
-        return digest([what, SCORING_VERSION, model, self._identity])
-
-    @cached_property
-    def _identity(self) -> str:
-        prompt = self._prompt
-        text = [prompt.head, prompt.lists, prompt.bridge, prompt.endings, prompt.openings]
-        return digest([text, [tag.names for tag in self._vocabulary]])
+        identity = replace(self.scoring_identity, machine=self.model.machine)
+        return digest([what, identity.digest])
 
 
-def room_for_a_readme(
-    prompt: Prompt, trees: Sequence[TagTree], vocabulary: Vocabulary, context: int
-) -> int:
-    """Return how many tokens of a README fit into a model's context beside the prompt.
+def _best(scored: Sequence[ScoredTag]) -> Ranking:
+    return tuple(
+        GivenTag(id=each.tag.id, name=each.tag.name, confidence=each.confidence)
+        for each in scored[:MAX_TAGS]
+    )
 
-    Raises:
-        VocabularyError: fewer than `MIN_README_TOKENS`.
+
+def scoring_identity(
+    vocabulary: Vocabulary, template: PromptTemplate, weights: str = ""
+) -> Identity:
+    """Return what the prior of tags, and so a calibration, depends on, but for the machine.
+
+    Args:
+        vocabulary: the tags.
+        template: the prompt.
+        weights: a digest of the model, if it is known.
 
     """
-    fixed = len(prompt.head) + max(map(len, prompt.lists)) + len(prompt.bridge)
-    fixed += max(
-        len(ending) + len(tree.root) + tree.depth
-        for ending, tree in zip(prompt.endings, trees, strict=True)
+    return Identity(
+        FeatureIdentity(weights=weights, prompt=template.digest),
+        method=f"rank {SCORING_VERSION}",
+        vocabulary=vocabulary.wording,
     )
-    room = context - fixed
-    if room < MIN_README_TOKENS:
-        raise VocabularyError(
-            f"the vocabulary's {len(vocabulary)} tags and the prompt take {fixed:,} of the "
-            f"model's {context:,} tokens, which leaves no room for a README: "
-            "use fewer tags, or shorter descriptions and fewer aliases"
-        )
-    return room
-
-
-def _small(trees: Sequence[TagTree]) -> bool:
-    return max(len(tree.tokens) for tree in trees) <= AT_ONCE

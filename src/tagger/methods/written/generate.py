@@ -15,15 +15,24 @@ import torch
 from llguidance import LLTokenizer
 from torch import Tensor
 
-from tagger._util.hashing import digest
-from tagger.errors import LoadError, ReplyError, VocabularyError
+from tagger.errors import LoadError, ReplyError, TaggerError, VocabularyError
+from tagger.methods.base import (
+    Capacity,
+    FeatureIdentity,
+    Identity,
+    ranking_from_bytes,
+)
 from tagger.methods.written import reply as written
 from tagger.methods.written.grammar import Form, Reply, tokenizer_of
 from tagger.methods.written.reply import RepeatedTagError
 from tagger.models.kv import KVCache, concat
 from tagger.models.language import LanguageModel
-from tagger.prompts.prompt import Prompt, PromptTemplate
+from tagger.prompts.prompt import WRITTEN_TEMPLATE, Conversation, Prompt, PromptTemplate
+from tagger.readme.cleaning import CLEANING_VERSION
 from tagger.readme.readme import Readme
+from tagger.selection import Selection
+from tagger.tagging import Ranking
+from tagger.types import README_TOKENS
 from tagger.vocabulary import Tag, Vocabulary
 
 WRITING_VERSION = 2
@@ -74,77 +83,114 @@ class _Row:
 
 
 class Generate:
-    """Has the model write the replies for READMEs.
+    """Has the model write the replies for READMEs; a `Method`.
 
     Args:
         model: the language model.
         vocabulary: the tags.
-        template: the prompt.
+        template: the prompt; by default the package's own for written replies.
+        selection: how many tags a reply holds; without a grammar the least cannot be enforced.
         readme_tokens: the most tokens that are read of a README.
-        max_tags: the most tags in a reply.
-        min_tags: the fewest; without a grammar they cannot be enforced.
         grammar: whether replies are constrained by a grammar.
+
+    Attributes:
+        vocabulary: the tags.
+        threshold: None: a written reply has no confidences.
+        readme_tokens: the most tokens that are read of a README.
 
     Raises:
         VocabularyError: the vocabulary leaves no room for a README in the model's context.
 
     """
 
+    threshold: float | None = None
+
     def __init__(
         self,
         model: LanguageModel,
         vocabulary: Vocabulary,
-        template: PromptTemplate,
-        readme_tokens: int,
+        template: PromptTemplate | None = None,
+        selection: Selection | None = None,
+        readme_tokens: int = README_TOKENS,
         *,
-        max_tags: int,
-        min_tags: int,
         grammar: bool = True,
     ) -> None:
         self._model = model
-        self._vocabulary = vocabulary
-        self._form = Form(written.names(vocabulary), max_tags, min_tags)
+        self.vocabulary = vocabulary
+        selection = selection or Selection()
+        max_tags = selection.max_tags
+        self._form = Form(written.names(vocabulary), max_tags, selection.min_tags)
         self._grammar = grammar
+        template = template or PromptTemplate.load(default=WRITTEN_TEMPLATE)
+        self._template = template
         self._prompt = Prompt(template, vocabulary, model.tokenizer)
         self._ask = template.questions[0].ask
         fixed = len(self._prompt.head) + len(self._prompt.lists[0]) + len(self._prompt.bridge)
         reply = max(len(model.tokenizer.encode(name)) + 4 for name in self._form.names) * max_tags
-        self.extra_tokens = fixed + len(self._prompt.endings[0]) + max(reply, _FREE_TOKENS)
-        room = model.context_length - self.extra_tokens
+        self._overhead = fixed + len(self._prompt.endings[0]) + max(reply, _FREE_TOKENS)
+        room = model.context_length - self._overhead
         if room < MIN_README_TOKENS:
             raise VocabularyError(
                 f"the vocabulary's {len(vocabulary)} tags and the prompt take "
-                f"{self.extra_tokens:,} of the model's {model.context_length:,} tokens, which "
+                f"{self._overhead:,} of the model's {model.context_length:,} tokens, which "
                 "leaves no room for a README: use fewer tags, or shorter descriptions"
             )
         self.readme_tokens = min(readme_tokens, room)
 
     @property
-    def settings(self) -> dict[str, str | int]:
-        """Everything but the README that a reply depends on, keyed by human-readable names."""
-        text = [self._prompt.head, self._prompt.lists[0], self._prompt.bridge, self._ask]
-        return {
-            "model": self._model.weights,
-            "machine, number format or library version": self._model.machine,
-            "prompt and tags": digest([text, self._form.names]),
-            "number of tags": f"{self._form.min_tags} to {self._form.max_tags}",
-            "readme tokens": self.readme_tokens,
-            "grammar": "on" if self._grammar else "off",
-            "way of writing": WRITING_VERSION,
-        }
+    def name(self) -> str:
+        """What people call the model."""
+        return self._model.name
+
+    @property
+    def identity(self) -> Identity:
+        """What a reply depends on; see `Method`."""
+        grammar = "a grammar" if self._grammar else "no grammar"
+        return Identity(
+            FeatureIdentity(
+                self._model.weights, self._template.digest, CLEANING_VERSION, self.readme_tokens
+            ),
+            method=f"generate {WRITING_VERSION}, {self._form.min_tags} to {self._form.max_tags} "
+            f"tags, {grammar}",
+            machine=self._model.machine,
+            vocabulary=self.vocabulary.wording,
+        )
+
+    @property
+    def reading_identity(self) -> Identity:
+        """What a reading depends on: it is the reply."""
+        return self.identity
+
+    @property
+    def capacity(self) -> Capacity:
+        """How many tokens a pass may hold; on a CPU, one README."""
+        return Capacity(self._model.batch_tokens(), overhead=self._overhead)
+
+    def conversations(self, readme: Readme) -> list[Conversation]:
+        """Return the conversation about a README."""
+        prompt, encoded = self._prompt, self.encode(readme)
+        before = (*prompt.head, *prompt.lists[0], *prompt.bridge)
+        return [prompt.conversation(before, encoded.tokens, self._ending(encoded))]
+
+    def stop(self) -> None:
+        """Do nothing: a reply takes seconds."""
 
     def prepare(self) -> None:
-        """Compute whatever all READMEs share; raises as `write`."""
+        """Prefill the list of tags and prepare the grammar."""
         _ = self._prefix, self._tokenizer
 
     def encode(self, readme: Readme) -> Encoded:
         """Encode a README, cut to the token budget."""
-        tokens = self._prompt.fit(readme.words, self.readme_tokens)
+        tokens = self._prompt.fit(readme.plain_text, self.readme_tokens)
         return Encoded(written.called(readme.id), tokens or self._model.tokenizer.encode(" "))
 
+    def rank(self, reading: bytes) -> Ranking:
+        """Return the tags of a reply. Raises `ValueError`."""
+        return ranking_from_bytes(reading, self.vocabulary)
+
     @torch.inference_mode()
-    def write(self, readmes: Sequence[Encoded]) -> list[list[Tag] | ReplyError]:
-        """Return the tags of each README's reply, or why it cannot be used.
+    def read(self, readmes: Sequence[Encoded]) -> list[bytes | TaggerError]:
+        """Have the replies written; return the tags of each, or why it cannot be used.
 
         Raises:
             OutOfMemoryError: the pass needs more memory than there is.
@@ -172,7 +218,7 @@ class Generate:
             self._write(retries, cache.select(failures), endings)
             for index, row in zip(failures, retries, strict=True):
                 results[index] = self._parse(row)
-        return results
+        return [written.reading_of(tags, self.vocabulary) for tags in results]
 
     def _write(self, rows: Sequence[_Row], cache: KVCache, endings: Sequence[list[int]]) -> None:
         """Decode each row after its KV cache and its ending, until its reply is complete."""
@@ -229,7 +275,7 @@ class Generate:
             if len(row.free) >= _FREE_TOKENS:
                 raise written.refused(f"was cut off at {_FREE_TOKENS} tokens", self._text(row))
             return written.read(
-                self._text(row), row.readme.id, self._vocabulary, self._form.max_tags
+                self._text(row), row.readme.id, self.vocabulary, self._form.max_tags
             )
         except RepeatedTagError as error:
             return ReplyError(str(error))

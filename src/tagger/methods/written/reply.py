@@ -10,7 +10,9 @@ import json_repair
 from pydantic import BaseModel, ConfigDict, StrictInt, StrictStr, ValidationError
 
 from tagger._util.text import printable, storable
-from tagger.errors import ReplyError
+from tagger.errors import ReplyError, TaggerError
+from tagger.methods.base import ranking_to_bytes
+from tagger.tagging import GivenTag
 from tagger.vocabulary import Tag, Vocabulary, fold
 
 _REPLIES = re.compile(r"""["']tags["']\s*:""")
@@ -177,6 +179,14 @@ def read(
     if len(tags) < min_tags:
         raise refused(f"names {len(tags)} tags where {min_tags} at least were asked for", text)
     return tags
+
+
+def reading_of(reply: Sequence[Tag] | TaggerError, vocabulary: Vocabulary) -> bytes | TaggerError:
+    """Return the tags of a reply as a reading; an error stays what it is."""
+    if isinstance(reply, TaggerError):
+        return reply
+    ranking = tuple(GivenTag(id=tag.id, name=tag.name) for tag in reply)
+    return ranking_to_bytes(ranking, vocabulary)
 
 
 def refused(reason: str, text: str) -> ReplyError:

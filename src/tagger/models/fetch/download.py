@@ -17,19 +17,18 @@ import fnmatch
 import logging
 import shutil
 import zipfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
-
-from rich.progress import Progress
 
 from tagger.errors import DigestError, FetchError
 from tagger.models.fetch import program
 from tagger.models.fetch.catalogue import CatalogueEntry, Wheel
 from tagger.models.fetch.program import Show
 from tagger.models.fetch.store import digest
+from tagger.types import Progress, no_progress
 
 AT_WORK = "at-work-"
 """What folders of a process at work begin with."""
@@ -42,13 +41,13 @@ _HUB_TIMEOUT = 3.0
 log = logging.getLogger(__name__)
 
 
-def download(entry: CatalogueEntry, folder: Path, progress: Progress | None = None) -> Path:
+def download(entry: CatalogueEntry, folder: Path, progress: Progress = no_progress) -> Path:
     """Bring the published file into a folder, going on where an earlier attempt has ended.
 
     Args:
         entry: what to fetch.
         folder: where to; nobody else may be at work in it.
-        progress: shows bytes, speed and what is left; by default nothing does.
+        progress: hears how many bytes are here.
 
     Raises:
         FetchError: no source has it.
@@ -65,10 +64,7 @@ def download(entry: CatalogueEntry, folder: Path, progress: Progress | None = No
     failures: dict[str, Exception] = {}
     for name, source in sources.items():
         try:
-            with task(
-                progress or Progress(disable=True), f"{entry.name}: fetch from {name}", entry.bytes
-            ) as show:
-                source(entry, folder, show)
+            source(entry, folder, partial(progress, f"{entry.name}: fetch from {name}"))
         except Exception as error:  # whatever one source dies of, the next may do
             if isinstance(error, OSError) and error.errno == errno.ENOSPC:
                 raise
@@ -82,16 +78,6 @@ def download(entry: CatalogueEntry, folder: Path, progress: Progress | None = No
         f"{entry.name} cannot be fetched ({_told(failures)}); check the network, "
         "or point pip at a package index that can be reached"
     )
-
-
-@contextmanager
-def task(progress: Progress, description: str, total: int) -> Iterator[Show]:
-    """Show one thing that is under way, as long as it is."""
-    row = progress.add_task(description, total=total)
-    try:
-        yield lambda done, total: progress.update(row, completed=done, total=total)
-    finally:
-        progress.remove_task(row)
 
 
 def _from_hub(entry: CatalogueEntry, folder: Path, show: Show) -> None:

@@ -14,24 +14,25 @@ import logging
 import shutil
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from filelock import FileLock, Timeout
-from rich.progress import Progress
 
 from tagger._util.files import reporting
 from tagger._util.paths import cache_home
 from tagger.errors import FetchError, LoadError, ModelError
 from tagger.models.fetch import program, store
 from tagger.models.fetch.catalogue import CatalogueEntry, catalogue
-from tagger.models.fetch.download import AT_WORK, download, task
+from tagger.models.fetch.download import AT_WORK, download
 from tagger.models.fetch.program import no_space
+from tagger.types import Progress, no_progress
 
 log = logging.getLogger(__name__)
 
 
 def pull(
-    entry: CatalogueEntry, progress: Progress | None = None, *, thorough: bool = False
+    entry: CatalogueEntry, progress: Progress = no_progress, *, thorough: bool = False
 ) -> Path:
     """Fetch and convert a model unless it is here, complete; return its folder.
 
@@ -39,7 +40,7 @@ def pull(
 
     Args:
         entry: what to fetch.
-        progress: shows bytes, speed and what is left; by default nothing does.
+        progress: hears how many bytes are here, or converted.
         thorough: compare what is here with its digests, and make it anew where one differs.
 
     Raises:
@@ -59,7 +60,7 @@ def pull(
                     if store.folder(entry).exists():
                         log.info("%s is not whole, and is made anew", entry.name)
                     with _staging(entry) as staging:
-                        _make(entry, staging, progress or Progress(disable=True))
+                        _make(entry, staging, progress)
     return store.folder(entry)
 
 
@@ -146,9 +147,9 @@ def _make(entry: CatalogueEntry, staging: Path, progress: Progress) -> None:
         converted = Path(scratch) / "converted"
         converted.mkdir()
         command = ("tagger.models.fetch.gguf", source, converted)
-        with task(progress, f"{entry.name}: convert", entry.weights_bytes) as show:
-            # All there is to read is on disk: no library shall look for it elsewhere.
-            status, complaint = program.run(command, {"HF_HUB_OFFLINE": "1"}, staging, show)
+        show = partial(progress, f"{entry.name}: convert")
+        # All there is to read is on disk: no library shall look for it elsewhere.
+        status, complaint = program.run(command, {"HF_HUB_OFFLINE": "1"}, staging, show)
         if status:
             reason = program.ending(status, complaint)
             raise LoadError(f"{entry.name} cannot be converted: {reason}")

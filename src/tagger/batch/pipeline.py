@@ -1,0 +1,302 @@
+"""From items to rows, in order: what fails is a row too, and nothing is read twice."""
+
+import hashlib
+import logging
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Generic, Literal, TypeVar
+
+from tagger._util.text import printable
+from tagger.batch.ledger import Ledger
+from tagger.batch.streak import Streak
+from tagger.errors import (
+    EndpointError,
+    InputError,
+    OutOfMemoryError,
+    TaggerError,
+)
+from tagger.methods.base import E
+from tagger.readme.readme import Readme
+from tagger.readme.sources import Item
+from tagger.tagger import Tagger
+from tagger.tagging import Failure, Tagging, TagsAs
+
+OnDuplicate = Literal["error", "keep-first", "suffix"]
+"""What to do with an id that was met before: stop, leave the README out, or number the id."""
+
+_WINDOW = 512
+"""READMEs among which a GPU's batches of like length are formed."""
+
+_AHEAD = 64
+"""READMEs that are read, cleaned and tokenised before the model asks for them."""
+
+_TICK = 0.1
+"""Seconds after which a thread that waits looks whether it should end."""
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Row:
+    """What became of one README.
+
+    Attributes:
+        reply: its tags, or why there are none.
+        tokens: how many of its tokens the model read for it; 0 if its reading was known already.
+
+    """
+
+    reply: Tagging | Failure
+    tokens: int = 0
+
+    def to_json(self, tags_as: TagsAs = "objects", *, scores: bool = False) -> str:
+        """Return the row as one line of JSON, as `Tagging.to_json` does."""
+        if isinstance(self.reply, Tagging):
+            return self.reply.to_json(tags_as, scores=scores)
+        return self.reply.to_json()
+
+
+@dataclass
+class _Job(Generic[E]):
+    """A README on its way: found, then encoded, then with a reading or an error."""
+
+    id: str
+    text: bytes = b""
+    encoded: E | None = None
+    outcome: bytes | Exception | None = None
+    read: int = 0
+
+    @property
+    def length(self) -> int:
+        """How many tokens the model has to read of it."""
+        return self.encoded.length if self.encoded else 0
+
+
+def distinct(items: Iterable[Item], ledger: Ledger, policy: OnDuplicate) -> Iterator[Item]:
+    """Yield the items so that no id comes twice.
+
+    Raises:
+        InputError: an id comes twice, and the policy is `error`.
+
+    """
+    for item in items:
+        met = ledger.meet(item.id, item.place)
+        if met is None:
+            yield item
+        elif policy == "error":
+            raise InputError(
+                f"the id {item.id!r} comes twice: {met[0]} and {item.place}; pass --on-duplicate "
+                "keep-first or suffix to go on"
+            )
+        elif policy == "suffix":
+            first, number = met[0], met[1]
+            while ledger.meet(f"{item.id}-{number}", f"{item.place}, a double of {first}"):
+                number += 1
+            yield Item(f"{item.id}-{number}", item.place, item.read, item.sound)
+
+
+class Pipeline(Generic[E]):
+    """Tags READMEs one after another, or on a GPU many at a time.
+
+    Args:
+        tagger: what tags them.
+        ledger: what remembers them.
+        on_duplicate: what to do with an id that was met before.
+        batch_tokens: how many tokens go through the model at once, where tokens are the limit; by
+            default what the method says.
+        max_failures: how many failures of a server that look alike, one after another, end the
+            batch; None sets no limit.
+
+    """
+
+    def __init__(
+        self,
+        tagger: Tagger[E],
+        ledger: Ledger,
+        *,
+        on_duplicate: OnDuplicate = "error",
+        batch_tokens: int | None = None,
+        max_failures: int | None = None,
+    ) -> None:
+        self._tagger = tagger
+        self._method = tagger.method
+        self._ledger = ledger
+        self._on_duplicate = on_duplicate
+        self._capacity = self._method.capacity
+        if batch_tokens and self._capacity.tokens is not None:
+            self._capacity = replace(self._capacity, tokens=batch_tokens)
+        self._streak = Streak(max_failures)
+        self._stopped = threading.Event()
+
+    def stop(self) -> None:
+        """Let `rows` end after the READMEs that the model is reading now."""
+        self._stopped.set()
+        self._method.stop()
+
+    def rows(self, items: Iterable[Item]) -> Iterator[Row]:
+        """Yield a row for every README, in order; each is remembered before it is yielded.
+
+        Whatever one README makes fail is that README's row, and the others go on.
+
+        Raises:
+            InputError: an id comes twice, and that is to stop the batch; or a source breaks off; or
+                the ledger is damaged.
+            EndpointError: the server answers no README at all, or too many READMEs in a row have
+                failed alike.
+            OutputError: the ledger cannot be written.
+
+        """
+        window = self._capacity.readmes if self._capacity.tokens is None else _WINDOW
+        jobs = _ahead(self._jobs(items), _AHEAD + window, self._stopped)
+        while group := list(islice(jobs, window)):
+            self._read_new(group)
+            for job in group:
+                if job.outcome is None:  # stopped before its turn
+                    return
+                yield self._row(job, job.outcome)
+                if isinstance(job.outcome, Exception):
+                    self._streak.fail(job.outcome)
+                elif job.read:  # and not known before
+                    self._streak.succeed()
+
+    def _jobs(self, items: Iterable[Item]) -> Iterator[_Job[E]]:
+        """Read, clean and tokenise, as far as that is still to do."""
+        for item in distinct(items, self._ledger, self._on_duplicate):
+            job: _Job[E] = _Job(item.id)
+            try:
+                readme = item.read()
+                job.text = _key(readme)
+            except Exception as error:  # whatever is odd about one of a million is its row
+                job.outcome = error
+                yield job
+                continue
+            job.outcome = self._ledger.reading(job.text)
+            if job.outcome is None:
+                try:
+                    job.encoded = self._method.encode(readme)
+                except Exception as error:
+                    job.outcome = error
+            yield job
+
+    def _read_new(self, jobs: list[_Job[E]]) -> None:
+        """Find the outcome of every job, reading each text once."""
+        first: dict[bytes, _Job[E]] = {}
+        for job in jobs:
+            # It may have been read after the thread looked.
+            job.outcome = job.outcome or self._ledger.reading(job.text)
+            if job.outcome is None:
+                first.setdefault(job.text, job)
+        waiting = sorted(first.values(), key=lambda job: job.length)
+        while waiting and not self._stopped.is_set():
+            count = self._fitting(waiting)
+            self._read(waiting[:count])
+            del waiting[:count]
+        for job in jobs:
+            if job.outcome is None:
+                job.outcome = first[job.text].outcome
+
+    def _fitting(self, jobs: list[_Job[E]]) -> int:
+        """Return how many of the jobs, which are sorted by length, go through at once."""
+        if self._capacity.tokens is None:
+            return min(len(jobs), self._capacity.readmes)
+        for count, job in enumerate(jobs, start=1):
+            if count * (job.length + self._capacity.overhead) > self._capacity.tokens:
+                return max(1, count - 1)
+        return len(jobs)
+
+    def _read(self, jobs: Sequence[_Job[E]]) -> None:
+        """Read jobs in one pass; when it fails, in smaller ones, to tell which of them failed."""
+        try:
+            readings = self._method.read([job.encoded for job in jobs if job.encoded])
+        except EndpointError:  # the next ones would not fare better
+            raise
+        except Exception as error:
+            if len(jobs) == 1:
+                jobs[0].outcome = error
+                return
+            if isinstance(error, OutOfMemoryError) and self._capacity.tokens:
+                tokens = max(1, self._capacity.tokens // 2)
+                self._capacity = replace(self._capacity, tokens=tokens)
+        else:
+            for job, reading in zip(jobs, readings, strict=not self._stopped.is_set()):
+                if not isinstance(reading, TaggerError):
+                    self._ledger.keep(job.text, reading)
+                job.outcome, job.read = reading, job.length
+            return
+        # Outside the handler, where the error no longer holds on to the memory of the pass.
+        middle = len(jobs) // 2
+        self._read(jobs[:middle])
+        self._read(jobs[middle:])
+
+    def _row(self, job: _Job[E], outcome: bytes | Exception) -> Row:
+        if not isinstance(outcome, Exception):
+            try:
+                ranking = self._method.rank(outcome)
+            except ValueError as error:
+                raise self._ledger.damaged() from error
+            try:
+                return Row(self._tagger.reply(job.id, ranking), job.read)
+            except Exception as error:
+                outcome = error
+        kind, message = type(outcome).__name__, str(outcome)
+        if not isinstance(outcome, TaggerError):
+            log.debug("%s: the error in full:", printable(job.id), exc_info=outcome)
+            message = f"internal error: {kind}: {message} (--debug shows where)"
+        return Row(Failure(id=job.id, type=kind, message=message))
+
+
+def _key(readme: Readme) -> bytes:
+    """Return what tells a README from others: its text, and the markup by which it is read."""
+    return hashlib.sha256(f"{readme.markup}\n{readme.text}".encode()).digest()
+
+
+def _ahead(items: Iterator[T], size: int, stopped: threading.Event) -> Iterator[T]:
+    """Yield items that a thread of their own takes, up to `size` in advance.
+
+    Ends early when `stopped` is set. What the items raise is raised here.
+    """
+    ready: queue.Queue[Callable[[], T] | None] = queue.Queue(size)
+    closed = threading.Event()
+
+    def put(entry: Callable[[], T] | None) -> bool:
+        while not closed.is_set():
+            try:
+                ready.put(entry, timeout=_TICK)
+            except queue.Full:
+                continue
+            return True
+        return False
+
+    def work() -> None:
+        try:
+            for item in items:
+                if not put(lambda item=item: item):  # type: ignore[misc]
+                    return
+        except BaseException as caught:
+            error = caught
+
+            def fail() -> T:
+                raise error
+
+            put(fail)
+        else:
+            put(None)
+
+    # A daemon, because a reader that waits for standard input must not hold up the end.
+    threading.Thread(target=work, name="tagger-reader", daemon=True).start()
+    try:
+        while not stopped.is_set():
+            try:
+                entry = ready.get(timeout=_TICK)
+            except queue.Empty:
+                continue
+            if entry is None:
+                return
+            yield entry()
+    finally:
+        closed.set()

@@ -1,0 +1,208 @@
+"""How good tags are: measures of rankings and replies, with intervals."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tagger.evaluation.labels import Label
+from tagger.selection import Selection
+from tagger.vocabulary import Vocabulary, fold
+
+BINS = 10
+"""Bins of equal mass for the expected calibration error."""
+
+GIVEN = 3
+"""The most tags of a README that recall asks for."""
+
+RELIABILITY_BINS = 5
+"""Bins of the reliability table."""
+
+RESAMPLES = 1000
+_SEED = 0
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Rankings and replies beside the labels; all arrays are [READMEs, tags].
+
+    Attributes:
+        confidences: what the tags are ranked by.
+        given: which tags the reply has.
+        gold: which tags the label has.
+        accepted: which tags the label has or accepts.
+        sure: whether the confidences are probabilities; those of a written reply only give the
+            order of its tags, and are 0 for all others.
+
+    """
+
+    confidences: Floats
+    given: Bools
+    gold: Bools
+    accepted: Bools
+    sure: bool = True
+
+    @classmethod
+    def cat(cls, parts: Sequence[Self]) -> Self:
+        """Concatenate the READMEs of several parts."""
+        return cls(
+            confidences=np.concatenate([part.confidences for part in parts]),
+            given=np.concatenate([part.given for part in parts]),
+            gold=np.concatenate([part.gold for part in parts]),
+            accepted=np.concatenate([part.accepted for part in parts]),
+            sure=all(part.sure for part in parts),
+        )
+
+    def take(self, rows: NDArray[np.int64]) -> Self:
+        """Return some of the READMEs; rows may repeat."""
+        return replace(
+            self,
+            confidences=self.confidences[rows],
+            given=self.given[rows],
+            gold=self.gold[rows],
+            accepted=self.accepted[rows],
+        )
+
+
+def judge(
+    labels: Sequence[Label], vocabulary: Vocabulary, confidences: Floats, given: Bools
+) -> Judged:
+    """Compare [READMEs, tags] confidences and replies with labels."""
+    index_of = {fold(tag.name): index for index, tag in enumerate(vocabulary)}
+    gold = np.zeros(confidences.shape, dtype=bool)
+    accepted = np.zeros(confidences.shape, dtype=bool)
+    for row, label in enumerate(labels):
+        gold[row, [index_of[fold(tag)] for tag in label.tags]] = True
+        accepted[row, [index_of[fold(tag)] for tag in (*label.tags, *label.acceptable)]] = True
+    return Judged(confidences, given, gold, accepted)
+
+
+def judge_written(
+    labels: Sequence[Label], vocabulary: Vocabulary, replies: Sequence[Sequence[str]]
+) -> Judged:
+    """Compare replies with labels: each is the names of its tags in order, none for a failure."""
+    index_of = {fold(tag.name): index for index, tag in enumerate(vocabulary)}
+    order = np.zeros((len(replies), len(vocabulary)))
+    for row, names in enumerate(replies):
+        for rank, name in enumerate(names, start=1):
+            order[row, index_of[fold(name)]] = 1 / rank
+    return replace(judge(labels, vocabulary, order, order > 0), sure=False)
+
+
+def select(confidences: Floats, selection: Selection, threshold: float) -> Bools:
+    """Return which tags the replies have, [READMEs, tags].
+
+    Args:
+        confidences: [READMEs, tags].
+        selection: how many tags are given, and from which confidence on.
+        threshold: the confidence that applies if the selection has none.
+
+    """
+    given = np.zeros(confidences.shape, dtype=bool)
+    order = np.argsort(-confidences, axis=1, kind="stable")
+    for row, best in enumerate(order):
+        given[row, best[: selection.count(confidences[row, best].tolist(), threshold)]] = True
+    return given
+
+
+def measure(judged: Judged) -> dict[str, float]:
+    """Return the measures, by name.
+
+    Those named "given" measure the reply, the others the whole ranking. Recall counts the label's
+    tags, precision also those that it accepts. Measures of the label's tags are means over the
+    READMEs that have any, and are missing if none has; precision and the measures of confidences
+    are missing if no tag is given.
+    """
+    labelled = judged.take(np.flatnonzero(judged.gold.any(axis=1)))
+    measures = _of_the_ranking(labelled) if len(labelled.gold) else {}
+    confidences, right = judged.confidences[judged.given], judged.accepted[judged.given]
+    precision = float(right.mean()) if len(right) else 0.0
+    if len(right):
+        measures["precision (given)"] = precision
+    if len(labelled.gold):
+        hits = (labelled.gold & labelled.given).sum(axis=1)
+        recall = float((hits / np.minimum(GIVEN, labelled.gold.sum(axis=1))).mean())
+        measures["recall (given)"] = recall
+        measures["F1 (given)"] = 2 * precision * recall / max(precision + recall, 1e-12)
+    measures["tags a README"] = float(judged.given.sum(axis=1).mean())
+    if len(right) and judged.sure:
+        measures["ECE"] = calibration_error(confidences, right, BINS)
+        measures["Brier"] = float(((confidences - right) ** 2).mean())
+    return measures
+
+
+def _of_the_ranking(judged: Judged) -> dict[str, float]:
+    order = np.argsort(-judged.confidences, axis=1, kind="stable")
+    # A written reply of two tags has no third one, whatever the order of the rest.
+    in_reply = np.take_along_axis(judged.confidences, order, axis=1) > 0
+    gold = np.take_along_axis(judged.gold, order, axis=1) & in_reply
+    accepted = np.take_along_axis(judged.accepted, order, axis=1) & in_reply
+    support = judged.gold.sum(axis=1)
+    return {
+        "first strict": float(gold[:, 0].mean()),
+        "first acceptable": float(accepted[:, 0].mean()),
+        "hit@3": float(gold[:, :3].any(axis=1).mean()),
+        "recall@3": float((gold[:, :3].sum(axis=1) / np.minimum(3, support)).mean()),
+        "recall@5": float((gold[:, :5].sum(axis=1) / np.minimum(5, support)).mean()),
+    }
+
+
+def calibration_error(confidences: Floats, right: Bools, bins: int) -> float:
+    """Return the expected calibration error in bins of equal mass (Guo et al. 2017)."""
+    if not len(confidences):
+        return 0.0
+    parts = np.array_split(np.argsort(confidences, kind="stable"), bins)
+    gaps = [
+        len(part) * abs(confidences[part].mean() - right[part].mean())
+        for part in parts
+        if len(part)
+    ]
+    return float(sum(gaps) / len(confidences))
+
+
+def errors_by_chance(judged: Judged) -> dict[str, float]:
+    """Return the calibration error, and that of perfect confidences by chance.
+
+    The latter is the mean over simulations in which each given tag is right with the probability
+    that its confidence states.
+    """
+    confidences, right = judged.confidences[judged.given], judged.accepted[judged.given]
+    draw = np.random.default_rng(_SEED)
+    simulated = draw.random((RESAMPLES, len(confidences))) < confidences
+    errors = [calibration_error(confidences, one, RELIABILITY_BINS) for one in simulated]
+    return {
+        "found": calibration_error(confidences, right, RELIABILITY_BINS),
+        "by chance": float(np.mean(errors)),
+    }
+
+
+def intervals(judged: Judged) -> dict[str, tuple[float, float]]:
+    """Return 95 % intervals of the measures by the bootstrap over READMEs (Efron 1979).
+
+    Samples that lack a measure, because they have no labelled README for example, are left out of
+    its interval.
+    """
+    draw = np.random.default_rng(_SEED)
+    size = len(judged.gold)
+    samples = [measure(judged.take(draw.integers(0, size, size))) for _ in range(RESAMPLES)]
+    limits = {}
+    for name, value in measure(judged).items():
+        values = [sample[name] for sample in samples if name in sample] or [value]
+        limits[name] = (float(np.quantile(values, 0.025)), float(np.quantile(values, 0.975)))
+    return limits
+
+
+def reliability(judged: Judged) -> list[tuple[float, float, int]]:
+    """Return mean confidence, share of right tags and number of given tags for each bin."""
+    confidences, right = judged.confidences[judged.given], judged.accepted[judged.given]
+    parts = np.array_split(np.argsort(confidences, kind="stable"), RELIABILITY_BINS)
+    return [
+        (float(confidences[part].mean()), float(right[part].mean()), len(part))
+        for part in parts
+        if len(part)
+    ]
