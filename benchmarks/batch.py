@@ -9,7 +9,6 @@ and prints which part of its wall time, from its first instruction to its last, 
 of the model. POSIX only.
 """
 
-import argparse
 import json
 import subprocess
 import sys
@@ -19,7 +18,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+from common import ROOT, count, parser, reported
+
 TAGGER = str(Path(sys.executable).with_name("tagger"))
 
 TIMED = """
@@ -41,7 +41,7 @@ def timed(name):
             inside += time.perf_counter() - begin
     setattr(LanguageModel, name, call)
 
-for name in ("read", "branch", "logits"):
+for name in ("prefill", "decode", "forward_tree", "logits"):
     timed(name)
 atexit.register(lambda: print(time.perf_counter() - start, inside, file=sys.stderr))
 sys.argv[0] = "tagger"
@@ -113,14 +113,14 @@ def share(source: str, model: str) -> None:
 
 def main() -> None:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    what = parser.add_subparsers(dest="what", required=True)
+    made = parser(__doc__)
+    what = made.add_subparsers(dest="what", required=True)
     rows = what.add_parser("memory")
-    rows.add_argument("--rows", type=int, default=100_000)
+    rows.add_argument("--rows", type=count, default=100_000)
     part = what.add_parser("share")
     part.add_argument("source")
     part.add_argument("--model", default="qwen2.5-coder-0.5b")
-    options = parser.parse_args()
+    options = made.parse_args()
     if options.what == "memory":
         memory(options.rows)
     else:
@@ -128,4 +128,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    reported(main)

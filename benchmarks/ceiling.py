@@ -22,9 +22,8 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 from transformers import AutoConfig
 
-from common import SAMPLE, labelled, reported, texts_of, timed
+from common import SAMPLE, labelled, readmes_of, reported, timed
 from tagger import Vocabulary
-from tagger.methods.rank.calibration import Calibration
 from tagger.methods.rank.rank import Rank
 from tagger.methods.rank.tree import TagTree
 from tagger.models.load import load, locate
@@ -92,29 +91,28 @@ def kind_of(operation: str) -> str:
 def main() -> None:
     """Measure and print."""
     options = labelled(__doc__, 8).parse_args()
-    texts = texts_of(options.labels)
+    readmes = readmes_of(options.labels)
 
     vocabulary = SAMPLE
     template = PromptTemplate.load()
     model = load(options.model)
     config = AutoConfig.from_pretrained(locate(options.model))
-    calibration = Calibration.of(options.model, vocabulary)
-    rank = Rank(model, vocabulary, template, calibration, README_TOKENS)
+    rank = Rank(model, vocabulary, template)
     rank.prepare()
     prompt = Prompt(template, vocabulary, model.tokenizer)
     roots = roots_of(prompt, vocabulary, model.tokenizer)
-    encoded = map(rank.encode, texts)
+    encoded = map(rank.encode, readmes)
     full = [one for one in encoded if len(one.tokens) > 0.8 * README_TOKENS][: options.readmes]
     if not full:
         sys.exit(f"{options.labels}: no README fills the budget of {README_TOKENS} tokens")
 
     square = torch.randn(SIDE, SIDE).bfloat16()
     best = functools.partial(torch.mm, square, square)
-    rank.rank(full[:1])
+    rank.score(full[:1])
     peaks, shares, seconds = [], [], []
     for readme in full:
         peak = 2 * SIDE**3 / min(timed(best) for _ in range(3))
-        took = timed(functools.partial(rank.rank, [readme]))
+        took = timed(functools.partial(rank.score, [readme]))
         peaks.append(peak)
         seconds.append(took)
         shares.append(work_of(config, prompt, roots, len(readme.tokens)) / took / peak)
@@ -127,7 +125,7 @@ def main() -> None:
     )
 
     with profile(activities=[ProfilerActivity.CPU]) as profiled:
-        rank.rank(full[:1])
+        rank.score(full[:1])
     spent: Counter[str] = Counter()
     for event in profiled.key_averages():
         spent[kind_of(event.key)] += event.self_cpu_time_total

@@ -5,29 +5,23 @@
 The tags were noted when the READMEs were written, before any model had read them.
 """
 
-import argparse
 import json
-from pathlib import Path
 
-from tagger import (
-    Selection,
-    Readme,
-    Tagger,
-    Vocabulary,
-)
+from common import ROOT, SAMPLE, parser, reported
+from tagger import Readme, Selection, Tagger
+from tagger.types import DEFAULT_MODEL
 
-ROOT = Path(__file__).parents[1]
 READMES = ROOT / "examples" / "readmes"
 
 
 def main() -> None:
     """Tag the examples and print a Markdown table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default="qwen2.5-coder-1.5b")
-    options = parser.parse_args()
+    made = parser(__doc__)
+    made.add_argument("--model", default=DEFAULT_MODEL, help="a model's name or folder")
+    options = made.parse_args()
 
     expected = json.loads((READMES / "expected.json").read_text(encoding="utf-8"))
-    tagger = Tagger(options.model, Vocabulary.load(ROOT / "tags.json"), choice=Selection(min_tags=3))
+    tagger = Tagger.load(options.model, SAMPLE, Selection(min_tags=3))
     readmes = [Readme.read(READMES / name, name) for name in expected]
     hits = 0
     print("| README | noted | three best, with confidence | |\n|---|---|---|---|")
@@ -41,4 +35,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    reported(main)

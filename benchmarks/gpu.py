@@ -27,9 +27,9 @@ from transformers import AutoTokenizer, Qwen2Config, Qwen2ForCausalLM
 
 from ceiling import roots_of, work_of
 from common import ROOT, SAMPLE, count, folder, parser, reported, timed
-from tagger import Readme, Tagger
-from tagger.batch.batch import Batch
+from tagger import Rank, Readme, Tagger
 from tagger.batch.ledger import Ledger
+from tagger.batch.pipeline import Pipeline
 from tagger.models.fetch import store
 from tagger.models.fetch.catalogue import catalogue
 from tagger.models.language import LanguageModel
@@ -148,8 +148,8 @@ def main() -> None:
         torch.cuda.reset_peak_memory_stats(device)
     model = LanguageModel(network, ChatTokenizer(tokenizer), options.shape, "random", str(device))
     vocabulary = SAMPLE
-    tagger = Tagger(model, vocabulary, readme_tokens=options.readme_tokens)
-    tagger.prepare()
+    method = Rank(model, vocabulary, readme_tokens=options.readme_tokens)
+    method.prepare()
 
     def tag(count: int) -> int:
         """Tag READMEs the way of a batch; return how many tokens were read of them."""
@@ -158,8 +158,8 @@ def main() -> None:
             for readme in readmes(count, options.readme_tokens)
         )
         with Ledger(None) as ledger:
-            ledger.use(tagger.settings)
-            rows = list(Batch(tagger, ledger, batch_tokens=model.batch_tokens()).rows(items))
+            ledger.use(method.identity, method.reading_identity)
+            rows = list(Pipeline(Tagger(method), ledger).rows(items))
         wait(device)
         failed = [row.reply for row in rows if isinstance(row.reply, Failure)]
         if failed:
@@ -181,7 +181,7 @@ def main() -> None:
     for readme in readmes(options.generated, options.readme_tokens):
 
         def generate(readme: Readme = readme) -> None:
-            cut = prompt.fit(readme.words, options.readme_tokens)
+            cut = prompt.fit(readme.plain_text, options.readme_tokens)
             ids = [*before, *cut, *prompt.endings[0]]
             prompted = torch.tensor([ids], device=device)
             network.generate(

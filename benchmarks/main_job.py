@@ -7,7 +7,6 @@ without the prior in the cache), of `tagger explain` right after each, of loadin
 and peak resident memory. POSIX only.
 """
 
-import argparse
 import json
 import os
 import platform
@@ -19,7 +18,9 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-ROOT = Path(__file__).parents[1]
+from common import ROOT, count, file, parser, reported
+from tagger.types import DEFAULT_MODEL
+
 TAGGER = str(Path(sys.executable).with_name("tagger"))
 LOAD = """
 import sys, time
@@ -63,14 +64,14 @@ def home_without_priors(folder: str) -> str:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("readme")
-    parser.add_argument("--model", default="qwen2.5-coder-1.5b")
-    parser.add_argument("--tags", default=str(ROOT / "tags.json"))
-    parser.add_argument("--runs", type=int, default=3)
-    options = parser.parse_args()
+    made = parser(__doc__)
+    made.add_argument("readme", type=file, help="the README to tag")
+    made.add_argument("--model", default=DEFAULT_MODEL, help="a model's name or folder")
+    made.add_argument("--tags", type=file, default=ROOT / "tags.json", help="the vocabulary")
+    made.add_argument("--runs", type=count, default=3, help="processes of each kind")
+    options = made.parse_args()
 
-    command = [TAGGER, "run", options.readme, "--tags", options.tags, "--id", "1375"]
+    command = [TAGGER, "run", str(options.readme), "--tags", str(options.tags), "--id", "1375"]
     command += ["--model", options.model, "--quiet", "--scores"]
     helps = [run(TAGGER, "--help") for _ in range(2 * options.runs + 1)][1:]
     with tempfile.TemporaryDirectory() as folder:
@@ -104,4 +105,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    reported(main)

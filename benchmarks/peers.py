@@ -35,20 +35,13 @@ import torch
 from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
 
 from common import ROOT, file, folder, labelled, reported
-from tagger import Readme, Tagger, Vocabulary
-from tagger.evaluation.evaluate import (
-    Label,
-    judge,
-    load_labels,
-    measure,
-)
-from tagger.methods.written.generate import Generate
-from tagger.models.language import LanguageModel
+from tagger import Generate, Rank, Readme, Selection, Tagger, Vocabulary
+from tagger.evaluation.labels import Label, load_labels
+from tagger.evaluation.measures import judge, measure
 from tagger.models.load import load, locate
-from tagger.prompts.prompt import WRITTEN_TEMPLATE, Prompt, PromptTemplate
+from tagger.prompts.prompt import Prompt, PromptTemplate
 from tagger.types import README_TOKENS
 from tagger.vocabulary import fold
-from tagger.writer import Writer
 
 LLAMA = Path(__file__).with_name("llama_peer.py")
 
@@ -94,19 +87,10 @@ class Peer:
         self.seconds.append(time.perf_counter() - start)
 
 
-def writer_of(model: LanguageModel, vocabulary: Vocabulary) -> Writer:
-    """Return the product with replies that the same model writes under a grammar."""
-    template = PromptTemplate.load(default=WRITTEN_TEMPLATE)
-    method = Generate(
-        model, vocabulary, template, README_TOKENS, max_tags=GIVEN, min_tags=1, grammar=True
-    )
-    writer = Writer(method, vocabulary, GIVEN)
-    writer.prepare()
-    return writer
-
-
-def tagged_by(product: Tagger | Writer) -> Callable[[Readme, str], Reply]:
+def tagged_by(method: Rank | Generate) -> Callable[[Readme, str], Reply]:
     """Return the product, one README at a time."""
+    method.prepare()
+    product: Tagger[Any] = Tagger(method, Selection(max_tags=GIVEN))
 
     def reply(readme: Readme, _: str) -> Reply:
         (tagging,) = product.tag([readme])
@@ -227,13 +211,11 @@ def main() -> None:
     rows = load_labels(options.labels, vocabulary)
     rows = rows[:: max(1, len(rows) // options.readmes)][: options.readmes]
     model = load(options.model)
-    product = Tagger(model, vocabulary)
-    product.prepare()
     prompt = Prompt(PromptTemplate.load(), vocabulary, model.tokenizer)
 
     peers = [
-        Peer("`tagger`", tagged_by(product)),
-        Peer("`tagger --method generate`", tagged_by(writer_of(model, vocabulary))),
+        Peer("`tagger`", tagged_by(Rank(model, vocabulary))),
+        Peer("`tagger --method generate`", tagged_by(Generate(model, vocabulary))),
     ]
     if options.gguf:
         peers.append(
@@ -247,8 +229,8 @@ def main() -> None:
         peers.append(Peer("embeddings", embeddings(options.minilm, vocabulary)))
 
     for number, row in enumerate(rows, start=1):
-        readme = Readme(row.id, row.readme)
-        cut = model.tokenizer.decode(prompt.fit(readme.words, README_TOKENS))
+        readme = row.source()
+        cut = model.tokenizer.decode(prompt.fit(readme.plain_text, README_TOKENS))
         for peer in peers:
             peer.take(readme, cut)
         print(f"\r{number} of {len(rows)}", end="", file=sys.stderr, flush=True)

@@ -15,13 +15,11 @@ from pathlib import Path
 
 import matplotlib
 
-from common import folder, labelled, reported, texts_of, timed
+from common import folder, labelled, readmes_of, reported, timed
 from scoring import thousand
-from tagger import Vocabulary
-from tagger.methods.rank.calibration import Calibration
+from tagger import Readme, Vocabulary
 from tagger.methods.rank.rank import Rank
 from tagger.models.load import load
-from tagger.prompts.prompt import PromptTemplate
 from tagger.types import README_TOKENS
 
 matplotlib.use("svg")
@@ -52,7 +50,7 @@ def main() -> None:
     parser = labelled(__doc__, 3)
     parser.add_argument("--plots", type=folder, default=Path(), help="where the plots go")
     options = parser.parse_args()
-    texts = texts_of(options.labels)
+    texts = [readme.plain_text for readme in readmes_of(options.labels)]
     if len(texts) < options.readmes:
         sys.exit(f"{options.labels}: holds fewer than {options.readmes} READMEs")
     matplotlib.rcParams["svg.hashsalt"] = "tagger"
@@ -60,28 +58,27 @@ def main() -> None:
     model = load(options.model)
     names = [tag.label for tag in thousand()]
     vocabularies = {count: Vocabulary.from_names(names[:count]) for count in TAGS}
-    template = PromptTemplate.load()
 
     def rank_of(tags: int, tokens: int) -> Rank:
-        calibration = Calibration.of(options.model, vocabularies[tags])
-        rank = Rank(model, vocabularies[tags], template, calibration, tokens)
+        rank = Rank(model, vocabularies[tags], readme_tokens=tokens)
         rank.prepare()
         return rank
 
     size = len(texts) // options.readmes
     readmes = [
-        "\n\n".join(texts[start * size : (start + 1) * size]) for start in range(options.readmes)
+        Readme(str(start), "\n\n".join(texts[start * size : (start + 1) * size]))
+        for start in range(options.readmes)
     ]
 
     def measured(ranks: dict[int, Rank]) -> dict[int, float]:
         """Return READMEs a second of each setting."""
         seconds: dict[int, list[float]] = {step: [] for step in ranks}
-        for text in readmes:
+        for readme in readmes:
             for step, rank in ranks.items():
-                readme = rank.encode(text)
-                if len(readme.tokens) < 0.8 * rank.readme_tokens:
+                encoded = rank.encode(readme)
+                if len(encoded.tokens) < 0.8 * rank.readme_tokens:
                     sys.exit(f"the READMEs are too short to fill {rank.readme_tokens:,} tokens")
-                seconds[step].append(timed(functools.partial(rank.rank, [readme])))
+                seconds[step].append(timed(functools.partial(rank.score, [encoded])))
         return {step: 1 / statistics.median(times) for step, times in seconds.items()}
 
     by_tags = measured({count: rank_of(count, README_TOKENS) for count in TAGS})

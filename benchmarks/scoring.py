@@ -21,9 +21,8 @@ from itertools import product
 
 import torch
 
-from common import SAMPLE, labelled, reported, texts_of, timed
+from common import SAMPLE, labelled, readmes_of, reported, timed
 from tagger import Vocabulary
-from tagger.methods.rank.calibration import Calibration
 from tagger.methods.rank.rank import Encoded, Rank
 from tagger.methods.rank.tree import Forest, TagTree
 from tagger.models.language import LanguageModel
@@ -71,24 +70,19 @@ def plain(model: LanguageModel, template: PromptTemplate) -> Callable[[Encoded],
 def main() -> None:
     """Time the ways and print their ratios."""
     options = labelled(__doc__, 12).parse_args()
-    texts = texts_of(options.labels)
+    readmes = readmes_of(options.labels)
     topics = thousand()
     model = load(options.model)
     template = PromptTemplate.load()
-    ranks = {
-        f"{len(tags):,} tags": Rank(
-            model, tags, template, Calibration.of(options.model, tags), README_TOKENS
-        )
-        for tags in (SAMPLE, topics)
-    }
+    ranks = {f"{len(tags):,} tags": Rank(model, tags, template) for tags in (SAMPLE, topics)}
     for name, rank in ranks.items():
         print(
             f"{name}: list and prior (from the cache, if it is there) {timed(rank.prepare):.1f} s"
         )
     small, large = ranks.values()
     # Only whole budgets: of a short README the method's own part would be larger than it is.
-    full = [text for text in texts if len(small.encode(text).tokens) > 0.8 * README_TOKENS]
-    pairs = [(small.encode(text), large.encode(text)) for text in full[: options.readmes]]
+    full = [readme for readme in readmes if small.encode(readme).length > 0.8 * README_TOKENS]
+    pairs = [(small.encode(readme), large.encode(readme)) for readme in full[: options.readmes]]
     if not pairs:
         sys.exit(f"{options.labels}: no README fills the budget of {README_TOKENS} tokens")
     score = plain(model, template)
@@ -97,8 +91,8 @@ def main() -> None:
     for few, many in pairs:
         ways = (
             lambda few=few: score(few),
-            lambda few=few: small.rank([few]),
-            lambda many=many: large.rank([many]),
+            lambda few=few: small.score([few]),
+            lambda many=many: large.score([many]),
         )
         seconds.append([timed(way) for way in ways])
     print("\n| | median s a README | against plain | against 90 tags |\n|---|---|---|---|")
@@ -108,9 +102,8 @@ def main() -> None:
         print(f"| {name} | {median:.2f} | {ratios[0]:.2f} | {ratios[1]:.2f} |")
 
     many = pairs[0][1]
-    (ranking,) = large.rank([many])
-    calibration = Calibration.of(options.model, topics)
-    (logits,) = calibration.logits(large.evidence([many]))
+    (ranking,) = large.score([many])
+    (logits,) = large.calibration.logits(large.evidence([many]))
     by_name = {tag.name: index for index, tag in enumerate(topics)}
     best = [by_name[scored.tag.name] for scored in ranking[:10]]
     same = set(best) == set(logits.topk(10).indices.tolist())

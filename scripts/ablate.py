@@ -15,7 +15,7 @@ import numpy as np
 
 from fit_calibration import VOID, Data, Features, cross_validated, features_of
 from tagger import Vocabulary
-from tagger.evaluation.evaluate import Judged, measure
+from tagger.evaluation.measures import Judged, measure
 from tagger.methods.rank.evidence import TagLogProbs
 
 ROOT = Path(__file__).parents[1]

@@ -13,7 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from tagger import Vocabulary
-from tagger.evaluation.evaluate import Judged, load_labels, measure
+from tagger.evaluation.labels import load_labels
+from tagger.evaluation.measures import Judged, measure
 from tagger.evaluation.scores import Scores
 from tagger.learning.calibrate import cross_validated, fit, judged
 from tagger.methods.rank.calibration import Calibration

@@ -28,13 +28,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import KFold
 
 from tagger import Vocabulary
-from tagger.evaluation.evaluate import (
+from tagger.evaluation.labels import Label, load_labels
+from tagger.evaluation.measures import (
     Judged,
-    Label,
     errors_by_chance,
     intervals,
     judge,
-    load_labels,
     measure,
     reliability,
 )

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hostile_inputs import KINDS
-from tagger.batch.batch import Batch, Row, distinct
 from tagger.batch.ledger import Ledger
+from tagger.batch.pipeline import Pipeline, Row, distinct
 from tagger.errors import (
     EndpointError,
     InputError,
@@ -22,27 +22,28 @@ from tagger.errors import (
     ReadmeError,
     UsageError,
 )
-from tagger.methods.rank.rank import Encoded
+from tagger.methods.base import Capacity
+from tagger.methods.rank.rank import Encoded, Rank
 from tagger.models.language import LanguageModel
 from tagger.readme.readme import MAX_BYTES, Readme
 from tagger.readme.sources import Item
 from tagger.readme.worker import Worker
 from tagger.tagger import Tagger
-from tagger.tagging import Failure, Ranking, Tagging
+from tagger.tagging import Failure, Tagging
 from tagger.vocabulary import Vocabulary
 
 VOCABULARY = Vocabulary.from_names(["http", "http-client", "game", "cli"])
 
 
 @pytest.fixture(scope="module")
-def tagger(tiny_model: LanguageModel) -> Tagger:
-    return Tagger(tiny_model, VOCABULARY)
+def tagger(tiny_model: LanguageModel) -> Tagger[Encoded]:
+    return Tagger(Rank(tiny_model, VOCABULARY))
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
+def ledger(tmp_path: Path, tagger: Tagger[Encoded]) -> Iterator[Ledger]:
     with Ledger(tmp_path / "state") as ledger:
-        ledger.use({"model": "tiny"})
+        ledger.use(tagger.method.identity, tagger.method.reading_identity)
         yield ledger
 
 
@@ -61,28 +62,47 @@ def texts(count: int) -> list[Item]:
     return [item(str(n), f"A web server, number {n}. " * (1 + n * 7 % 13)) for n in range(count)]
 
 
-class Counting:
-    """A tagger that counts its passes, and fails as it is told to."""
+class Counting(Rank):
+    """A method that counts its passes, and fails as it is told to.
 
-    def __init__(self, tagger: Tagger, fails: type[Exception] | None = None, most: int = 10**9):
-        self._tagger = tagger
+    Args:
+        model: the language model.
+        tokens: how many a pass holds, as on a GPU; None takes one README a pass, as on a CPU.
+        readmes: how many READMEs a pass holds where tokens are not the limit.
+        fails: what it raises.
+        most: how many tokens of READMEs a pass may hold for it not to fail.
+
+    """
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        *,
+        tokens: int | None = None,
+        readmes: int = 1,
+        fails: type[Exception] | None = None,
+        most: int = 10**9,
+    ) -> None:
+        super().__init__(model, VOCABULARY)
+        self._tokens = tokens
+        self._readmes = readmes
         self._fails = fails
         self._most = most
         self.passes: list[int] = []
-        self.extra_tokens = tagger.extra_tokens
-        self.encode = tagger.encode
-        self.reply = tagger.reply
-        self.stop = tagger.stop
 
-    def rank(self, readmes: Sequence[Encoded]) -> list[Ranking]:
+    @property
+    def capacity(self) -> Capacity:
+        return replace(super().capacity, tokens=self._tokens, readmes=self._readmes)
+
+    def read(self, readmes: Sequence[Encoded]) -> list[bytes]:
         self.passes.append(len(readmes))
         if self._fails and sum(len(readme.tokens) for readme in readmes) > self._most:
             raise self._fails("too much")
-        return self._tagger.rank(readmes)
+        return super().read(readmes)
 
 
-def batch(tagger: object, ledger: Ledger, **options: object) -> Batch:
-    return Batch(tagger, ledger, **options)  # type: ignore[arg-type]
+def pipeline(method: Rank, ledger: Ledger, *, batch_tokens: int | None = None) -> Pipeline[Encoded]:
+    return Pipeline(Tagger(method), ledger, batch_tokens=batch_tokens)
 
 
 def replies(rows: Iterable[Row]) -> list[Tagging | Failure]:
@@ -90,18 +110,18 @@ def replies(rows: Iterable[Row]) -> list[Tagging | Failure]:
 
 
 def test_a_row_for_every_readme_in_order_as_if_it_were_alone(
-    tagger: Tagger, ledger: Ledger
+    tagger: Tagger[Encoded], ledger: Ledger
 ) -> None:
     items = texts(20)
     expected = list(tagger.tag(item.read() for item in items))
-    assert replies(batch(tagger, ledger).rows(items)) == expected
+    assert replies(Pipeline(tagger, ledger).rows(items)) == expected
 
 
 def test_on_a_gpu_readmes_of_like_length_go_through_together(
-    tagger: Tagger, ledger: Ledger
+    tiny_model: LanguageModel, tagger: Tagger[Encoded], ledger: Ledger
 ) -> None:
-    counting = Counting(tagger)
-    rows = replies(batch(counting, ledger, batch_tokens=1000).rows(texts(20)))
+    counting = Counting(tiny_model, tokens=1000)
+    rows = replies(pipeline(counting, ledger).rows(texts(20)))
     assert sum(counting.passes) == 20
     assert max(counting.passes) > 1
     for reply, alone in zip(rows, tagger.tag(item.read() for item in texts(20)), strict=True):
@@ -113,52 +133,75 @@ def test_on_a_gpu_readmes_of_like_length_go_through_together(
         )
 
 
-@pytest.mark.parametrize("batch_tokens", [None, 1000])
-def test_equal_texts_are_read_once(
-    tagger: Tagger, ledger: Ledger, batch_tokens: int | None
+def test_fewer_tokens_than_a_gpu_holds_may_be_asked_for(
+    tiny_model: LanguageModel, ledger: Ledger
 ) -> None:
-    counting = Counting(tagger)
+    counting = Counting(tiny_model, tokens=100_000)
+    list(pipeline(counting, ledger, batch_tokens=1).rows(texts(20)))
+    assert counting.passes == 20 * [1]
+
+
+def test_a_cpu_takes_one_readme_a_pass_whatever_is_asked_for(
+    tiny_model: LanguageModel, ledger: Ledger
+) -> None:
+    counting = Counting(tiny_model)
+    list(pipeline(counting, ledger, batch_tokens=100_000).rows(texts(5)))
+    assert counting.passes == 5 * [1]
+
+
+def test_a_method_without_a_limit_of_tokens_takes_as_many_readmes_as_it_says(
+    tiny_model: LanguageModel, ledger: Ledger
+) -> None:
+    counting = Counting(tiny_model, readmes=8)
+    rows = replies(pipeline(counting, ledger).rows(texts(20)))
+    assert counting.passes == [8, 8, 4]
+    assert [row.id for row in rows] == [str(n) for n in range(20)]
+
+
+@pytest.mark.parametrize("tokens", [None, 1000])
+def test_equal_texts_are_read_once(
+    tiny_model: LanguageModel, ledger: Ledger, tokens: int | None
+) -> None:
+    counting = Counting(tiny_model, tokens=tokens)
     items = [item(str(n), "the same words") for n in range(50)] + [item("x", "others")]
-    rows = list(batch(counting, ledger, batch_tokens=batch_tokens).rows(items))
+    rows = list(pipeline(counting, ledger).rows(items))
     assert sum(counting.passes) == 2
     assert len(rows) == 51
     assert [bool(row.tokens) for row in rows] == [True] + 49 * [False] + [True]
-    again = Counting(tagger)
-    assert (
-        replies(
-            batch(again, ledger).rows([item(f"other {n}", "the same words") for n in range(3)])
-        )[0].id
-        == "other 0"
-    )
+    again = Counting(tiny_model)
+    items = [item(f"other {n}", "the same words") for n in range(3)]
+    assert replies(pipeline(again, ledger).rows(items))[0].id == "other 0"
     assert again.passes == []
 
 
-def test_a_failure_is_a_row_among_the_others(tagger: Tagger, ledger: Ledger) -> None:
-    rows = replies(batch(tagger, ledger).rows([item("a", "words"), item("b"), item("c", "words")]))
+def test_a_failure_is_a_row_among_the_others(tagger: Tagger[Encoded], ledger: Ledger) -> None:
+    rows = replies(
+        Pipeline(tagger, ledger).rows([item("a", "words"), item("b"), item("c", "words")])
+    )
     assert [type(row) for row in rows] == [Tagging, Failure, Tagging]
     assert rows[1] == Failure(id="b", type="ReadmeError", message="b: is empty")
     assert rows[1].to_json() == '{"id":"b","error":{"type":"ReadmeError","message":"b: is empty"}}'
 
 
 def test_an_error_that_nobody_foresaw_costs_one_row(
-    tagger: Tagger, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+    tagger: Tagger[Encoded], ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def words(readme: Readme) -> str:
         return str(1 / 0) if readme.text == "odd" else readme.text
 
-    monkeypatch.setattr(Readme, "words", property(words))
-    rows = replies(batch(tagger, ledger).rows([item("a", "odd"), item("b", "plain")]))
+    monkeypatch.setattr(Readme, "plain_text", property(words))
+    rows = replies(Pipeline(tagger, ledger).rows([item("a", "odd"), item("b", "plain")]))
     assert isinstance(rows[0], Failure)
     assert rows[0].type == "ZeroDivisionError"
     assert isinstance(rows[1], Tagging)
 
 
 def test_a_readme_made_to_be_slow_costs_one_row(
-    tagger: Tagger, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+    tagger: Tagger[Encoded], ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tagger.readme.readme.worker", worker := Worker(cpu_seconds=0.1))
     slow = KINDS["emphasis: alternating marks"].text(MAX_BYTES)
-    rows = replies(batch(tagger, ledger).rows([item("a", slow), item("b", "plain")]))
+    rows = replies(Pipeline(tagger, ledger).rows([item("a", slow), item("b", "plain")]))
     worker.stop()
     assert isinstance(rows[0], Failure)
     assert rows[0].type == "ReadmeError"
@@ -166,43 +209,53 @@ def test_a_readme_made_to_be_slow_costs_one_row(
     assert isinstance(rows[1], Tagging)
 
 
-def test_a_batch_that_does_not_fit_is_split_and_goes_on(tagger: Tagger, ledger: Ledger) -> None:
-    counting = Counting(tagger, OutOfMemoryError, most=60)
+def test_a_pass_that_does_not_fit_is_split_and_goes_on(
+    tiny_model: LanguageModel, ledger: Ledger
+) -> None:
+    counting = Counting(tiny_model, tokens=100_000, fails=OutOfMemoryError, most=60)
     items = [item(str(n), f"words {n} " * (2 + n % 3)) for n in range(12)]
-    rows = replies(batch(counting, ledger, batch_tokens=100_000).rows(items))
+    rows = replies(pipeline(counting, ledger).rows(items))
     assert [row.id for row in rows] == [str(n) for n in range(12)]
     assert all(isinstance(row, Tagging) for row in rows)
     assert counting.passes[0] == 12
 
 
-def test_after_a_lack_of_memory_later_batches_are_smaller(tagger: Tagger, ledger: Ledger) -> None:
-    counting = Counting(tagger, OutOfMemoryError, most=2000)
+def test_after_a_lack_of_memory_later_passes_are_smaller(
+    tiny_model: LanguageModel, ledger: Ledger
+) -> None:
+    counting = Counting(tiny_model, tokens=20_000, fails=OutOfMemoryError, most=2000)
     items = [item(str(n), f"words {n} " * 20) for n in range(600)]
-    rows = replies(batch(counting, ledger, batch_tokens=20_000).rows(items))
+    rows = replies(pipeline(counting, ledger).rows(items))
     assert all(isinstance(row, Tagging) for row in rows)
     assert max(counting.passes[-20:]) < max(counting.passes) / 4
 
 
 @pytest.mark.parametrize("error", [OutOfMemoryError, LoadError])
-def test_one_readme_that_cannot_be_ranked_does_not_take_its_neighbours_along(
-    tagger: Tagger, ledger: Ledger, error: type[Exception]
+def test_one_readme_that_cannot_be_read_does_not_take_its_neighbours_along(
+    tiny_model: LanguageModel, ledger: Ledger, error: type[Exception]
 ) -> None:
-    counting = Counting(tagger, error, most=150)
+    counting = Counting(tiny_model, tokens=100_000, fails=error, most=150)
     items = [item(str(n), "words " * (400 if n == 3 else 5 + n)) for n in range(6)]
-    rows = replies(batch(counting, ledger, batch_tokens=100_000).rows(items))
+    rows = replies(pipeline(counting, ledger).rows(items))
     assert [isinstance(row, Failure) for row in rows] == [n == 3 for n in range(6)]
     assert isinstance(rows[3], Failure)
     assert rows[3].type == error.__name__
 
 
-@pytest.mark.parametrize("step", ["read", "rank", "reply"])
+@pytest.mark.parametrize("step", ["find", "encode", "read", "rank", "reply"])
 @pytest.mark.parametrize("error", [ZeroDivisionError("odd"), RecursionError(), MemoryError("odd")])
 def test_whatever_one_readme_makes_fail_is_its_row(
-    tagger: Tagger, ledger: Ledger, monkeypatch: pytest.MonkeyPatch, step: str, error: Exception
+    tiny_model: LanguageModel,
+    ledger: Ledger,
+    monkeypatch: pytest.MonkeyPatch,
+    step: str,
+    error: Exception,
 ) -> None:
     items = [item(str(n), f"the words of {n}") for n in range(4)]
-    bad = tagger.encode(items[2].read())
-    counting = Counting(tagger)
+    method = Counting(tiny_model)
+    tagger = Tagger(method)
+    bad = method.encode(items[2].read())
+    (reading,) = method.read([bad])
 
     def failing(plain: Callable[..., Any], at: Callable[..., bool]) -> Callable[..., Any]:
         def call(*args: Any) -> Any:
@@ -212,108 +265,141 @@ def test_whatever_one_readme_makes_fail_is_its_row(
 
         return call
 
-    if step == "read":
+    def broken() -> Readme:
+        raise error
 
-        def broken() -> Readme:
-            raise error
-
-        items[2] = replace(items[2], read=broken)
-    elif step == "rank":
-        monkeypatch.setattr(
-            counting, "rank", failing(counting.rank, lambda found: found[0].tokens == bad.tokens)
-        )
-    else:
-        monkeypatch.setattr(counting, "reply", failing(counting.reply, lambda id_, _: id_ == "2"))
-    rows = replies(batch(counting, ledger).rows(items))
+    match step:
+        case "find":
+            items[2] = replace(items[2], read=broken)
+        case "encode":
+            encode = failing(method.encode, lambda readme: readme.id == "2")
+            monkeypatch.setattr(method, "encode", encode)
+        case "read":
+            read = failing(method.read, lambda found: found[0].tokens == bad.tokens)
+            monkeypatch.setattr(method, "read", read)
+        case "rank":
+            monkeypatch.setattr(method, "rank", failing(method.rank, lambda it: it == reading))
+        case "reply":
+            reply = failing(tagger.reply, lambda id_, _: id_ == "2")
+            monkeypatch.setattr(tagger, "reply", reply)
+    rows = replies(Pipeline(tagger, ledger).rows(items))
     assert [type(row) for row in rows] == [Tagging, Tagging, Failure, Tagging]
     assert isinstance(rows[2], Failure)
     assert rows[2].type == type(error).__name__
     assert rows[2].message.startswith(f"internal error: {rows[2].type}: ")
 
 
-def test_one_that_cannot_be_ranked_is_found_among_those_of_its_pass(
-    tagger: Tagger, ledger: Ledger
+def test_one_that_cannot_be_read_is_found_among_those_of_its_pass(
+    tiny_model: LanguageModel, ledger: Ledger
 ) -> None:
-    counting = Counting(tagger, RecursionError, most=150)
+    counting = Counting(tiny_model, tokens=100_000, fails=RecursionError, most=150)
     items = [item(str(n), "words " * (400 if n == 3 else 5 + n)) for n in range(6)]
-    rows = replies(batch(counting, ledger, batch_tokens=100_000).rows(items))
+    rows = replies(pipeline(counting, ledger).rows(items))
     assert [isinstance(row, Failure) for row in rows] == [n == 3 for n in range(6)]
 
 
-def test_a_server_that_answers_nobody_stops_the_batch(tagger: Tagger, ledger: Ledger) -> None:
-    counting = Counting(tagger, EndpointError, most=0)
+def test_a_server_that_answers_nobody_stops_the_batch(
+    tiny_model: LanguageModel, ledger: Ledger
+) -> None:
+    counting = Counting(tiny_model, fails=EndpointError, most=0)
     with pytest.raises(EndpointError):
-        list(batch(counting, ledger).rows(texts(2)))
+        list(pipeline(counting, ledger).rows(texts(2)))
 
 
 def test_a_damaged_ledger_stops_the_batch_and_is_no_readmes_fault(
-    tagger: Tagger, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+    tagger: Tagger[Encoded], ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def damaged(text: bytes) -> Ranking:
-        raise UsageError("state is damaged: pass --restart to do all of it again")
+    def damaged(text: bytes) -> bytes:
+        raise UsageError("state is damaged: restart the batch to do all of it again")
 
-    monkeypatch.setattr(ledger, "ranking", damaged)
+    monkeypatch.setattr(ledger, "reading", damaged)
     with pytest.raises(UsageError, match="is damaged"):
-        list(batch(tagger, ledger).rows(texts(2)))
+        list(Pipeline(tagger, ledger).rows(texts(2)))
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda right: b"",
+        lambda right: b"{}",
+        lambda right: right[:-1],
+        lambda right: right[:-4],
+        lambda right: right + right[-4:],
+        lambda right: right[:-4] + b"\0\0\xc0\x7f",
+    ],
+    ids=["empty", "short", "cut", "a number less", "a number more", "not a number"],
+)
+def test_a_reading_of_wrong_bytes_is_damage_too(
+    tiny_model: LanguageModel,
+    ledger: Ledger,
+    monkeypatch: pytest.MonkeyPatch,
+    spoil: Callable[[bytes], bytes],
+) -> None:
+    method = Rank(tiny_model, VOCABULARY)
+    (right,) = method.read([method.encode(Readme("0", "A game."))])
+    monkeypatch.setattr(ledger, "reading", lambda text: spoil(right))
+    with pytest.raises(UsageError, match="state is damaged: restart the batch"):
+        list(pipeline(method, ledger).rows(texts(2)))
 
 
 @pytest.mark.parametrize("first", ["README.md", "README.rst"])
 def test_the_same_bytes_in_another_markup_are_another_readme(
-    tagger: Tagger, ledger: Ledger, first: str
+    tiny_model: LanguageModel, tagger: Tagger[Encoded], ledger: Ledger, first: str
 ) -> None:
     text = "A game\n======\n\n.. image:: http.png\n   :alt: client\n\n::\n\n    cli\n"
     names = [first, *({"README.md", "README.rst", "README.adoc"} - {first})]
     readmes = [Readme(name, text, source=name) for name in names]
     assert len({readme.markup for readme in readmes}) == 3
     items = [Item(each.id, each.source, lambda each=each: each) for each in readmes]  # type: ignore[misc]
-    counting = Counting(tagger)
-    assert replies(batch(counting, ledger).rows(items)) == list(tagger.tag(readmes))
+    counting = Counting(tiny_model)
+    assert replies(pipeline(counting, ledger).rows(items)) == list(tagger.tag(readmes))
     assert len(counting.passes) == 3
 
 
 def test_what_a_source_raises_comes_after_the_rows_before_it(
-    tagger: Tagger, ledger: Ledger
+    tagger: Tagger[Encoded], ledger: Ledger
 ) -> None:
     def breaking() -> Iterator[Item]:
         yield item("a", "words")
         raise InputError("the dump breaks off")
 
-    rows = batch(tagger, ledger).rows(breaking())
+    rows = Pipeline(tagger, ledger).rows(breaking())
     assert next(rows).reply.id == "a"
     with pytest.raises(InputError, match="breaks off"):
         next(rows)
 
 
-@pytest.mark.parametrize("batch_tokens", [None, 300])
+@pytest.mark.parametrize("tokens", [None, 300])
 def test_a_stop_finishes_what_is_in_hand(
-    tagger: Tagger, ledger: Ledger, batch_tokens: int | None
+    tiny_model: LanguageModel, ledger: Ledger, monkeypatch: pytest.MonkeyPatch, tokens: int | None
 ) -> None:
     """The third pass is the one that is interrupted; what it read is kept."""
-    counting = Counting(tagger)
-    work = batch(counting, ledger, batch_tokens=batch_tokens)
-    plain = counting.rank
+    counting = Counting(tiny_model, tokens=tokens)
+    work = pipeline(counting, ledger)
+    plain = counting.read
 
-    def interrupted(readmes: Sequence[Encoded]) -> list[Ranking]:
+    def interrupted(readmes: Sequence[Encoded]) -> list[bytes]:
         if len(counting.passes) == 2:
             work.stop()
         return plain(readmes)
 
-    counting.rank = interrupted  # type: ignore[method-assign]
+    monkeypatch.setattr(counting, "read", interrupted)
     items = [item(str(n), "z " * (1 + n)) for n in range(100)]
     seen = [row.reply.id for row in work.rows(items)]
-    assert work.stopped
     assert len(counting.passes) == 3
     assert seen == [str(n) for n in range(sum(counting.passes))]
 
 
-def test_a_stop_does_not_wait_for_a_source_that_waits(tagger: Tagger, ledger: Ledger) -> None:
+def test_a_stop_does_not_wait_for_a_source_that_waits(
+    tagger: Tagger[Encoded], ledger: Ledger
+) -> None:
     released = threading.Event()
 
     def waiting() -> Iterator[Item]:
         yield item("a", "words")
         released.wait(30)
 
-    work = batch(tagger, ledger)
+    work = Pipeline(tagger, ledger)
     rows = work.rows(waiting())
     next(rows)
     threading.Timer(0.2, work.stop).start()
@@ -323,7 +409,7 @@ def test_a_stop_does_not_wait_for_a_source_that_waits(tagger: Tagger, ledger: Le
     released.set()
 
 
-def test_reading_runs_ahead_but_not_without_bound(tagger: Tagger, ledger: Ledger) -> None:
+def test_reading_runs_ahead_but_not_without_bound(tagger: Tagger[Encoded], ledger: Ledger) -> None:
     taken = []
 
     def source() -> Iterator[Item]:
@@ -331,7 +417,7 @@ def test_reading_runs_ahead_but_not_without_bound(tagger: Tagger, ledger: Ledger
             taken.append(each.id)
             yield each
 
-    rows = batch(tagger, ledger).rows(source())
+    rows = Pipeline(tagger, ledger).rows(source())
     next(rows)
     time.sleep(0.5)
     assert 10 < len(taken) < 100

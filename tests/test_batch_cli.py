@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -127,16 +128,16 @@ def test_a_table_holds_what_the_lines_hold(
 @pytest.fixture
 def tagged(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Grows by the number of READMEs of each pass of the model."""
-    from tagger.tagger import Tagger
+    from tagger.methods.rank.rank import Encoded, Rank
 
     passes: list[int] = []
-    plain = Tagger.rank
+    plain = Rank.read
 
-    def counted(self: Tagger, readmes: Any) -> Any:
+    def counted(self: Rank, readmes: Sequence[Encoded]) -> list[bytes]:
         passes.append(len(readmes))
         return plain(self, readmes)
 
-    monkeypatch.setattr(Tagger, "rank", counted)
+    monkeypatch.setattr(Rank, "read", counted)
     return passes
 
 
@@ -183,7 +184,7 @@ def test_a_readme_that_is_gone_leaves_the_output(run: Run, catalogue: Path) -> N
     (catalogue / f"repo-{COUNT - 1}" / "README.md").unlink()
     outcome = good(run(*BATCH))
     assert len(rows(catalogue.parent / "out.jsonl")) == COUNT - 1
-    assert "rows left out, their READMEs being gone: 1" in outcome.err
+    assert "1 rows were left out because their READMEs are gone" in outcome.err
 
 
 def test_a_failed_readme_is_tried_again(run: Run, catalogue: Path, tagged: list[int]) -> None:
@@ -219,7 +220,7 @@ def test_what_changes_the_ranking_is_said_and_done_again(
 ) -> None:
     good(run(*BATCH))
     outcome = good(run(*BATCH, "--readme-tokens", "5"))
-    assert "done again, because of another readme tokens" in outcome.err
+    assert "reading again: README tokens changed" in outcome.err
     assert len(tagged) == 2 * COUNT
 
 
@@ -291,7 +292,7 @@ def test_what_a_link_leads_to_outside_is_not_read_unless_asked_for(
     path.unlink()
     path.symlink_to("../../secret")
     outcome = good(run(*BATCH))
-    assert outcome.err.count("lead out of catalogue, and are not read: 1") == 1
+    assert outcome.err.count("1 links that lead out of catalogue are not followed") == 1
     assert len(rows(catalogue.parent / "out.jsonl")) == COUNT - 1
     good(run(*BATCH, "--follow-links"))
     assert len(rows(catalogue.parent / "out.jsonl")) == COUNT
@@ -367,7 +368,7 @@ def prepare(work: Path) -> None:
         (("nothing",), 2, "no READMEs in nothing: looked for README, README.md"),
         (("nothing", "--glob", "*.x"), 2, "looked for *.x"),
         (("none.jsonl",), 2, "no READMEs in none.jsonl"),
-        (("bad.jsonl",), 2, "line 1: lacks the field 'id' (see --id-field)"),
+        (("bad.jsonl",), 2, "line 1: lacks the field 'id' of ids"),
         (("twice.jsonl",), 2, "'1' comes twice: twice.jsonl, line 1 and twice.jsonl, line 2"),
         (("README.md", "README.md"), 2, "comes twice: README.md and README.md"),
         (("no.parquet",), 2, "no.parquet: not a Parquet file"),
@@ -445,7 +446,7 @@ def test_fail_fast_stops_at_the_first_failure(run: Run, catalogue: Path, tagged:
     outcome = run(*BATCH, "--fail-fast")
     assert outcome.code == 1
     assert "repo-2/README.md: is empty" in outcome.err
-    assert "stopped after 3 READMEs; mend or leave out the last one" in outcome.err
+    assert "stopped after 3 READMEs; fix or leave out the last one" in outcome.err
     replies = rows(catalogue.parent / "out.jsonl")
     assert "error" in replies[2]
     assert len(replies) == len(tagged) + 1 == 3

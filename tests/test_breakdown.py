@@ -6,12 +6,8 @@ import numpy as np
 import pytest
 
 from tagger.evaluation.breakdown import by_tag, by_threshold, misses
-from tagger.evaluation.evaluate import (
-    Judged,
-    Label,
-    judge,
-    select,
-)
+from tagger.evaluation.labels import Label
+from tagger.evaluation.measures import Judged, judge, select
 from tagger.selection import Selection
 from tagger.vocabulary import Vocabulary
 

@@ -11,13 +11,18 @@ import torch
 
 from console import Run, one_line
 from tagger.errors import CalibrationError
-from tagger.evaluation.evaluate import Label, measure
+from tagger.evaluation.labels import Label
+from tagger.evaluation.measures import measure
 from tagger.evaluation.scores import Scores
 from tagger.learning import calibrate
-from tagger.methods.rank.calibration import Calibration
-from tagger.methods.rank.calibration_file import CalibrationFile
+from tagger.methods.base import Identity
+from tagger.methods.rank.calibration import Calibration, Origin
 from tagger.methods.rank.evidence import Evidence, TagLogProbs
+from tagger.methods.rank.identity import scoring_identity
+from tagger.methods.rank.rank import Rank
+from tagger.models.language import LanguageModel
 from tagger.prompts.prompt import PromptTemplate
+from tagger.readme.sources import Sources
 from tagger.vocabulary import Vocabulary
 
 VOCABULARY = Vocabulary.from_names([f"tag {number}" for number in range(20)])
@@ -48,7 +53,7 @@ def scores(slope: float, intercept: float) -> Scores:
         )
         for row in range(COUNT)
     )
-    return Scores("tiny", "a prompt", labels, evidence, ("",) * COUNT)
+    return Scores("tiny", Identity(), labels, evidence, ("",) * COUNT)
 
 
 def test_confidences_are_fitted_to_the_labels() -> None:
@@ -98,6 +103,10 @@ def test_what_all_readmes_have_in_common_tells_nothing() -> None:
     assert with_background.margins(TagLogProbs(this, this), prior).argmax() == 1
 
 
+def labelled_alike(count: int) -> tuple[Label, ...]:
+    return tuple(Label(id=f"{n}", readme=f"words {n}", tags=("tag 1",)) for n in range(count))
+
+
 @pytest.mark.parametrize(("count", "text"), [(0, "are 0"), (1, "is one"), (9, "are 9")])
 def test_a_background_takes_ten_readmes(count: int, text: str) -> None:
     with pytest.raises(CalibrationError, match=f"takes 10 different READMEs, and here {text}"):
@@ -113,13 +122,10 @@ def test_labels_of_the_same_readme_count_once() -> None:
 
 
 def test_labels_that_are_all_alike_are_refused() -> None:
-    alike = [Label(id=str(number), readme=f"{number}", tags=("tag 1",)) for number in range(40)]
+    alike = labelled_alike(40)
     with pytest.raises(CalibrationError, match="all labels hold the same tags"):
         calibrate.check_labels(alike)
     calibrate.check_labels([*alike, Label(id="x", readme="x", tags=("tag 2",))])
-
-
-# From here on the command.
 
 
 TAGS = ("3d", "game-engine ", "cli")
@@ -139,6 +145,85 @@ def corpus(workplace: Path) -> Path:
 
 
 @pytest.fixture
+def rank(tiny_model: LanguageModel) -> Rank:
+    return Rank(tiny_model, Vocabulary.from_names(TAGS))
+
+
+def test_a_corpus_without_labels_gives_a_background(rank: Rank, corpus: Path) -> None:
+    heard: list[tuple[str, int, int]] = []
+
+    def hear(*what: Any) -> None:
+        heard.append(what)
+
+    drawn = calibrate.Corpus.drawn(Sources((str(corpus),)))
+    assert len(drawn.readmes) == 11, "two of twelve are the same, and one more cannot be read"
+    fitted = calibrate.calibrate(rank, drawn, hear)
+    assert heard == [("scoring", done, 11) for done in range(1, 12)]
+    calibration = fitted.calibration
+    assert (fitted.before, fitted.after) == ({}, {})
+    assert calibration.numbers == Calibration.shipped("").numbers
+    assert calibration.origin == Origin("tiny", rank.scoring_identity, readmes=11, labels=0)
+    evidence = rank.evidence([rank.encode(readme.source()) for readme in drawn.readmes])
+    assert calibration.background is not None
+    expected = evidence.log_probs.mean()
+    assert torch.allclose(calibration.background.full, expected.full, atol=1e-4)
+    assert torch.allclose(calibration.background.first, expected.first, atol=1e-4)
+
+
+def test_the_calibration_of_a_method_does_not_sway_another(rank: Rank, corpus: Path) -> None:
+    drawn = calibrate.Corpus.drawn(Sources((str(corpus),)))
+    first = calibrate.calibrate(rank, drawn).calibration
+    swayed = Rank(rank.model, rank.vocabulary, calibration=first)
+    assert calibrate.calibrate(swayed, drawn).calibration.digest == first.digest
+
+
+def test_labels_alone_are_the_corpus(rank: Rank) -> None:
+    labels = [
+        Label(id=str(number), readme=f"Thing {number % 32} for {name}.", tags=(name,))
+        for number, name in enumerate(TAGS * 12)
+    ]
+    drawn = calibrate.Corpus.drawn(None, [*labels, *labels])
+    assert len(drawn.readmes) == 36, "the same text counts once"
+    assert len(drawn.labels) == 72
+    fitted = calibrate.calibrate(rank, drawn)
+    assert fitted.before.keys() == fitted.after.keys()
+    assert fitted.calibration.numbers != Calibration.shipped("").numbers
+    assert fitted.calibration.origin == Origin("tiny", rank.scoring_identity, 36, labels=72)
+
+
+def test_a_readme_of_a_corpus_keeps_its_markup(corpus: Path) -> None:
+    path = corpus / "0" / "README.md"
+    path.rename(path.with_suffix(".rst"))
+    path.with_suffix(".rst").write_text("Voxel\n=====\n\n.. image:: a.png\n\nA *game* engine.\n")
+    drawn = calibrate.Corpus.drawn(Sources((str(corpus),)))
+    texts = {label.source().plain_text for label in drawn.readmes}
+    assert "# Voxel\n\nA game engine." in texts
+
+
+def test_the_same_readmes_are_drawn_whatever_their_order(corpus: Path) -> None:
+    paths = sorted(str(path) for path in corpus.glob("[0-9]*/README.md"))
+    one, other = (
+        calibrate.Corpus.drawn(Sources(tuple(order)), sample=10)
+        for order in (paths, reversed(paths))
+    )
+    assert [label.readme for label in one.readmes] == [label.readme for label in other.readmes]
+    assert len(one.readmes) == 10
+
+
+def test_a_corpus_is_checked_when_it_is_put_together() -> None:
+    few = tuple(Label(id=str(number), readme=f"{number}", tags=()) for number in range(9))
+    with pytest.raises(CalibrationError, match="takes 10 different READMEs"):
+        calibrate.Corpus(few)
+    with pytest.raises(CalibrationError, match="take 30 labels"):
+        calibrate.Corpus((*few, *labelled_alike(1)), labelled_alike(29))
+    with pytest.raises(CalibrationError, match="all labels hold the same tags"):
+        calibrate.Corpus(labelled_alike(30), labelled_alike(30))
+
+
+# From here on the command.
+
+
+@pytest.fixture
 def labels(workplace: Path) -> Path:
     rows = [
         {"id": str(n), "readme": f"Thing {n} for {TAGS[n % 3]}, twice.", "tags": [TAGS[n % 3]]}
@@ -153,7 +238,7 @@ def test_unlabelled_readmes_give_a_background(run: Run, corpus: Path, workplace:
     outcome = run("calibrate", "corpus", "--tags", "tags.json", "-o", "c.json")
     assert outcome.code == 0, outcome.err
     assert outcome.out == ""
-    assert "READMEs left out that cannot be read: 1, the first: " in outcome.err
+    assert "1 READMEs cannot be read and are left out, the first: " in outcome.err
     assert "is a binary file" in outcome.err
     assert "c.json: from 11 READMEs, for --calibration" in outcome.err
     file = json.loads((workplace / "c.json").read_text())
@@ -203,7 +288,7 @@ def test_every_command_uses_it(
     fitted = {tag["name"]: tag["confidence"] for tag in json.loads(outcome.out)["tags"]}
     assert fitted != {tag["name"]: tag["confidence"] for tag in plain["tags"]}
     explained = json.loads(run("explain", "README.md", "--json").out)
-    assert explained["calibration"] == "calibrated on 36 READMEs and 36 labels (c.json)"
+    assert explained["calibration"] == "calibrated on 36 READMEs and 36 labels"
     assert {tag["name"]: round(tag["confidence"], 4) for tag in explained["tags"]} == fitted
     batch = run("batch", "README.md", "--scores", "--threshold", "0", "--quiet")
     assert {t["name"]: t["confidence"] for t in json.loads(batch.out)["tags"]} == fitted
@@ -216,14 +301,15 @@ def test_every_command_uses_it(
     assert json.loads(without.out) != evaluated
 
 
-def test_a_batch_is_done_again_with_another_calibration(
+def test_a_batch_is_ranked_again_with_another_calibration(
     run: Run, corpus: Path, labels: Path
 ) -> None:
     assert run("calibrate", "corpus", "--tags", "tags.json", "-o", "c.json").code == 0
     args = ("batch", "corpus", "--tags", "tags.json", "-o", "out.jsonl")
     run(*args)
     again = run(*args, "--calibration", "c.json")
-    assert "done again, because of another calibration" in again.err
+    assert "ranking again: calibration changed" in again.err
+    assert "0 tagged in" in again.err, "and nothing is read again"
 
 
 def edited(text: str) -> str:
@@ -240,11 +326,11 @@ def without_a_row(text: str) -> str:
     [
         (edited, "has been edited since it was written"),
         (without_a_row, "has been edited since it was written"),
-        (lambda text: text[: len(text) // 2], "is no calibration, or is cut short"),
-        (lambda _: "{}", "is no calibration"),
-        (lambda _: "", "is no calibration"),
-        (lambda text: text.replace('"format": 2', '"format": 1'), "or of another version"),
-        (lambda text: text.replace('"labels": 0', '"labels": NaN'), "is no calibration"),
+        (lambda text: text[: len(text) // 2], "is not a calibration, or is cut short"),
+        (lambda _: "{}", "is not a calibration"),
+        (lambda _: "", "is not a calibration"),
+        (lambda text: text.replace('"format": 3', '"format": 2'), "or of another version"),
+        (lambda text: text.replace('"labels": 0', '"labels": NaN'), "is not a calibration"),
     ],
 )
 def test_a_damaged_file_is_refused(
@@ -279,7 +365,7 @@ def other_model(folder: Path) -> tuple[str, ...]:
 @pytest.mark.parametrize(
     ("other", "named"),
     [
-        (other_tags, "another list of tags"),
+        (other_tags, "another vocabulary"),
         (other_prompt, "another prompt"),
         (other_model, "the calibration belongs to"),
     ],
@@ -297,25 +383,24 @@ def test_a_calibration_of_something_else_is_refused(
     assert named in one_line(outcome.err)
 
 
-def test_another_model_of_the_catalogue_is_refused_before_it_is_fetched() -> None:
-    file = CalibrationFile(
-        model="qwen2.5-coder-0.5b",
-        weights="w",
-        prompt="p",
-        tags="t",
-        scoring=0,
-        readmes=10,
-        labels=0,
-        numbers={},
-        full=[],
-        first=[],
+def test_another_model_of_the_catalogue_is_refused_before_it_is_fetched(
+    run: Run, workplace: Path
+) -> None:
+    vocabulary = Vocabulary.load(workplace / "tags.json")
+    origin = Origin(
+        "qwen2.5-coder-0.5b", scoring_identity(vocabulary, PromptTemplate.load()), 10, 0
     )
-    file.check_model("qwen2.5-coder-0.5b")
-    file.check_model("a/folder")
-    with pytest.raises(CalibrationError, match="belongs to qwen2.5-coder-0.5b, and the model is"):
-        file.check_model("qwen2.5-coder-1.5b")
-    with pytest.raises(CalibrationError):
-        file.check_model("qwen2.5-coder-0.5b", "other weights")
+    nothing = torch.zeros(2, 3)
+    calibration = Calibration.shipped("qwen2.5-coder-0.5b")
+    replace(calibration, background=TagLogProbs(nothing, nothing), origin=origin).save(
+        workplace / "c.json"
+    )
+    args = ("run", "README.md", "--tags", "tags.json", "--calibration", "c.json", "--offline")
+    outcome = run(*args, "--model", "qwen2.5-coder-1.5b")
+    assert outcome.code == CalibrationError.exit_code
+    assert "belongs to qwen2.5-coder-0.5b, and the model is qwen2.5-coder-1.5b" in outcome.err
+    outcome = run(*args, "--model", "qwen2.5-coder-0.5b")
+    assert "is not on this machine" in one_line(outcome.err), "and the calibration is no objection"
 
 
 def test_saved_scores_say_which_model_a_calibration_must_belong_to(
@@ -325,26 +410,27 @@ def test_saved_scores_say_which_model_a_calibration_must_belong_to(
     label = Label(id="a", readme="words", tags=("cli",))
     log_probs = TagLogProbs(torch.rand(1, 2, 3) - 5, torch.rand(1, 2, 3) - 4)
     evidence = Evidence(log_probs, log_probs.select(0), torch.zeros(1, 3, 2))
-    prompt = PromptTemplate.load().digest
-    saved = Scores("qwen2.5-coder-0.5b", prompt, (label,), evidence, ("words",))
+
+    def identity(model: str) -> Identity:
+        return scoring_identity(vocabulary, PromptTemplate.load(), f"the weights of {model}")
+
+    saved = Scores(
+        "qwen2.5-coder-0.5b", identity("qwen2.5-coder-0.5b"), (label,), evidence, ("words",)
+    )
     saved.save(workplace / "s.parquet", vocabulary)
     (workplace / "l.jsonl").write_text(label.model_dump_json())
     for model in ("qwen2.5-coder-0.5b", "qwen2.5-coder-1.5b"):
-        CalibrationFile.of(
-            replace(Calibration.shipped(model), background=evidence.prior),
-            model=model,
-            weights="w",
-            template=PromptTemplate.load(),
-            vocabulary=vocabulary,
-            readmes=10,
-            labels=0,
-        ).save(workplace / f"{model}.json")
+        origin = Origin(model, identity(model), readmes=10, labels=0)
+        calibration = replace(Calibration.shipped(model), background=evidence.prior, origin=origin)
+        calibration.save(workplace / f"{model}.json")
     args = ("eval", "l.jsonl", "--tags", "tags.json", "--from", "s.parquet", "--calibration")
     assert run(*args, "qwen2.5-coder-0.5b.json", model=None).code == 0
     outcome = run(*args, "qwen2.5-coder-1.5b.json", model=None)
     assert outcome.code == 2
     assert "belongs to qwen2.5-coder-1.5b" in outcome.err
-    replace(saved, prompt="another").save(workplace / "s.parquet", vocabulary)
+    features = replace(saved.identity.features, prompt="another")
+    other = replace(saved, identity=replace(saved.identity, features=features))
+    other.save(workplace / "s.parquet", vocabulary)
     outcome = run(*args, "qwen2.5-coder-0.5b.json", model=None)
     assert outcome.code == 2
     assert "belongs to another prompt" in outcome.err

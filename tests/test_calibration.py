@@ -1,20 +1,25 @@
-"""The calibrations that ship, and the warnings where they do not apply."""
+"""Calibrations: what they make of evidence, what they belong to, and those that ship."""
 
 import json
 import logging
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
 import pytest
 import torch
 
-from tagger.methods.rank.calibration import Calibration
+from tagger.errors import CalibrationError
+from tagger.methods.base import FeatureIdentity, Identity
+from tagger.methods.rank.calibration import Calibration, Origin
 from tagger.methods.rank.evidence import TagLogProbs
 from tagger.vocabulary import Vocabulary
 
 SAMPLE = Vocabulary.load(Path(__file__).parents[1] / "tags.json")
 PLAIN = Calibration(1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.5)
 SHIPPED = json.loads((files("tagger.methods.rank") / "calibrations.json").read_text())["models"]
+SHIPS = Calibration.shipped("qwen2.5-coder-0.5b")
+OTHER = Vocabulary.from_names([f"drink {number}" for number in range(10)])
 
 
 def margin_of(first: float, rest: float, limit: float | None = 1.0) -> float:
@@ -64,25 +69,125 @@ def test_a_model_and_tags_that_were_fitted_need_no_warning(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with caplog.at_level(logging.WARNING):
-        Calibration.of("qwen2.5-coder-0.5b", SAMPLE)
+        SHIPS.warn("qwen2.5-coder-0.5b", SAMPLE)
         turned = Vocabulary(tuple(reversed(SAMPLE.tags)))
-        Calibration.of("qwen2.5-coder-0.5b", turned)
+        SHIPS.warn("qwen2.5-coder-0.5b", turned)
     assert not caplog.records
 
 
 def test_another_model_gets_the_default_and_a_warning(caplog: pytest.LogCaptureFixture) -> None:
-    assert Calibration.of("mine", SAMPLE) == Calibration(**SHIPPED["default"])
+    calibration = Calibration.shipped("mine")
+    assert calibration == Calibration(**SHIPPED["default"])
+    calibration.warn("mine", SAMPLE)
     assert "no calibration ships for mine" in caplog.text
 
 
 def test_a_handful_of_tags_gets_a_warning(caplog: pytest.LogCaptureFixture) -> None:
-    Calibration.of("qwen2.5-coder-0.5b", Vocabulary.from_names(["tea", "coffee"]))
+    SHIPS.warn("qwen2.5-coder-0.5b", Vocabulary.from_names(["tea", "coffee"]))
     assert "fewer than 10 tags" in caplog.text
 
 
 def test_other_tags_get_a_warning(caplog: pytest.LogCaptureFixture) -> None:
-    other = Vocabulary.from_names([f"drink {number}" for number in range(10)])
-    assert Calibration.of("qwen2.5-coder-0.5b", other) == Calibration(
-        **SHIPPED["qwen2.5-coder-0.5b"]
-    )
+    assert Calibration(**SHIPPED["qwen2.5-coder-0.5b"]) == SHIPS
+    SHIPS.warn("qwen2.5-coder-0.5b", OTHER)
     assert "fitted on another list of tags" in caplog.text
+
+
+PARTS = TagLogProbs(torch.full((2, 10), -3.0), torch.full((2, 10), -2.5))
+IDENTITY = Identity(FeatureIdentity(weights="w", prompt="p"), method="rank", vocabulary="v")
+FITTED = replace(
+    PLAIN, background=PARTS, origin=Origin("qwen2.5-coder-0.5b", IDENTITY, readmes=10, labels=0)
+)
+
+
+def test_a_calibration_is_read_as_it_was_written(tmp_path: Path) -> None:
+    FITTED.save(tmp_path / "c.json")
+    found = Calibration.load(tmp_path / "c.json")
+    assert found.digest == FITTED.digest
+    assert found.origin == FITTED.origin
+
+
+def test_a_calibration_of_no_corpus_is_no_file(tmp_path: Path) -> None:
+    for calibration in (PLAIN, replace(FITTED, background=None), replace(FITTED, origin=None)):
+        with pytest.raises(ValueError, match="belongs to no corpus"):
+            calibration.save(tmp_path / "c.json")
+    assert not (tmp_path / "c.json").exists()
+
+
+def test_a_file_that_nobody_can_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(CalibrationError, match=r"c\.json: cannot be read: No such file"):
+        Calibration.load(tmp_path / "c.json")
+    with pytest.raises(CalibrationError, match="cannot be read: Is a directory"):
+        Calibration.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "identity",
+    ["", "{}", "[]", '{"features": 1}', '{"features": {}, "more": ""}', "[" * 100_000],
+)
+def test_a_file_that_does_not_say_what_it_belongs_to_is_refused(
+    tmp_path: Path, identity: str
+) -> None:
+    FITTED.save(tmp_path / "c.json")
+    content = json.loads((tmp_path / "c.json").read_text())
+    (tmp_path / "c.json").write_text(json.dumps(content | {"identity": identity}))
+    with pytest.raises(CalibrationError, match="is not a calibration"):
+        Calibration.load(tmp_path / "c.json")
+
+
+@pytest.mark.parametrize(
+    ("known", "name"),
+    [
+        (IDENTITY, "qwen2.5-coder-0.5b"),
+        (IDENTITY, "another name of the same weights"),
+        (Identity(vocabulary="v"), "a/folder"),
+        (Identity(), "qwen2.5-coder-0.5b"),
+    ],
+)
+def test_what_is_the_same_or_not_known_is_no_objection(known: Identity, name: str) -> None:
+    FITTED.check(known, name)
+
+
+@pytest.mark.parametrize(
+    ("other", "name", "says"),
+    [
+        (replace(IDENTITY, vocabulary="x"), "qwen2.5-coder-0.5b", "belongs to another vocabulary"),
+        (replace(IDENTITY, method="x"), "qwen2.5-coder-0.5b", "belongs to another method"),
+        (
+            replace(IDENTITY, features=FeatureIdentity("w", "x"), vocabulary="x"),
+            "qwen2.5-coder-0.5b",
+            "belongs to another prompt and vocabulary",
+        ),
+        (
+            replace(IDENTITY, features=FeatureIdentity("x", "p")),
+            "qwen2.5-coder-0.5b",
+            "belongs to qwen2.5-coder-0.5b, and the model is",
+        ),
+        (
+            Identity(),
+            "qwen2.5-coder-1.5b",
+            "belongs to qwen2.5-coder-0.5b, and the model is qwen2.5-coder-1.5b",
+        ),
+    ],
+)
+def test_what_is_known_to_be_another_is_named(other: Identity, name: str, says: str) -> None:
+    with pytest.raises(CalibrationError, match=says):
+        FITTED.check(other, name)
+
+
+def test_one_that_ships_belongs_to_whatever_it_is_used_for() -> None:
+    SHIPS.check(IDENTITY, "mine")
+
+
+def test_confidences_of_ones_own_labels_need_no_warning(caplog: pytest.LogCaptureFixture) -> None:
+    own = replace(FITTED, origin=Origin("mine", IDENTITY, readmes=10, labels=30))
+    own.warn("mine", OTHER)
+    assert not caplog.records
+    FITTED.warn("mine", OTHER)
+    assert "no calibration ships for mine" in caplog.text, "a background is no such thing"
+
+
+def test_what_a_calibration_is_from_is_said_in_words() -> None:
+    origin = Origin("mine", IDENTITY, readmes=12, labels=30)
+    assert str(origin) == "calibrated on 12 READMEs and 30 labels"
+    assert str(replace(origin, labels=0)) == "calibrated on 12 READMEs"

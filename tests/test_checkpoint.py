@@ -12,11 +12,11 @@ from transformers import AutoModelForCausalLM
 import tiny
 from console import Run
 from tagger.errors import LoadError
-from tagger.methods.rank.calibration import Calibration
 from tagger.methods.rank.rank import Rank
 from tagger.models import checkpoint
 from tagger.models.load import load
 from tagger.prompts.prompt import PromptTemplate
+from tagger.readme.readme import Readme
 from tagger.vocabulary import Vocabulary
 
 INDEX = "model.safetensors.index.json"
@@ -66,10 +66,10 @@ def test_a_model_whose_layers_are_spread_ranks_as_in_one_place(tmp_path: Path) -
     )
     vocabulary = Vocabulary.from_names(["http", "game", "cli"])
     template = PromptTemplate("You tag.", "{tags}\n{readme}")
-    calibration = Calibration.of("tiny", vocabulary)
     models = tiny.model_of(spread, "spread"), tiny.model()
-    ranks = [Rank(model, vocabulary, template, calibration, 99) for model in models]
-    there, here = (rank.rank([rank.encode("A web server.")])[0] for rank in ranks)
+    ranks = [Rank(model, vocabulary, template, readme_tokens=99) for model in models]
+    readme = Readme("x", "A web server.")
+    there, here = (rank.score([rank.encode(readme)])[0] for rank in ranks)
     assert [scored.tag for scored in there] == [scored.tag for scored in here]
     assert there[0].logit == pytest.approx(here[0].logit, abs=1e-4)
 
@@ -82,10 +82,10 @@ def test_layers_with_a_window_see_all_within_it(tmp_path: Path) -> None:
     model = load(str(tmp_path), device="cpu", dtype="float32")
     assert model.context_length == 600
     vocabulary = Vocabulary.from_names(["http", "game"])
-    calibration = Calibration.of("tiny", vocabulary)
-    rank = Rank(model, vocabulary, PromptTemplate("You tag.", "{tags}\n{readme}"), calibration, 999)
+    template = PromptTemplate("You tag.", "{tags}\n{readme}")
+    rank = Rank(model, vocabulary, template, readme_tokens=999)
     assert rank.readme_tokens < 600
-    rank.rank([rank.encode("A web server. " * 400)])
+    rank.score([rank.encode(Readme("x", "A web server. " * 400))])
 
 
 def test_a_missing_shard_is_named(sharded: Path) -> None:
@@ -138,8 +138,8 @@ def test_an_index_cannot_name_files_elsewhere(sharded: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "complaint"),
     [
-        ("qwen3_next", "linear attention.*--method generate --endpoint"),
-        ("qwen3_5", "linear attention.*--method generate --endpoint"),
+        ("qwen3_next", "linear attention.*run it behind a server"),
+        ("qwen3_5", "linear attention.*run it behind a server"),
         (
             "llama",
             "'llama' of its config.json is not supported; these are: qwen, .*qwen3_moe",

@@ -207,7 +207,7 @@ def test_debug_shows_where_an_error_came_from(run: Run) -> None:
 
 
 def test_a_fault_of_the_program_is_one_line_too(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tagger.readme.readme.Readme.words", property(lambda readme: 1 / 0))
+    monkeypatch.setattr("tagger.readme.readme.Readme.plain_text", property(lambda readme: 1 / 0))
     outcome = run("run", "README.md", "--tags", "tags.json", "--quiet")
     assert outcome.code == tagger.cli.INTERNAL_ERROR
     assert "internal error: ZeroDivisionError" in one_line(outcome.err)
@@ -351,3 +351,15 @@ def test_the_shell_completes(
     """
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True)
     assert set(done.stdout.split()) == offered, done.stderr
+
+
+def test_the_command_asks_for_huge_pages_and_the_library_leaves_the_environment_alone(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("THP_MEM_ALLOC_ENABLE", "")
+    monkeypatch.delenv("THP_MEM_ALLOC_ENABLE")
+    code = "import os, tagger; tagger.Rank; print(os.environ.get('THP_MEM_ALLOC_ENABLE'))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "None\n"
+    assert run("--version").code == 0
+    assert os.environ["THP_MEM_ALLOC_ENABLE"] == "1"

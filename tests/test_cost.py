@@ -14,13 +14,14 @@ import tiny
 from tagger.methods.rank.calibration import Calibration
 from tagger.methods.rank.rank import Rank
 from tagger.models.language import LanguageModel
-from tagger.prompts.prompt import PromptTemplate
+from tagger.readme.readme import Readme
 from tagger.types import README_TOKENS
 from tagger.vocabulary import Vocabulary
 
 SAMPLE = Vocabulary.load(Path(__file__).parents[1] / "tags.json")
 LARGE = Vocabulary.from_names([f"{a}{b}-{c}" for a, b, c in product(*[ascii_lowercase[:10]] * 3)])
-README = "A game engine for the terminal, written in Rust. " * 200
+README = Readme("x", "A game engine for the terminal, written in Rust. " * 200)
+CALIBRATION = Calibration.shipped("qwen2.5-coder-0.5b")
 
 
 @contextmanager
@@ -40,13 +41,12 @@ def counted(network: Any) -> Iterator[list[int]]:
 
 def passes_of(model: LanguageModel, network: Any, vocabulary: Vocabulary) -> list[int]:
     """Return the tokens of every pass that a README takes once lists and prior are computed."""
-    calibration = Calibration.of("qwen2.5-coder-0.5b", vocabulary)
-    rank = Rank(model, vocabulary, PromptTemplate.load(), calibration, README_TOKENS)
+    rank = Rank(model, vocabulary, calibration=CALIBRATION)
     rank.prepare()
     readme = rank.encode(README)
     assert len(readme.tokens) <= README_TOKENS
     with counted(network) as passes:
-        rank.rank([readme])
+        rank.read([readme])
     return passes
 
 
@@ -74,12 +74,12 @@ def test_reading_many_readmes_at_once_takes_as_many_passes_as_one() -> None:
     network = tiny.network(max_position_embeddings=32_768)
     model = tiny.model_of(network)
     few = Vocabulary.from_names(["cli", "game", "http"])
-    calibration = Calibration.of("qwen2.5-coder-0.5b", few)
-    rank = Rank(model, few, PromptTemplate.load(), calibration, README_TOKENS)
+    rank = Rank(model, few, calibration=CALIBRATION)
     rank.prepare()
-    readmes = [rank.encode(README), rank.encode("A parser."), rank.encode("")]
+    texts = README.text, "A parser.", ""
+    readmes = [rank.encode(Readme("x", text)) for text in texts]
     with counted(network) as passes:
-        rank.rank(readmes)
+        rank.read(readmes)
     assert len(passes) == 2
 
 

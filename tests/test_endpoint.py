@@ -29,8 +29,14 @@ from tagger.errors import (
     ReplyError,
     ServerError,
 )
-from tagger.methods import endpoint as module
+from tagger.methods.endpoint import server as module
+from tagger.methods.endpoint.endpoint import Endpoint
+from tagger.readme.readme import Readme
+from tagger.selection import Selection
+from tagger.tagger import Tagger
+from tagger.vocabulary import Vocabulary
 
+VOCABULARY = Vocabulary.from_names(["3d", "game-engine", "cli"])
 KEY = "sk-a-key-that-nobody-may-see"
 OPTIONS = ("--model", "the-model")
 
@@ -76,12 +82,58 @@ def test_the_key_goes_to_the_server_and_nowhere_else(
     server.answer = lambda _: told(401, f"bad key {KEY}")
     refused = ask(run, server)
     assert refused.code == 3
-    assert "refuses the key: set TAGGER_API_KEY" in refused.err
+    assert "refuses the API key: set one of its own" in refused.err
     assert KEY not in refused.err + refused.out + outcome.out
     assert KEY not in outcome.err
     server.answer = lambda _: completion("x" * 60 + f" Bearer {KEY}")
     echoed = ask(run, server)
     assert "sk-a" not in echoed.err
+
+
+def test_a_tagger_of_the_library_asks_the_server_too(server: Server) -> None:
+    method = Endpoint(server.url, "m", VOCABULARY, selection=Selection(max_tags=2), key=KEY)
+    tagger = Tagger(method, Selection(max_tags=1))
+    method.prepare()
+    (tagging,) = tagger.tag([Readme("1375", "A game.")])
+    assert tagging.id == "1375"
+    assert [(tag.name, tag.confidence) for tag in tagging.tags] == [("3d", None)]
+    assert tagger.threshold is None
+    assert server.keys == [f"Bearer {KEY}"]
+
+
+def test_the_library_takes_no_key_from_the_environment(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("TAGGER_API_KEY", "OPENAI_API_KEY"):
+        monkeypatch.setenv(name, KEY)
+    list(Tagger(Endpoint(server.url, "m", VOCABULARY)).tag([Readme("a", "A game.")]))
+    assert len(server.keys) == 1
+    assert KEY not in server.keys[0]
+
+
+def test_a_reply_that_cannot_be_used_is_raised_and_the_others_are_not_lost(server: Server) -> None:
+    server.answer = lambda r: completion("no") if "Quill" in str(r) else obedient(r)
+    method = Endpoint(server.url, "m", VOCABULARY)
+    readmes = [method.encode(Readme(name, f"# {name}")) for name in ("Voxel", "Quill", "Loom")]
+    readings = method.read(readmes)
+    assert [isinstance(reading, bytes) for reading in readings] == [True, False, True]
+    with pytest.raises(ReplyError, match="holds no JSON object"):
+        list(Tagger(method).tag([Readme("Quill", "# Quill")]))
+
+
+def test_replies_depend_on_the_server_and_on_what_it_is_asked() -> None:
+    url = "http://localhost:8000/v1"
+    identity = Endpoint(url, "m", VOCABULARY).identity
+    for other, changed in (
+        (Endpoint(url, "m", VOCABULARY, key=KEY, concurrency=2), []),
+        (Endpoint(url, "n", VOCABULARY), ["model"]),
+        (Endpoint("http://localhost:8001/v1", "m", VOCABULARY), ["model"]),
+        (Endpoint(url, "m", VOCABULARY, readme_tokens=99), ["README tokens"]),
+        (Endpoint(url, "m", VOCABULARY, selection=Selection(max_tags=4)), ["method"]),
+        (Endpoint(url, "m", Vocabulary.from_names(["3d"])), ["vocabulary"]),
+    ):
+        assert identity.differences(other.identity) == changed
+        assert KEY not in other.identity.to_json()
 
 
 @pytest.mark.parametrize(
@@ -100,7 +152,7 @@ def test_a_server_that_passes_over_the_schema_is_read_leniently_and_said_so(
     outcome = ask(run, server)
     assert outcome.code == 0
     assert [tag["name"] for tag in json.loads(outcome.out)["tags"]] == ["cli"]
-    assert outcome.err.count("passes over the JSON schema") == 1
+    assert outcome.err.count("ignores the JSON schema") == 1
 
 
 def test_a_server_that_takes_no_schema_is_asked_without(run: Run, server: Server) -> None:
@@ -284,7 +336,7 @@ def test_a_readme_does_not_follow_a_redirect_to_another_server(
         outcome = ask(run, server)
         assert outcome.code == 3
         elsewhere = other.url.removesuffix("/v1")
-        assert f"redirects to {elsewhere}: name that address in --endpoint" in outcome.err
+        assert f"redirects to {elsewhere}: use that address as the endpoint" in outcome.err
         assert other.requests == []
 
 
@@ -397,7 +449,7 @@ def test_a_key_that_is_none_is_refused(
     monkeypatch.setenv("TAGGER_API_KEY", key)
     outcome = ask(run, server)
     assert outcome.code == 2
-    assert "TAGGER_API_KEY holds characters" in outcome.err
+    assert "the API key holds characters" in outcome.err
 
 
 def test_a_tag_named_twice_is_asked_for_with_fewer(run: Run, server: Server) -> None:
@@ -428,7 +480,7 @@ def test_a_reply_cut_by_the_token_limit_is_not_guessed_at(run: Run, server: Serv
         ((200, JSON, "[]"), "does not speak as a chat completions server"),
         ((200, JSON, '{"choices": []}'), "does not speak as a chat completions server"),
         (told(404, "no such model"), "knows no model 'the-model'"),
-        (told(403), "refuses the key"),
+        (told(403), "refuses the API key"),
     ],
 )
 def test_what_no_readme_could_get_past_ends_it_at_once(
@@ -452,10 +504,10 @@ def test_nobody_there_is_said(run: Run) -> None:
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        (("--endpoint", "localhost", *OPTIONS), "is no address"),
-        (("--endpoint", "ftp://host/v1", *OPTIONS), "is no address"),
-        (("--endpoint", "http://[::1/v1", *OPTIONS), "is no address"),
-        (("--endpoint", "http://h:99999/v1", *OPTIONS), "is no address"),
+        (("--endpoint", "localhost", *OPTIONS), "is not an address"),
+        (("--endpoint", "ftp://host/v1", *OPTIONS), "is not an address"),
+        (("--endpoint", "http://[::1/v1", *OPTIONS), "is not an address"),
+        (("--endpoint", "http://h:99999/v1", *OPTIONS), "is not an address"),
         (("--endpoint", "http://h/v1?key=1", *OPTIONS), "leave out what follows"),
         (("--endpoint", "", *OPTIONS), "--endpoint is empty"),
         (("--endpoint", "http://h/v1", "--model", ""), "needs --model"),
@@ -553,7 +605,7 @@ def test_a_server_that_goes_away_stops_a_batch_and_nothing_is_lost(
     command = ("batch", "rows.jsonl", "-o", "out.jsonl", "--endpoint", server.url, *OPTIONS)
     outcome = run(*command, "--concurrency", "1", model=None)
     assert outcome.code == 3
-    assert "refuses the key" in outcome.err
+    assert "refuses the API key" in outcome.err
     server.answer = obedient
     assert run(*command, "--concurrency", "1", model=None).code == 0
     assert len(rows_of(workplace / "out.jsonl")) == 20
@@ -580,7 +632,7 @@ def test_a_batch_stops_when_many_readmes_in_a_row_fail_alike(
     assert outcome.code == 3
     assert f"the last {most} READMEs have failed alike" in outcome.err
     assert "is out of memory" in outcome.err
-    assert "run the same command again to go on" in outcome.err
+    assert "start it again to go on" in outcome.err
     tagged = [row["id"] for row in rows_of(workplace / "out.jsonl") if "tags" in row]
     assert tagged == (["r0", "r5"] if most > 5 else ["r0"])
     server.answer = obedient

@@ -48,6 +48,25 @@ def test_measures_as_json_and_again_from_kept_scores(run: Run, labels: Path) -> 
     assert json.loads(given_more.out)["measures"]["tags a README"]["value"] == 3
 
 
+def test_written_replies_have_measures_without_confidences(run: Run, labels: Path) -> None:
+    args = ("eval", labels.name, "--tags", "tags.json", "--json", "--method", "generate")
+    outcome = run(*args, "--min-tags", "2", "--max-tags", "2")
+    assert outcome.code == 0, outcome.err
+    result = json.loads(outcome.out)
+    assert result.keys() == {"readmes", "measures"}
+    assert result["measures"]["tags a README"]["value"] == 2
+    assert not result["measures"].keys() & {"ECE", "Brier"}
+
+
+def test_kept_scores_need_none_of_the_options_that_made_them(run: Run, labels: Path) -> None:
+    args = ("eval", labels.name, "--tags", "tags.json", "--json", "--quiet")
+    first = run(*args, "--dump", "scores.parquet")
+    others = ("--prompt", "nowhere.toml", "--model", "none", "--readme-tokens", "9")
+    again = run(*args, "--from", "scores.parquet", *others)
+    assert again.code == 0, again.err
+    assert json.loads(again.out) == json.loads(first.out)
+
+
 def test_a_reader_that_leaves_before_the_table_ends_it_in_silence(run: Run, labels: Path) -> None:
     args = ["eval", labels.name, "--tags", "tags.json", "--quiet"]
     assert run(*args, "--dump", "scores.parquet").code == 0

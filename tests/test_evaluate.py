@@ -2,7 +2,8 @@
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +15,38 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import brier_score_loss
 
-from tagger.errors import LabelsError, OutputError, UsageError
-from tagger.evaluation.evaluate import (
+from tagger.errors import (
+    LabelsError,
+    OutputError,
+    ReplyError,
+    ServerError,
+    TaggerError,
+    UsageError,
+)
+from tagger.evaluation.evaluate import Evaluation, evaluate
+from tagger.evaluation.labels import Label, load_labels
+from tagger.evaluation.measures import (
     Judged,
     calibration_error,
     errors_by_chance,
     intervals,
     judge,
-    load_labels,
+    judge_written,
     measure,
     reliability,
     select,
 )
 from tagger.evaluation.scores import Scores, check_target
+from tagger.methods.base import Capacity, FeatureIdentity, Identity
 from tagger.methods.rank.evidence import Evidence, TagLogProbs
+from tagger.methods.rank.rank import Rank
+from tagger.methods.written.generate import Encoded
+from tagger.models.language import LanguageModel
+from tagger.prompts.prompt import Conversation
+from tagger.readme.readme import Readme
 from tagger.selection import Selection
+from tagger.tagger import Tagger
+from tagger.tagging import GivenTag, Ranking
 from tagger.vocabulary import Vocabulary
 
 VOCABULARY = Vocabulary.from_names(["ai", "cli", "web ", "game", "lib"])
@@ -53,9 +71,7 @@ def judged() -> Judged:
     return judge(labels, VOCABULARY, confidences, given_tags)
 
 
-def load_labels_of(*rows: dict[str, object]) -> list:  # type: ignore[type-arg]
-    from tagger.evaluation.evaluate import Label
-
+def load_labels_of(*rows: dict[str, object]) -> list[Label]:
     return [Label.model_validate(one) for one in rows]
 
 
@@ -192,6 +208,9 @@ def test_label_files_that_cannot_be_read(tmp_path: Path) -> None:
         load_labels(tmp_path / "latin", VOCABULARY)
 
 
+IDENTITY = Identity(FeatureIdentity("w", "p", "1", 768), "rank", vocabulary=VOCABULARY.wording)
+
+
 def scores(readmes: int = 3, branches: int = 2) -> Scores:
     draw = torch.Generator().manual_seed(0)
     size = len(VOCABULARY)
@@ -207,7 +226,7 @@ def scores(readmes: int = 3, branches: int = 2) -> Scores:
     )
     return Scores(
         "tiny",
-        "a prompt",
+        IDENTITY,
         tuple(load_labels_of(*map(row, "abcdefgh"[:readmes]))),
         evidence,
         tuple(f"what was read of {name}" for name in "abcdefgh"[:readmes]),
@@ -219,6 +238,7 @@ def test_scores_come_back_as_they_were_in_the_order_asked_for(tmp_path: Path) ->
     saved.save(tmp_path / "s.parquet", VOCABULARY)
     loaded = Scores.load(tmp_path / "s.parquet", VOCABULARY, load_labels_of(row("c"), row("a")))
     assert loaded.model == "tiny"
+    assert loaded.identity == IDENTITY
     assert [label.id for label in loaded.labels] == ["c", "a"]
     evidence, expected = loaded.evidence, saved.evidence.select([2, 0])
     assert evidence.log_probs.full.equal(expected.log_probs.full)
@@ -263,6 +283,16 @@ def numbers(**columns: object) -> Callable[[Any], Any]:
     return damage
 
 
+def described(**about: bytes) -> Callable[[Any], Any]:
+    """Return what overwrites what a file says of itself."""
+
+    def damage(table: Any) -> Any:
+        more = {name.encode(): value for name, value in about.items()}
+        return table.replace_schema_metadata({**table.schema.metadata, **more})
+
+    return damage
+
+
 @pytest.mark.parametrize(
     ("damage", "says"),
     [
@@ -276,8 +306,12 @@ def numbers(**columns: object) -> Callable[[Any], Any]:
         (numbers(readme="a"), "no scores of 2 of the READMEs|is damaged"),
         (lambda table: table.slice(0, 7), "no scores of 1 of the READMEs"),
         (lambda table: table.slice(0, 14), "is damaged"),
-        (lambda table: table.drop_columns("tag"), "holds no scores"),
+        (lambda table: table.drop_columns("tag"), "is not a file of scores"),
         (lambda table: table.replace_schema_metadata({}), "is damaged"),
+        (described(identity=b"{}"), "is damaged"),
+        (described(identity=b"[" * 10_000), "is damaged"),
+        (described(identity=Identity().to_json().encode()), "of other tags"),
+        (described(limit=b"x"), "is damaged"),
         (lambda table: table.replace_schema_metadata({b"model": b"\xff"}), "is damaged"),
     ],
 )
@@ -314,3 +348,121 @@ def test_scores_go_only_where_they_can_and_may(tmp_path: Path) -> None:
     assert not target.exists()
     scores().save(target, VOCABULARY)
     check_target(target)
+
+
+LABELS = load_labels_of(
+    row("a", readme="A web server.", tags=["web"]),
+    row("b", readme="A game engine.", tags=["game"], acceptable=["lib"]),
+    row("c", readme="A *shell* for the terminal. " * 40, tags=["cli"]),
+)
+READS_FOUR_TOKENS = Identity(FeatureIdentity(readme_tokens=4))
+
+
+@dataclass
+class Scripted:
+    """A `Method` whose replies are those of a script; an error fails its README."""
+
+    script: dict[str, str | TaggerError]
+    at_once: int = 1
+    sizes: list[int] = field(default_factory=list)
+    prepared: bool = False
+    name: str = "a script"
+    vocabulary: Vocabulary = VOCABULARY
+    identity: Identity = READS_FOUR_TOKENS
+    reading_identity: Identity = READS_FOUR_TOKENS
+    threshold: float | None = None
+
+    @property
+    def capacity(self) -> Capacity:
+        return Capacity(readmes=self.at_once)
+
+    def prepare(self) -> None:
+        self.prepared = True
+
+    def encode(self, readme: Readme) -> Encoded:
+        return Encoded(readme.id, [1])
+
+    def read(self, readmes: Sequence[Encoded]) -> Sequence[bytes | TaggerError]:
+        self.sizes.append(len(readmes))
+        replies = [self.script[readme.id] for readme in readmes]
+        return [reply.encode() if isinstance(reply, str) else reply for reply in replies]
+
+    def rank(self, reading: bytes) -> Ranking:
+        by_label = {tag.label: tag for tag in VOCABULARY}
+        tags = [by_label[label] for label in reading.decode().split()]
+        return tuple(GivenTag(id=tag.id, name=tag.name) for tag in tags)
+
+    def conversations(self, readme: Readme) -> list[Conversation]:
+        return []
+
+    def stop(self) -> None:
+        """Do nothing."""
+
+
+def test_a_method_with_confidences_is_measured_by_its_scores(tiny_model: LanguageModel) -> None:
+    tagger = Tagger(Rank(tiny_model, VOCABULARY), Selection(max_tags=2))
+    heard: list[tuple[object, ...]] = []
+    found = evaluate(tagger, LABELS, lambda *what: heard.append(what))
+    assert heard == [("scoring", done, 3) for done in (1, 2, 3)]
+    assert found.threshold == tagger.threshold
+    assert found.measures == measure(found.judged)
+    assert found.judged.sure
+    for given_tags, label in zip(found.judged.given, LABELS, strict=True):
+        (tagging,) = tagger.tag([label.source()])
+        names = {tag.name for tag in tagging.tags}
+        assert {tag.name for tag, yes in zip(VOCABULARY, given_tags, strict=True) if yes} == names
+    assert found.read[:2] == ("A web server.", "A game engine.")
+    assert found.read[2].startswith("A shell for"), "without markup"
+
+
+def test_scores_give_the_evaluation_that_they_were_kept_from(
+    tiny_model: LanguageModel, tmp_path: Path
+) -> None:
+    rank = Rank(tiny_model, VOCABULARY)
+    found = evaluate(Tagger(rank), LABELS)
+    assert found.scores is not None
+    assert found.scores.identity == rank.reading_identity
+    found.scores.save(tmp_path / "s.parquet", VOCABULARY)
+    scores = Scores.load(tmp_path / "s.parquet", VOCABULARY, LABELS)
+    again = Evaluation.of_scores(scores, VOCABULARY, rank.calibration, Selection())
+    assert again.to_dict() == found.to_dict()
+    strict = Evaluation.of_scores(scores, VOCABULARY, rank.calibration, Selection(threshold=0.9))
+    assert strict.threshold == 0.9
+
+
+def test_a_method_without_confidences_is_measured_by_its_replies() -> None:
+    method = Scripted({"a": "web", "b": "game lib", "c": "ai"}, at_once=2)
+    heard: list[tuple[object, ...]] = []
+    found = evaluate(Tagger(method), LABELS, lambda *what: heard.append(what))
+    assert method.prepared
+    assert method.sizes == [2, 1], "as many at once as the method takes"
+    assert heard == [("tagging", 2, 3), ("tagging", 3, 3)]
+    assert (found.threshold, found.scores, found.failed) == (None, None, 0)
+    assert found.measures["precision (given)"] == 3 / 4
+    assert found.measures["first strict"] == 2 / 3
+    assert not found.to_dict().keys() & {"calibration", "reliability"}
+    assert found.to_dict()["measures"].keys() == found.measures.keys()
+    assert [len(read) for read in found.read] == [13, 14, 16], "four characters for a token"
+
+
+def test_what_is_measured_is_what_the_tagger_gives() -> None:
+    method = Scripted({"a": "web game", "b": "lib game", "c": "ai cli"})
+    found = evaluate(Tagger(method, Selection(max_tags=1)), LABELS)
+    assert found.measures["tags a README"] == 1
+    assert found.measures["recall (given)"] == 1 / 3
+
+
+def test_a_reply_that_fails_counts_as_none() -> None:
+    found = evaluate(Tagger(Scripted({"a": ReplyError("no"), "b": "game", "c": "ai"})), LABELS)
+    assert found.failed == 1
+    assert found.measures["tags a README"] == 2 / 3
+    only = Scripted({name: ServerError(f"no to {name}") for name in "abc"})
+    with pytest.raises(ServerError, match="no to c"):
+        evaluate(Tagger(only), LABELS)
+
+
+def test_written_replies_are_ranked_as_they_name_their_tags() -> None:
+    result = judge_written(LABELS[:2], VOCABULARY, [["game", " WEB"], []])
+    assert result.confidences.tolist() == [[0, 0, 0.5, 1, 0], [0] * 5]
+    assert result.given.tolist() == [[False, False, True, True, False], [False] * 5]
+    assert not result.sure

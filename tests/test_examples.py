@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tagger import Vocabulary
-from tagger.evaluation.evaluate import load_labels
+from tagger.evaluation.labels import load_labels
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "examples" / "batch.md").read_text()

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from console import Run
+from tagger import Rank, Readme, Selection, Tagger, Vocabulary, explain
+from tagger.models.language import LanguageModel
 
 
 def test_explain_gives_the_tags_that_run_gives(run: Run) -> None:
@@ -19,6 +21,20 @@ def test_explain_gives_the_tags_that_run_gives(run: Run) -> None:
     assert len(explained["tags"]) == 3, "the whole ranking"
     scores = [tag["score"] for tag in explained["tags"]]
     assert scores == sorted(scores, reverse=True)
+
+
+def test_a_library_call_explains_the_reply_of_a_tagger(tiny_model: LanguageModel) -> None:
+    rank = Rank(tiny_model, Vocabulary.from_names(["cli", "web", "game"]))
+    readme = Readme("voxel", "A *game* for the terminal.")
+    selection = Selection(max_tags=2, min_tags=2)
+    explained = explain(rank, selection, readme)
+    (tagging,) = Tagger(rank, selection).tag([readme])
+    assert [tag.id for tag in explained.tags if tag.given] == [tag.id for tag in tagging.tags]
+    assert explained.id == "voxel"
+    assert explained.calibration == "as shipped"
+    assert explained.threshold == rank.threshold
+    assert explained.seconds.keys() == {"clean and tokenise", "score"}
+    assert explain(rank, Selection(threshold=0.25), readme).threshold == 0.25
 
 
 @pytest.mark.parametrize(

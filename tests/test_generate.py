@@ -2,6 +2,7 @@
 
 import json
 import unicodedata
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,16 @@ from hypothesis import strategies as st
 
 import tiny
 from console import Run
+from tagger.batch.batch import MAX_FAILURES
 from tagger.errors import LoadError, ReplyError, VocabularyError
 from tagger.methods.written import reply as written
-from tagger.methods.written.generate import Generate
+from tagger.methods.written.generate import Encoded, Generate
 from tagger.methods.written.grammar import Form, Reply, tokenizer_of
 from tagger.models.language import LanguageModel
 from tagger.prompts.prompt import PromptTemplate, Question
 from tagger.readme.readme import Readme
+from tagger.selection import Selection
+from tagger.tagger import Tagger
 from tagger.vocabulary import Vocabulary, fold
 from test_cost import counted
 
@@ -36,13 +40,19 @@ def writer(
     model: LanguageModel, names: list[str] = NAMES, max_tags: int = 3, min_tags: int = 1
 ) -> Generate:
     vocabulary = Vocabulary.from_names(names)
-    return Generate(model, vocabulary, TEMPLATE, 200, max_tags=max_tags, min_tags=min_tags)
+    return Generate(model, vocabulary, TEMPLATE, Selection(max_tags, min_tags), 200)
 
 
 def names_of(method: Generate, *texts: str) -> list[list[str]]:
-    readmes = [method.encode(Readme(f"r{n}", text)) for n, text in enumerate(texts)]
-    replies = method.write(readmes)
-    return [[tag.name for tag in reply] for reply in replies if not isinstance(reply, ReplyError)]
+    return names_in(method, [method.encode(Readme(f"r{n}", s)) for n, s in enumerate(texts)])
+
+
+def names_in(method: Generate, readmes: Sequence[Encoded]) -> list[list[str]]:
+    """The names of the tags of each reply that can be used."""
+    readings = method.read(readmes)
+    rankings = [method.rank(reading) for reading in readings if isinstance(reading, bytes)]
+    assert all(tag.confidence is None for ranking in rankings for tag in ranking)
+    return [[tag.name for tag in ranking] for ranking in rankings]
 
 
 WORDS = ("http", "game", "c", "-", " ", "日本", "é", "e\u0301", "+", "😀")
@@ -129,9 +139,7 @@ def test_it_writes_what_a_plain_loop_over_allowed_tokens_writes() -> None:
         logits[~torch.from_numpy(reply.allowed())] = -torch.inf
         while not reply.write(int(logits.argmax())):
             logits[logits.argmax()] = -torch.inf
-    (tags,) = method.write([readme])
-    assert not isinstance(tags, ReplyError)
-    assert [tag.name for tag in tags] == json.loads(reply.text)["tags"]
+    assert names_in(method, [readme]) == [json.loads(reply.text)["tags"]]
 
 
 def test_replies_written_together_are_those_written_alone() -> None:
@@ -179,6 +187,13 @@ def test_probabilities_that_are_no_numbers_are_said() -> None:
         names_of(writer(tiny.model_of(network)), "text")
 
 
+def test_a_reply_that_cannot_be_used_is_the_taggers_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    scripted(monkeypatch, "no", "no")
+    method = Generate(tiny.model(), Vocabulary.from_names(NAMES), grammar=False)
+    with pytest.raises(ReplyError, match="holds no JSON object"):
+        list(Tagger(method).tag([Readme("r0", "text")]))
+
+
 def test_run_and_batch_and_eval_write(run: Run, workplace: Path) -> None:
     outcome = run("run", "README.md", "--method", "generate", "--max-tags", "2")
     assert outcome.code == 0
@@ -197,7 +212,8 @@ def test_a_batch_of_one_method_is_done_again_by_another(run: Run, workplace: Pat
     (workplace / "rows.jsonl").write_text('{"id": "a", "readme": "text"}')
     run("batch", "rows.jsonl", "-o", "out.jsonl")
     outcome = run("batch", "rows.jsonl", "-o", "out.jsonl", "--method", "generate")
-    assert "done again, because of another" in outcome.err
+    assert "reading again: " in outcome.err
+    assert "method" in outcome.err
 
 
 def scripted(monkeypatch: pytest.MonkeyPatch, *replies: str) -> list[str]:
@@ -241,6 +257,17 @@ def test_without_a_grammar_the_model_is_shown_its_error_once(
     assert outcome.code == 1
     assert outcome.out == ""
     assert "it begins: no no no" in outcome.err
+
+
+def test_a_model_that_runs_here_may_fail_at_any_number_of_readmes(
+    run: Run, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [{"id": f"r{n}", "readme": f"Project {n}"} for n in range(2 * MAX_FAILURES)]
+    (workplace / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    scripted(monkeypatch, *(4 * MAX_FAILURES * ["no"]))
+    outcome = run("batch", "rows.jsonl", "-o", "out.jsonl", *OFF)
+    assert outcome.code == 1
+    assert len((workplace / "out.jsonl").read_text().splitlines()) == 2 * MAX_FAILURES
 
 
 def test_a_reply_without_end_is_cut_off_and_said(run: Run) -> None:
@@ -306,5 +333,4 @@ def test_a_long_id_takes_no_more_memory_than_a_short_one(id_: str) -> None:
     method = writer(tiny.model())
     asked = method.encode(Readme(id_, "A web server."))
     assert len(method._ending(asked)) < 2000
-    (tags,) = method.write([asked])
-    assert not isinstance(tags, ReplyError)
+    assert len(names_in(method, [asked])) == 1

@@ -2,17 +2,18 @@
 
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tagger.batch.ledger import FORMAT, Ledger, _seal
 from tagger.errors import OutputError, UsageError
-from tagger.tagging import GivenTag
+from tagger.methods.base import FeatureIdentity, Identity
 
-RANKING = (
-    GivenTag(id="cli", name="cli", confidence=0.1 + 0.2),
-    GivenTag(id=7, name="x ", confidence=0),
+READING = b"\0what a model made of a README\xff"
+IDENTITY = Identity(
+    FeatureIdentity(weights="w", prompt="p", cleaning="1", readme_tokens=1), method="rank 8"
 )
 
 
@@ -21,26 +22,58 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "out.jsonl.state"
 
 
+def use(ledger: Ledger, identity: Identity = IDENTITY) -> str:
+    """Use an identity of which readings depend on all but the calibration."""
+    return ledger.use(identity, replace(identity, calibration=""))
+
+
+def with_tokens(count: int) -> Identity:
+    return replace(IDENTITY, features=replace(IDENTITY.features, readme_tokens=count))
+
+
 @pytest.mark.parametrize("kept", [True, False], ids=["file", "temporary"])
-def test_a_ranking_comes_back_as_it_was(path: Path, kept: bool) -> None:
+def test_a_reading_comes_back_as_it_was(path: Path, kept: bool) -> None:
     with Ledger(path if kept else None) as ledger:
-        ledger.use({"tokens": 1})
-        assert ledger.ranking(b"text") is None
-        ledger.keep(b"text", RANKING)
-        assert ledger.ranking(b"text") == RANKING
+        use(ledger)
+        assert ledger.reading(b"text") is None
+        ledger.keep(b"text", READING)
+        assert ledger.reading(b"text") == READING
     with Ledger(path if kept else None) as ledger:
-        ledger.use({"tokens": 1})
-        assert ledger.ranking(b"text") == (RANKING if kept else None)
+        use(ledger)
+        assert ledger.reading(b"text") == (READING if kept else None)
 
 
-def test_rankings_of_other_settings_are_not_used_and_not_lost(path: Path) -> None:
+def test_readings_of_other_settings_are_not_used_and_not_lost(path: Path) -> None:
     with Ledger(path) as ledger:
-        assert ledger.use({"tokens": 1, "prompt": "a"}) == []
-        ledger.keep(b"text", RANKING)
-        assert ledger.use({"tokens": 2, "prompt": "a"}) == ["tokens"]
-        assert ledger.ranking(b"text") is None
-        assert ledger.use({"tokens": 1, "prompt": "a"}) == []
-        assert ledger.ranking(b"text") == RANKING
+        assert use(ledger, with_tokens(1)) == ""
+        ledger.keep(b"text", READING)
+        assert use(ledger, with_tokens(2)) == "reading again: README tokens changed"
+        assert ledger.reading(b"text") is None
+        assert use(ledger, with_tokens(1)) == "ranking again: README tokens changed"
+        assert ledger.reading(b"text") == READING
+        assert use(ledger, with_tokens(1)) == ""
+
+
+def test_a_reading_outlives_what_only_its_ranking_depends_on(path: Path) -> None:
+    with Ledger(path) as ledger:
+        use(ledger, replace(IDENTITY, calibration="a"))
+        ledger.keep(b"text", READING)
+    with Ledger(path) as ledger:
+        changed = use(ledger, replace(IDENTITY, calibration="b"))
+        assert changed == "ranking again: calibration changed"
+        assert ledger.reading(b"text") == READING
+
+
+def test_all_that_has_changed_is_named(path: Path) -> None:
+    other = replace(with_tokens(2), method="generate 2", machine="here", vocabulary="v")
+    with Ledger(path) as ledger:
+        use(ledger, replace(IDENTITY, machine="there", head="unknown later"))
+    with Ledger(path) as ledger:
+        changed = use(ledger, other)
+    assert changed == (
+        "reading again: README tokens and method and machine, number format or library version "
+        "changed"
+    ), "but not what only one of the two knows"
 
 
 def test_an_id_is_met_again_with_its_first_place_until_forgotten(path: Path) -> None:
@@ -59,8 +92,8 @@ def test_another_model_or_vocabulary_is_refused_until_restarted(path: Path) -> N
     with Ledger(path) as ledger:
         ledger.claim("model", "digest", "small")
         ledger.claim("vocabulary", [[1, "cli"]], "1 tags")
-        ledger.use({})
-        ledger.keep(b"text", RANKING)
+        use(ledger)
+        ledger.keep(b"text", READING)
     with Ledger(path) as ledger:
         ledger.claim("model", "digest", "the same by another name")
         with pytest.raises(UsageError, match=r"another model \(small\): name another output"):
@@ -69,36 +102,36 @@ def test_another_model_or_vocabulary_is_refused_until_restarted(path: Path) -> N
             ledger.claim("vocabulary", [["1", "cli"]], "1 tags")
     with Ledger(path, restart=True) as ledger:
         ledger.claim("model", "another digest", "small")
-        ledger.use({})
-        assert ledger.ranking(b"text") is None
+        use(ledger)
+        assert ledger.reading(b"text") is None
 
 
 def test_a_damaged_ledger_is_refused_until_restarted(path: Path) -> None:
     with Ledger(path) as ledger:
-        ledger.use({})
+        use(ledger)
         for number in range(500):
-            ledger.keep(str(number).encode(), RANKING)
+            ledger.keep(str(number).encode(), READING)
     path.write_bytes(path.read_bytes()[:5000])
-    with pytest.raises(UsageError, match="is damaged: pass --restart"):
+    with pytest.raises(UsageError, match="is damaged: restart the batch"):
         Ledger(path)
     with Ledger(path, restart=True) as ledger:
-        ledger.use({})
-        assert ledger.ranking(b"0") is None
+        use(ledger)
+        assert ledger.reading(b"0") is None
 
 
 def filled(path: Path) -> None:
     with Ledger(path) as ledger:
         ledger.claim("model", "digest", "small")
-        ledger.use({"tokens": 1})
-        ledger.keep(b"text", RANKING)
+        use(ledger)
+        ledger.keep(b"text", READING)
 
 
 def recall(path: Path) -> None:
     """Ask for all that `filled` has put there."""
     with Ledger(path) as ledger:
         ledger.claim("model", "digest", "small")
-        ledger.use({"tokens": 1}, [(tag.id, tag.name) for tag in RANKING])
-        assert ledger.ranking(b"text") == RANKING
+        use(ledger)
+        assert ledger.reading(b"text") == READING
 
 
 def edit(path: Path, *statements: str) -> None:
@@ -114,19 +147,26 @@ ENDLESS = "(WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELE
 @pytest.mark.parametrize(
     "statements",
     [
-        ("DROP TABLE ranking",),
-        ("ALTER TABLE ranking DROP COLUMN tags",),
-        ("ALTER TABLE ranking ADD COLUMN more",),
+        ("DROP TABLE reading",),
+        ("ALTER TABLE reading DROP COLUMN content",),
+        ("ALTER TABLE reading ADD COLUMN more",),
         ("DROP TABLE made_with", f"CREATE VIEW made_with AS SELECT {ENDLESS} AS what"),
         (f"CREATE TRIGGER t AFTER INSERT ON met BEGIN SELECT {ENDLESS}; END",),
         ('CREATE TABLE "a""b" (x)',),
         ("CREATE VIEW more AS SELECT 1",),
         ("UPDATE made_with SET digest = 'other'",),
         ("UPDATE made_with SET digest = x'ff'",),
-        ("UPDATE ranking SET tags = replace(tags, '0.3', '0.2')",),
-        ("UPDATE ranking SET tags = 'no JSON'",),
-        ("UPDATE ranking SET tags = CAST(x'ff' AS TEXT)",),
-        ("UPDATE ranking SET seal = x'00'",),
+        ("UPDATE latest SET identity = 'no JSON'",),
+        ("UPDATE latest SET identity = '[1]'",),
+        ("UPDATE latest SET identity = '{}'",),
+        ("""UPDATE latest SET identity = '{"features": {"more": 1}}'""",),
+        (f"UPDATE latest SET identity = '{'[' * 100_000}'",),
+        ("UPDATE latest SET identity = CAST(x'ff' AS TEXT)",),
+        ("UPDATE reading SET content = CAST(content || 'x' AS BLOB)",),
+        ("UPDATE reading SET content = x''",),
+        ("UPDATE reading SET content = 'text'",),
+        ("UPDATE reading SET content = CAST(x'ff' AS TEXT)",),
+        ("UPDATE reading SET seal = x'00'",),
         ("PRAGMA application_id = 7",),
     ],
     ids=lambda statements: statements[-1][:40],
@@ -136,33 +176,28 @@ def test_a_ledger_that_was_changed_is_refused_until_restarted(
 ) -> None:
     filled(path)
     edit(path, *statements)
-    with pytest.raises(UsageError, match="is damaged: pass --restart"):
+    with pytest.raises(UsageError, match="is damaged: restart the batch"):
         recall(path)
     with Ledger(path, restart=True) as ledger:
         ledger.claim("model", "another", "other")
-        ledger.use({"tokens": 1})
-        assert ledger.ranking(b"text") is None
+        use(ledger)
+        assert ledger.reading(b"text") is None
 
 
-@pytest.mark.parametrize(
-    "tags",
-    [
-        '[["cli", "cli", 9.0]]',
-        '[["cli", "cli"]]',
-        "[7]",
-        "{}]",
-        '[["web", "web", 0.5]]',
-        "[" * 100_000,
-    ],
-)
-def test_a_ranking_that_could_not_have_been_kept_is_damage_even_with_its_seal(
-    path: Path, tags: str
-) -> None:
+def test_a_reading_that_is_no_bytes_is_damage_even_with_its_seal(path: Path) -> None:
     filled(path)
-    seal = _seal(b"text", '{"tokens": 1}', tags).hex()
-    edit(path, f"UPDATE ranking SET tags = '{tags}', seal = x'{seal}'")
-    with pytest.raises(UsageError, match="is damaged: pass --restart"):
+    seal = _seal(b"text", IDENTITY.digest, "text").hex()
+    edit(path, f"UPDATE reading SET content = 'text', seal = x'{seal}'")
+    with pytest.raises(UsageError, match="is damaged: restart the batch"):
         recall(path)
+
+
+def test_a_damaged_ledger_stays_damaged_until_restarted(path: Path) -> None:
+    filled(path)
+    edit(path, "UPDATE latest SET identity = 'no JSON'")
+    for _ in range(2):
+        with pytest.raises(UsageError, match="is damaged: restart the batch"):
+            recall(path)
 
 
 @pytest.mark.parametrize("end", ["", "-wal", "-shm", "-journal"])
@@ -185,7 +220,7 @@ def test_a_journal_that_lies_there_is_not_obeyed(path: Path) -> None:
     filled(path)
     journal = path.with_name(f"{path.name}-journal")
     journal.write_bytes(b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7" + bytes(504))
-    with pytest.raises(UsageError, match="is damaged: pass --restart"):
+    with pytest.raises(UsageError, match="is damaged: restart the batch"):
         Ledger(path)
     Ledger(path, restart=True).__exit__(None, None, None)
     assert not journal.exists()
@@ -193,8 +228,8 @@ def test_a_journal_that_lies_there_is_not_obeyed(path: Path) -> None:
 
 def test_no_journal_is_left_by_a_batch_that_is_killed(path: Path) -> None:
     with Ledger(path) as ledger:
-        ledger.use({})
-        ledger.keep(b"text", RANKING)
+        use(ledger)
+        ledger.keep(b"text", READING)
         assert sorted(file.name for file in path.parent.iterdir()) == [
             path.name,
             f"{path.name}-wal",
@@ -203,24 +238,24 @@ def test_no_journal_is_left_by_a_batch_that_is_killed(path: Path) -> None:
 
 def test_one_that_is_in_use_cannot_be_restarted(path: Path) -> None:
     with Ledger(path) as ledger:
-        ledger.use({})
+        use(ledger)
         with pytest.raises(UsageError, match="in use by another tagger batch"):
             Ledger(path, restart=True)
-        ledger.keep(b"text", RANKING)
-        assert ledger.ranking(b"text") == RANKING
+        ledger.keep(b"text", READING)
+        assert ledger.reading(b"text") == READING
 
 
 def test_one_that_is_removed_meanwhile_is_written_again(
     path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with Ledger(path) as ledger:
-        ledger.use({})
+        use(ledger)
         path.unlink()
-        ledger.keep(b"text", RANKING)
+        ledger.keep(b"text", READING)
     assert "was removed while the batch ran, and has been written again" in caplog.text
     with Ledger(path) as ledger:
-        ledger.use({})
-        assert ledger.ranking(b"text") == RANKING
+        use(ledger)
+        assert ledger.reading(b"text") == READING
 
 
 def test_one_that_is_replaced_meanwhile_is_not_overwritten(path: Path) -> None:

@@ -8,10 +8,11 @@ import torch
 
 import tiny
 from tagger.methods.rank import cache as memories
-from tagger.methods.rank.calibration import Calibration
-from tagger.methods.rank.rank import Rank, ScoredTag
+from tagger.methods.rank.evidence import ScoredTag
+from tagger.methods.rank.rank import Rank
 from tagger.models.language import LanguageModel
 from tagger.prompts.prompt import PromptTemplate
+from tagger.readme.readme import Readme
 from tagger.vocabulary import Vocabulary
 
 NAMES = ["http", "http-client", "game", "game-engine", "cli", "web server"]
@@ -19,10 +20,8 @@ TEMPLATE = PromptTemplate(system="You tag.", user="Tags: {tags}\n{readme}\nChoos
 
 
 def ranking(names: list[str] = NAMES) -> list[ScoredTag]:
-    vocabulary = Vocabulary.from_names(names)
-    calibration = Calibration.of("tiny", vocabulary)
-    method = Rank(tiny.model(), vocabulary, TEMPLATE, calibration, 200)
-    (ranked,) = method.rank([method.encode("A web server.")])
+    method = Rank(tiny.model(), Vocabulary.from_names(names), TEMPLATE, readme_tokens=200)
+    (ranked,) = method.score([method.encode(Readme("x", "A web server."))])
     return ranked
 
 

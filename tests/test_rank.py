@@ -9,21 +9,25 @@ from pathlib import Path
 from string import ascii_uppercase
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tiny
-from tagger.errors import LoadError, VocabularyError
-from tagger.methods.rank import rank as rank_module
+from tagger.errors import CalibrationError, LoadError, VocabularyError
+from tagger.methods.rank import identity as identity_module
+from tagger.methods.rank import layout as layout_module
 from tagger.methods.rank import search as search_module
-from tagger.methods.rank.calibration import Calibration
-from tagger.methods.rank.evidence import TagLogProbs
+from tagger.methods.rank.calibration import Calibration, Origin
+from tagger.methods.rank.evidence import Evidence, ScoredTag, TagLogProbs
 from tagger.methods.rank.prior import CONTENT_FREE
-from tagger.methods.rank.rank import Rank, ScoredTag
+from tagger.methods.rank.rank import Rank
 from tagger.models.language import LanguageModel
 from tagger.prompts.prompt import PromptTemplate, Question
+from tagger.readme.readme import Readme
+from tagger.selection import MAX_TAGS
 from tagger.vocabulary import Vocabulary, fold
 
 NAMES = ["http", "http-client", "game", "game-engine", "cli", "web server"]
@@ -31,7 +35,7 @@ TEMPLATE = PromptTemplate(system="You tag.", user="Tags: {tags}\n{readme}\nChoos
 TWO = dataclasses.replace(
     TEMPLATE, questions=(Question("What is it?"), Question("What kind is it?", 'A "'))
 )
-CALIBRATION = Calibration.of("tiny", Vocabulary.from_names(NAMES))
+CALIBRATION = Calibration.shipped("tiny")
 
 
 def ranker(
@@ -45,12 +49,16 @@ def ranker(
 
 
 def ranking_of(method: Rank, text: str) -> list[ScoredTag]:
-    (ranking,) = method.rank([method.encode(text)])
+    (ranking,) = method.score([method.encode(Readme("x", text))])
     return ranking
 
 
+def evidence_of(method: Rank, *texts: str) -> Evidence:
+    return method.evidence([method.encode(Readme("x", text)) for text in texts])
+
+
 def log_probs_of(method: Rank, *texts: str) -> TagLogProbs:
-    return method.evidence([method.encode(text) for text in texts]).log_probs
+    return evidence_of(method, *texts).log_probs
 
 
 def test_every_tag_is_ranked_once_and_the_best_comes_first(tiny_model: LanguageModel) -> None:
@@ -144,12 +152,12 @@ def test_a_search_finds_the_ten_best_tags_of_scoring_all(
         first = -8 + 2 * torch.randn(1, len(names), generator=torch.Generator().manual_seed(0))
         calibration = dataclasses.replace(calibration, background=TagLogProbs(first - 1, first))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rank_module, "AT_ONCE", -1)
-        patch.setattr(rank_module, "IN_VIEW", in_view)
+        patch.setattr(layout_module, "AT_ONCE", -1)
+        patch.setattr(layout_module, "IN_VIEW", in_view)
         patch.setattr(search_module, "AT_A_TIME", at_a_time)
         method = ranker(tiny.model(), names, TWO, calibration)
-        readmes = [method.encode(text) for text in [*texts, "A parser."]]
-        rankings = method.rank(readmes)
+        readmes = [method.encode(Readme("x", text)) for text in [*texts, "A parser."]]
+        rankings = method.score(readmes)
         evidence = method.evidence(readmes)
     assert evidence.limit == search_module.LIMIT
     for logits, ranking in zip(calibration.logits(evidence), rankings, strict=True):
@@ -164,7 +172,7 @@ def test_a_search_finds_the_ten_best_tags_of_scoring_all(
 
 def test_a_search_scores_a_part_of_the_vocabulary(monkeypatch: pytest.MonkeyPatch) -> None:
     names = [first + second for first, second in product(ascii_uppercase, "QZXJ")]
-    monkeypatch.setattr(rank_module, "AT_ONCE", 0)
+    monkeypatch.setattr(layout_module, "AT_ONCE", 0)
     monkeypatch.setattr(search_module, "AT_A_TIME", 4)
     # The surer the model and the weaker the prior, the tighter the bounds.
     sure = tiny.model(initializer_range=1.0)
@@ -243,7 +251,7 @@ def test_a_new_version_of_the_scoring_computes_its_own_prior(
     tiny_model: LanguageModel, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ranking_of(ranker(tiny_model), "text")
-    monkeypatch.setattr(rank_module, "SCORING_VERSION", -1)
+    monkeypatch.setattr(identity_module, "SCORING_VERSION", -1)
     ranking_of(ranker(tiny_model), "text")
     assert len(list((cache / "priors").iterdir())) == 2
 
@@ -288,3 +296,85 @@ def test_a_model_that_gives_no_numbers_is_an_error() -> None:
     broken = LanguageModel(network, tiny.model().tokenizer, "tiny", "broken", "here")
     with pytest.raises(LoadError, match="not numbers"):
         ranking_of(ranker(broken), "text")
+
+
+def test_evidence_is_kept_for_each_readme_alone(tiny_model: LanguageModel) -> None:
+    method = ranker(tiny_model)
+    evidence = evidence_of(method, "A web server.", "A game.", "A cli, and a cli.")
+    for row, content in enumerate(evidence.to_bytes()):
+        kept, expected = Evidence.from_bytes(content, method.prior), evidence.select([row])
+        assert kept.log_probs.full.equal(expected.log_probs.full)
+        assert kept.log_probs.first.equal(expected.log_probs.first)
+        assert kept.mentions.equal(expected.mentions)
+        assert kept.prior is method.prior
+        assert kept.limit is None
+
+
+PRIOR = TagLogProbs(torch.full((2, 3), -4.0), torch.full((2, 3), -2.0))
+
+
+@given(
+    st.binary()
+    | st.binary(min_size=72, max_size=72)
+    | st.lists(st.floats(width=32), min_size=18, max_size=18).map(
+        lambda values: np.array(values, np.float32).tobytes()
+    )
+)
+def test_hostile_bytes_are_no_evidence_unless_they_fit_and_are_numbers(content: bytes) -> None:
+    try:
+        evidence = Evidence.from_bytes(content, PRIOR)
+    except ValueError:
+        assert len(content) != 72 or not np.isfinite(np.frombuffer(content, np.float32)).all()
+        return
+    assert evidence.to_bytes() == [content]
+    assert evidence.log_probs.full.shape == evidence.log_probs.first.shape == (1, 2, 3)
+    assert evidence.mentions.shape == (1, 3, 2)
+
+
+@pytest.mark.parametrize("at_once", [0, 128])
+def test_what_was_read_gives_the_ranking_of_what_was_scored(
+    monkeypatch: pytest.MonkeyPatch, tiny_model: LanguageModel, at_once: int
+) -> None:
+    monkeypatch.setattr(layout_module, "AT_ONCE", at_once)
+    names = [f"{stem}{end}" for stem in ("http", "game", "cli") for end in ("", "-a", "-b", "s")]
+    method = ranker(tiny_model, names)
+    readmes = [method.encode(Readme("x", text)) for text in ("A web server.", "A game.")]
+    for scored, reading in zip(method.score(readmes), method.read(readmes), strict=True):
+        ranking = method.rank(reading)
+        assert len(ranking) == MAX_TAGS
+        assert [tag.id for tag in ranking] == [each.tag.id for each in scored[:MAX_TAGS]]
+        assert [tag.confidence for tag in ranking] == [
+            pytest.approx(each.confidence, abs=1e-6) for each in scored[:MAX_TAGS]
+        ]
+
+
+def background(tags: int, branches: int = 2) -> TagLogProbs:
+    return TagLogProbs(torch.full((branches, tags), -4.0), torch.full((branches, tags), -2.0))
+
+
+@pytest.mark.parametrize("change", [{"names": NAMES[:-1]}, {"template": TWO}])
+def test_a_calibration_of_something_else_is_refused(
+    tiny_model: LanguageModel, change: dict[str, Any]
+) -> None:
+    origin = Origin("tiny", ranker(tiny_model).scoring_identity, readmes=10, labels=0)
+    own = dataclasses.replace(CALIBRATION, background=background(len(NAMES)), origin=origin)
+    ranker(tiny_model, calibration=own)
+    with pytest.raises(CalibrationError, match="belongs to another"):
+        ranker(tiny_model, calibration=own, **change)
+
+
+@pytest.mark.parametrize("wrong", [background(5), background(6, branches=1)])
+def test_a_background_of_another_size_is_refused(
+    tiny_model: LanguageModel, wrong: TagLogProbs
+) -> None:
+    with pytest.raises(CalibrationError, match="do not fit"):
+        ranker(tiny_model, calibration=dataclasses.replace(CALIBRATION, background=wrong))
+
+
+def test_confidences_that_were_not_fitted_are_warned_of_once(
+    tiny_model: LanguageModel, caplog: pytest.LogCaptureFixture
+) -> None:
+    method = Rank(tiny_model, Vocabulary.from_names(NAMES), TEMPLATE)
+    ranking_of(method, "text")
+    assert len(caplog.records) == 1
+    assert "no calibration ships for tiny" in caplog.text

@@ -119,19 +119,19 @@ def test_a_restructured_text_may_hold_lines_of_any_length(tmp_path: Path) -> Non
     path = tmp_path / "README.rst"
     image = f".. image:: data:image/png;base64,{'A' * 20_000}\n"
     path.write_text(f"Voxel\n=====\n\nA game engine.\n\n{image}")
-    assert "A game engine." in Readme.read(path).words
+    assert "A game engine." in Readme.read(path).plain_text
 
 
 def test_line_ends_and_writing_from_right_to_left_are_no_trouble(tmp_path: Path) -> None:
     path = tmp_path / "README.md"
     path.write_bytes("# לוח\r\n\r\nספרייה ליצירת משחקים\r\n".encode())
-    assert Readme.read(path).words == "# לוח\n\nספרייה ליצירת משחקים"
+    assert Readme.read(path).plain_text == "# לוח\n\nספרייה ליצירת משחקים"
 
 
 def test_one_line_of_megabytes_is_read_in_part(tmp_path: Path) -> None:
     path = tmp_path / "README.md"
     path.write_text("word " * 1_000_000)
-    assert len(Readme.read(path).words) <= MAX_BYTES
+    assert len(Readme.read(path).plain_text) <= MAX_BYTES
 
 
 RST = """
@@ -198,7 +198,7 @@ include::/etc/passwd[]
 def test_other_markup_is_reduced_to_its_words(tmp_path: Path, name: str, text: str) -> None:
     path = tmp_path / name
     path.write_text(text)
-    words = Readme.read(path).words
+    words = Readme.read(path).plain_text
     assert words.startswith("# Voxel")
     assert "A game engine for the terminal" in words
     assert "## Install" in words
@@ -214,5 +214,5 @@ def test_hostile_markup_takes_seconds_at_most(name: str) -> None:
     nested = "".join("  " * depth + "* a\n\n" for depth in range(300))
     for text in (nested, "a_b *c* " * 16_000, "<<a *b* [[http://x[" * 7_000, "=" * 100_000):
         start = time.perf_counter()
-        assert isinstance(Readme("x", text, name).words, str)
+        assert isinstance(Readme("x", text, name).plain_text, str)
         assert time.perf_counter() - start < 20

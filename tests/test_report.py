@@ -13,12 +13,9 @@ import pytest
 from console import Run
 from tagger.errors import OutputError, UsageError
 from tagger.evaluation import report
-from tagger.evaluation.evaluate import (
-    Label,
-    judge,
-    judge_written,
-    select,
-)
+from tagger.evaluation.evaluate import Evaluation
+from tagger.evaluation.labels import Label
+from tagger.evaluation.measures import Judged, judge, judge_written, select
 from tagger.selection import Selection
 from tagger.vocabulary import Vocabulary
 
@@ -32,12 +29,15 @@ LABELS = [
 READ = [f"What {EVIL} says, {number}" for number in range(30)]
 
 
-def page(**options: Any) -> str:
+def page_of(judged: Judged, threshold: float | None) -> str:
+    evaluation = Evaluation(LABELS, VOCABULARY, Selection(), judged, READ, threshold)
+    return report.render(evaluation, EVIL)
+
+
+def page() -> str:
     confidences = np.random.default_rng(0).random((30, 5))
     given = select(confidences, Selection(), 0.6)
-    judged = judge(LABELS, VOCABULARY, confidences, given)
-    defaults: dict[str, Any] = {"read": READ, "choice": Selection(), "threshold": 0.6, "about": EVIL}
-    return report.render(judged, LABELS, VOCABULARY, **{**defaults, **options})
+    return page_of(judge(LABELS, VOCABULARY, confidences, given), 0.6)
 
 
 def test_all_parts_are_there() -> None:
@@ -63,20 +63,14 @@ def test_the_same_evaluation_gives_the_same_bytes() -> None:
 
 
 def test_a_written_reply_has_no_plots_and_no_confidences() -> None:
-    judged = judge_written(LABELS, VOCABULARY, [["cli"]] * 30)
-    text = report.render(
-        judged, LABELS, VOCABULARY, read=READ, choice=Selection(), threshold=0, about="x"
-    )
+    text = page_of(judge_written(LABELS, VOCABULARY, [["cli"]] * 30), None)
     assert "<svg " not in text
     assert "✗ cli</span>" in text
 
 
 def test_an_evaluation_without_a_miss_says_so() -> None:
     right = np.array([[tag.label in label.tags for tag in VOCABULARY] for label in LABELS])
-    judged = judge(LABELS, VOCABULARY, right.astype(float), right)
-    text = report.render(
-        judged, LABELS, VOCABULARY, read=READ, choice=Selection(), threshold=0.5, about="x"
-    )
+    text = page_of(judge(LABELS, VOCABULARY, right.astype(float), right), 0.5)
     assert "None: every README" in text
 
 

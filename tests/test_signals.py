@@ -31,11 +31,11 @@ PROGRAM = [sys.executable, "-m", "tagger"]
 BUSY = """
 import re, sys, time
 import tagger.cli
-from tagger.tagger import Tagger
-def rank(self, readmes):
+from tagger.methods.rank.rank import Rank
+def read(self, readmes):
     print("busy", flush=True, file=sys.stderr)
     {}
-Tagger.rank = rank
+Rank.read = read
 sys.argv[0] = "tagger"
 tagger.cli.main()
 """

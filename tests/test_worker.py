@@ -75,7 +75,7 @@ def test_a_parser_that_fails_is_an_error_that_names_the_readme(
 ) -> None:
     monkeypatch.setattr("tagger.readme.readme.worker", worker)
     with pytest.raises(ReadmeError, match=r"^big\.md: takes longer than"):
-        _ = Readme("x", SLOW, "big.md").words
+        _ = Readme("x", SLOW, "big.md").plain_text
 
 
 def test_a_process_that_dies_costs_one_readme(worker: Worker) -> None:
@@ -147,7 +147,7 @@ CLEAN = """
 import os, time
 from tagger.readme.readme import Readme
 from tagger.readme.worker import worker
-assert Readme("x", "# *a*").words == "# a"
+assert Readme("x", "# *a*").plain_text == "# a"
 print(worker._process.pid, flush=True)
 """
 
@@ -167,7 +167,7 @@ assert worker.clean("# *b*", "") == "# b"
 print(worker._process.pid, flush=True)
 if child:
     assert os.waitpid(child, 0)[1] == 0
-    assert Readme("x", "# *c*").words == "# c"
+    assert Readme("x", "# *c*").plain_text == "# c"
 """
     with program(CLEAN + code, tmp_path) as done:
         assert done.stdout

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tagger.evaluation.explain import explain
     from tagger.evaluation.labels import Label, load_labels
     from tagger.learning.calibrate import Corpus, calibrate
-    from tagger.methods.endpoint import Endpoint
+    from tagger.methods.endpoint.endpoint import Endpoint
     from tagger.methods.rank.calibration import Calibration
     from tagger.methods.rank.rank import Rank
     from tagger.methods.written.generate import Generate
@@ -61,7 +61,7 @@ _HOMES = {
     "Batch": "batch.batch",
     "Calibration": "methods.rank.calibration",
     "Corpus": "learning.calibrate",
-    "Endpoint": "methods.endpoint",
+    "Endpoint": "methods.endpoint.endpoint",
     "Evaluation": "evaluation.evaluate",
     "Generate": "methods.written.generate",
     "GivenTag": "tagging",

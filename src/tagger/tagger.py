@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import Any, Generic
 
-from tagger.errors import TaggerError
+from tagger.errors import TaggerError, UsageError
 from tagger.methods.base import E, Method
 from tagger.readme.readme import Readme
 from tagger.selection import Selection
@@ -22,11 +22,16 @@ class Tagger(Generic[E]):
         method: finds the tags.
         selection: how many tags are given.
 
+    Raises:
+        UsageError: the selection has a threshold, and the method has no confidences.
+
     """
 
     def __init__(self, method: Method[E], selection: Selection | None = None) -> None:
         self.method = method
         self.selection = selection or Selection()
+        if self.selection.threshold is not None and method.threshold is None:
+            raise UsageError("a written reply has no confidences: leave out the threshold")
 
     @classmethod
     def load(

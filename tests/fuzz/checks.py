@@ -23,14 +23,17 @@ from fuzz.inputs import Command, Dump
 from fuzz.readmes import File
 from fuzz.runner import Kind
 from tagger import (
-    Selection,
+    Endpoint,
+    Rank,
     Readme,
+    Selection,
+    Sources,
     Tagger,
     Vocabulary,
     load,
 )
-from tagger.batch.batch import Batch
 from tagger.batch.ledger import Ledger
+from tagger.batch.pipeline import Pipeline
 from tagger.errors import (
     EndpointError,
     InputError,
@@ -38,15 +41,12 @@ from tagger.errors import (
     ReadmeError,
     VocabularyError,
 )
-from tagger.methods.endpoint import Endpoint
 from tagger.methods.rank.mentions import Mentions
-from tagger.prompts.prompt import WRITTEN_TEMPLATE, PromptTemplate
-from tagger.readme.sources import Sources
 from tagger.tagging import Failure, Tagging
 from tagger.vocabulary_lint import problems
-from tagger.writer import Writer
 
 _MAX_TAGS = 3
+_SELECTION = Selection(max_tags=_MAX_TAGS)
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 _TAGS = Vocabulary.from_names(inputs.NAMES)
 
@@ -65,7 +65,7 @@ def check_readme(file: File) -> None:
     """Reading, cleaning and tokenising ends, or says in one line what is wrong with the README."""
     with _folder({file.name: file.data}) as folder:
         try:
-            words = Readme.read(folder / file.name).words
+            words = Readme.read(folder / file.name).plain_text
         except ReadmeError as error:
             _one_line(error)
             return
@@ -114,7 +114,7 @@ def check_vocabulary(data: bytes) -> None:
                 must("\n" not in problem, "a problem of several lines")
     try:
         vocabulary = Vocabulary.from_json(data)
-        tagger = Tagger(_model(), vocabulary, choice=Selection(max_tags=_MAX_TAGS))
+        tagger = Tagger(Rank(_model(), vocabulary), _SELECTION)
         (reply,) = tagger.tag([Readme("1", "A web server of the game engine.")])
     except VocabularyError as error:
         _one_line(error)
@@ -127,7 +127,7 @@ def check_model(files: dict[str, bytes]) -> None:
     with _folder(files) as folder, contextlib.redirect_stdout(io.StringIO()) as printed:
         try:
             model = load(str(folder), device="cpu", dtype="float32", offline=True)
-            tagger = Tagger(model, _TAGS, choice=Selection(max_tags=_MAX_TAGS))
+            tagger = Tagger(Rank(model, _TAGS), _SELECTION)
             (reply,) = tagger.tag([Readme("1", "A web server of the game engine.")])
         except (ModelError, VocabularyError) as error:  # a context too short for the list
             _one_line(error)
@@ -144,17 +144,15 @@ def check_answers(answers: list[bytes]) -> None:
         f"http://127.0.0.1:{server.server_address[1]}/v1",
         "m",
         _TAGS,
-        PromptTemplate.load(None, WRITTEN_TEMPLATE),
-        500,
-        max_tags=_MAX_TAGS,
-        min_tags=1,
+        selection=_SELECTION,
+        readme_tokens=500,
         concurrency=1,
     )
-    writer = Writer(endpoint, _TAGS, _MAX_TAGS)
     with _folder({"dump.jsonl": b'{"id": 1375, "readme": "A web server."}'}) as folder:
+        dump = Sources((str(folder / "dump.jsonl"),))
         try:
-            writer.prepare()
-            (reply,) = _replies(writer, Sources((str(folder / "dump.jsonl"),)))
+            endpoint.prepare()
+            (reply,) = _replies(Tagger(endpoint, _SELECTION), dump)
         except EndpointError as error:
             _one_line(error)
             return
@@ -182,12 +180,12 @@ def check_command(command: Command) -> None:
         must(output is None or code == 2 or output.is_file(), "no output, and no error")
 
 
-def _replies(tagger: Any, sources: Sources) -> list[Tagging | Failure]:
+def _replies(tagger: Tagger[Any], sources: Sources) -> list[Tagging | Failure]:
     """Return the rows of a batch."""
     with Ledger(None) as ledger:
-        ledger.use(tagger.settings)
-        batch = Batch(tagger, ledger, on_duplicate="suffix")
-        return [row.reply for row in batch.rows(sources)]
+        ledger.use(tagger.method.identity, tagger.method.reading_identity)
+        pipeline = Pipeline(tagger, ledger, on_duplicate="suffix")
+        return [row.reply for row in pipeline.rows(sources)]
 
 
 def _sound(reply: Tagging | Failure, vocabulary: Vocabulary, failures: Iterable[str]) -> None:
@@ -248,8 +246,8 @@ def _model() -> Any:
 
 
 @cache
-def _tagger() -> Tagger:
-    return Tagger(_model(), _TAGS, choice=Selection(max_tags=_MAX_TAGS))
+def _tagger() -> Tagger[Any]:
+    return Tagger(Rank(_model(), _TAGS), _SELECTION)
 
 
 @cache

@@ -113,7 +113,7 @@ class Batch:
         batch_tokens: int | None = None,
         max_failures: int | None = MAX_FAILURES,
     ) -> Iterator[Row]:
-        """Yield a row for every README, in order, after it is on disk.
+        """Prepare the tagger at once; then yield a row for every README after it is on disk.
 
         Args:
             tagger: tags READMEs with the vocabulary of this batch.
@@ -142,8 +142,13 @@ class Batch:
             batch_tokens=batch_tokens,
             max_failures=max_failures,
         )
+        if self.stopped:
+            self._pipeline.stop()
+        return self._rows(self._pipeline)
+
+    def _rows(self, pipeline: Pipeline[Any]) -> Iterator[Row]:
         rows = 0
-        for row in self._pipeline.rows(self._sources):
+        for row in pipeline.rows(self._sources):
             if self._lines:
                 self._lines.write(row.to_json(self._tags_as, scores=self._scores))
             rows += 1

@@ -99,7 +99,7 @@ class Ledger:
         if was != name_of_it:
             raise UsageError(
                 f"this output was begun with another {what} ({printable(name)}): name another "
-                "output, or pass --restart to do all of it again"
+                "output, or restart the batch to do all of it again"
             )
 
     def use(self, identity: Identity, reading: Identity) -> str:
@@ -121,6 +121,10 @@ class Ledger:
         with self._file.using() as database:
             execute = database.execute
             latest = execute("SELECT identity FROM latest").fetchone()
+            try:
+                changed = Identity.from_json(latest[0]).differences(identity) if latest else []
+            except ValueError as error:
+                raise sqlite3.DatabaseError("not an identity") from error
             execute("DELETE FROM latest")
             execute("INSERT INTO latest VALUES (?)", (identity.to_json(),))
             execute("INSERT OR IGNORE INTO identity (digest) VALUES (?)", (self._identity,))
@@ -130,10 +134,6 @@ class Ledger:
             known = execute(
                 "SELECT 1 FROM reading WHERE identity = ? LIMIT 1", (self._number,)
             ).fetchone()
-            try:
-                changed = Identity.from_json(latest[0]).differences(identity) if latest else []
-            except ValueError as error:
-                raise sqlite3.DatabaseError("not an identity") from error
         if not changed:
             return ""
         return f"{'ranking' if known else 'reading'} again: {' and '.join(changed)} changed"
@@ -168,7 +168,7 @@ class Ledger:
             if row is None:
                 return None
             content: bytes = row[0]
-            if row[1] != _seal(text, self._identity, content):
+            if row[1] != _seal(text, self._identity, content) or not isinstance(content, bytes):
                 raise sqlite3.DatabaseError("a reading has another seal")
             return content
 

@@ -90,8 +90,8 @@ def distinct(items: Iterable[Item], ledger: Ledger, policy: OnDuplicate) -> Iter
             yield item
         elif policy == "error":
             raise InputError(
-                f"the id {item.id!r} comes twice: {met[0]} and {item.place}; pass --on-duplicate "
-                "keep-first or suffix to go on"
+                f"the id {item.id!r} comes twice: {met[0]} and {item.place}; rename one, or "
+                "have duplicates left out or numbered"
             )
         elif policy == "suffix":
             first, number = met[0], met[1]
@@ -239,14 +239,17 @@ class Pipeline(Generic[E]):
                 ranking = self._method.rank(outcome)
             except ValueError as error:
                 raise self._ledger.damaged() from error
-            try:
-                return Row(self._tagger.reply(job.id, ranking), job.read)
             except Exception as error:
                 outcome = error
+            else:
+                try:
+                    return Row(self._tagger.reply(job.id, ranking), job.read)
+                except Exception as error:
+                    outcome = error
         kind, message = type(outcome).__name__, str(outcome)
         if not isinstance(outcome, TaggerError):
             log.debug("%s: the error in full:", printable(job.id), exc_info=outcome)
-            message = f"internal error: {kind}: {message} (--debug shows where)"
+            message = f"internal error: {kind}: {message}"
         return Row(Failure(id=job.id, type=kind, message=message))
 
 

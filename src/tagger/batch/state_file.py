@@ -86,7 +86,7 @@ class StateFile:
 
     def damaged(self) -> UsageError:
         """Return the error for content that cannot be right."""
-        return _UnusableError(f"{self._name} is damaged: pass --restart to do all of it again")
+        return _UnusableError(f"{self._name} is damaged: restart the batch to do all of it again")
 
     def close(self) -> None:
         """Close the file, and write it again if somebody has removed it."""
@@ -136,8 +136,8 @@ class StateFile:
         if version != self._version:
             raise _UnusableError(
                 f"{self._name} is of another version of tagger (format {version}, this one "
-                f"writes {self._version}): go on with that version, or pass --restart to do all "
-                "of it again"
+                f"writes {self._version}): go on with that version, or restart the batch to do "
+                "all of it again"
             )
         with closing(sqlite3.connect("")) as model:
             for statement in self._statements:

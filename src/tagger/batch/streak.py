@@ -40,6 +40,6 @@ class Streak:
         if self._count == self._most:
             raise EndpointError(
                 f"the last {self._count} READMEs have failed alike ({error}), so the batch stops; "
-                "run the same command again to go on, with a higher --max-failures if they are "
-                "to be passed over"
+                "start it again to go on, and allow more failures in a row if these "
+                "are to be skipped"
             )

@@ -123,21 +123,21 @@ def batch(
     )
     with work:
         tagger = Tagger(opener(), chosen)
-        rows = work.run(
-            tagger, batch_tokens=batch_tokens, max_failures=max_failures or MAX_FAILURES
-        )
-        with (
-            Display(work.total, quiet=common.quiet) as display,
-            _finishing_what_is_in_hand(work) as received,
-        ):
-            for row in rows:
-                if not to_file:
-                    write_line(row.to_json(reply.tags_as, scores=reply.scores))
-                display.add(row)
-                if fail_fast and isinstance(row.reply, Failure):
-                    options.log.error("%s", row.reply.message)
-                    work.stop()
-                    break
+        with Display(work.total, quiet=common.quiet) as display:
+            rows = work.run(
+                tagger,
+                batch_tokens=batch_tokens,
+                max_failures=(max_failures or MAX_FAILURES) if method.endpoint else None,
+            )
+            with _finishing_what_is_in_hand(work) as received:
+                for row in rows:
+                    if not to_file:
+                        write_line(row.to_json(reply.tags_as, scores=reply.scores))
+                    display.add(row)
+                    if fail_fast and isinstance(row.reply, Failure):
+                        options.log.error("%s", row.reply.message)
+                        work.stop()
+                        break
     if work.stopped:
         failed = fail_fast and display.failed
         first = "fix or leave out the last one, then " if failed else ""

@@ -78,7 +78,6 @@ def evaluate(
     chosen = selection.selection()
     methods.check(method, model, chosen)
     vocabulary = options.load_vocabulary(prompt.tags)
-    opener = methods.opener(vocabulary, prompt, model, method, chosen, quiet=common.quiet)
     rows = load_labels(labels, vocabulary)
     if dump or kept:
         arrow()
@@ -96,9 +95,11 @@ def evaluate(
             else Calibration.shipped(scores.model)
         )
         calibration.check(scores.identity, scores.model)
+        calibration.check_shape(*scores.evidence.prior.full.shape)
         calibration.warn(scores.model, vocabulary)
         evaluation = Evaluation.of_scores(scores, vocabulary, calibration, chosen)
     else:
+        opener = methods.opener(vocabulary, prompt, model, method, chosen, quiet=common.quiet)
         tagger = Tagger(opener(), chosen)
         with counting(quiet=common.quiet) as progress:
             evaluation = measure(tagger, rows, progress)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tagger.methods.base import Method
-    from tagger.methods.endpoint import Endpoint
+    from tagger.methods.endpoint.endpoint import Endpoint
     from tagger.methods.rank.rank import Rank
     from tagger.methods.written.generate import Generate
     from tagger.prompts.prompt import PromptTemplate
@@ -111,7 +111,7 @@ def rank_opener(
     known = None
     if calibration:
         from tagger.methods.rank.calibration import Calibration
-        from tagger.methods.rank.rank import scoring_identity
+        from tagger.methods.rank.identity import scoring_identity
 
         known = Calibration.load(calibration)
         known.check(scoring_identity(vocabulary, template), model.model)
@@ -133,7 +133,7 @@ def _endpoint(
     method: MethodOptions,
     selection: "Selection | None",
 ) -> "Endpoint":
-    from tagger.methods.endpoint import CONCURRENCY, Endpoint
+    from tagger.methods.endpoint.endpoint import CONCURRENCY, Endpoint
 
     return Endpoint(
         method.endpoint or "",

@@ -121,13 +121,15 @@ def evaluate(
     failures: list[TaggerError] = []
     size = method.capacity.readmes
     for start in range(0, len(labels), size):
-        group = [method.encode(label.source()) for label in labels[start : start + size]]
-        for reading in method.read(group):
+        group = labels[start : start + size]
+        readings = method.read([method.encode(label.source()) for label in group])
+        for label, reading in zip(group, readings, strict=True):
             if isinstance(reading, TaggerError):
                 failures.append(reading)
                 replies.append([])
             else:
-                replies.append([tag.name for tag in method.rank(reading)])
+                tagging = tagger.reply(label.id, method.rank(reading))
+                replies.append([tag.name for tag in tagging.tags])
         progress("tagging", len(replies), len(labels))
     if len(failures) == len(labels):
         raise failures[-1]

@@ -128,7 +128,7 @@ class Scores:
                 key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()
             }
             if set(table.column_names) != _COLUMNS:
-                raise LabelsError(f"{name}: holds no scores of tagger eval --dump")
+                raise LabelsError(f"{name}: is not a file of scores as `tagger eval` keeps them")
             identity = Identity.from_json(about["identity"])
             if identity.vocabulary != vocabulary.wording:
                 raise LabelsError(f"{name}: holds scores of other tags or descriptions")

@@ -27,6 +27,7 @@ from tagger.evaluation.measures import (
 from tagger.evaluation.scores import Scores, score
 from tagger.methods.rank.calibration import Calibration, Origin
 from tagger.methods.rank.rank import Rank
+from tagger.readme.readme import Readme
 from tagger.readme.sources import Sources
 from tagger.selection import Selection
 from tagger.types import Progress, no_progress
@@ -46,11 +47,19 @@ _RANKING = ("first strict", "first acceptable", "hit@3", "recall@3", "F1 (given)
 _PRIOR_WEIGHTS = [round(0.1 * step, 1) for step in range(4, 11)]
 _THRESHOLDS = [round(0.01 * step, 2) for step in range(5, 91)]
 
-
 SAMPLE = 100
 """READMEs of a corpus that are read by default."""
 
 log = logging.getLogger(__name__)
+
+
+class _Drawn(Label):
+    """A README of a corpus: nobody has labelled it, and its place may tell its markup."""
+
+    place: str
+
+    def source(self) -> Readme:
+        return Readme(self.id, self.readme, self.place)
 
 
 @dataclass(frozen=True)
@@ -97,11 +106,13 @@ class Corpus:
         failures: list[ReadmeError] = []
         for item in sources:
             try:
-                text = item.read().text
+                readme = item.read()
             except ReadmeError as error:
                 failures.append(error)
                 continue
-            drawn[digest(text)] = Label(id=item.id, readme=text, tags=())
+            drawn[digest(readme.text)] = _Drawn(
+                id=item.id, readme=readme.text, tags=(), place=readme.source
+            )
             if len(drawn) > 2 * sample:
                 drawn = dict(sorted(drawn.items())[:sample])
         if failures:
@@ -189,7 +200,7 @@ def check_labels(labels: Sequence[Label]) -> None:
     if count < NEEDED_LABELS:
         raise CalibrationError(
             f"confidences take {NEEDED_LABELS} labels of different READMEs, with a tag each, and "
-            f"here {_are(count)}: label more, or give READMEs without --labels"
+            f"here {_are(count)}: label more, or calibrate on READMEs without labels"
         )
     if len({frozenset(label.tags) for label in labels if label.tags}) == 1:
         raise CalibrationError(

@@ -108,7 +108,7 @@ class Identity:
         try:
             values = dict(json.loads(text))
             return cls(FeatureIdentity(**values.pop("features")), **values)
-        except (TypeError, KeyError) as error:
+        except (TypeError, KeyError, RecursionError) as error:
             raise ValueError("not an identity") from error
 
     def _values(self) -> dict[str, Any]:
@@ -202,8 +202,12 @@ def ranking_from_bytes(reading: bytes, vocabulary: Vocabulary) -> Ranking:
     """
     try:
         found = [(vocabulary.tags[place], confidence) for place, confidence in json.loads(reading)]
-        return tuple(
+        ranking = tuple(
             GivenTag(id=tag.id, name=tag.name, confidence=confidence) for tag, confidence in found
         )
-    except (TypeError, LookupError) as error:
+    except (TypeError, LookupError, RecursionError) as error:
         raise ValueError("not a ranking") from error
+    different = len({tag.id for tag in ranking})
+    if different < len(ranking) or ranking_to_bytes(ranking, vocabulary) != reading:
+        raise ValueError("not a ranking as it is written")
+    return ranking

@@ -172,8 +172,8 @@ def _check_rule(path: Path, rule: Any) -> None:
     if kind not in _LINEAR and (kind, pattern) != ("Split", {"Regex": PATTERN}):
         raise LoadError(
             f"{path}: prepares text by a rule of the type {reprlib.repr(kind)} that Qwen's "
-            "tokenizers do not have: run the model behind a server, and use --method generate "
-            "--endpoint URL"
+            "tokenizers do not have: run the model behind a server, and use that "
+            "as the endpoint"
         )
     for key in ("normalizers", "pretokenizers", "decoders"):
         for inner in rule.get(key, ()):

@@ -52,7 +52,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     if kind in _LINEAR:
         raise LoadError(
             f"{folder}: {kind} has layers of linear attention, in which tags cannot be scored "
-            "side by side: run it behind a server, and use --method generate --endpoint URL"
+            "side by side: run it behind a server, and use that as the endpoint"
         )
     if kind not in SUPPORTED:
         raise LoadError(

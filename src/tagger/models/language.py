@@ -31,7 +31,7 @@ _SHARE = 0.6
 """Share of the free memory that a pass may take; the rest is for masks, the output embedding and
 fragmentation."""
 
-_TOO_LARGE = "not enough memory for the README: lower --readme-tokens, or use a smaller model"
+_TOO_LARGE = "not enough memory for the README: read fewer tokens of it, or use a smaller model"
 
 
 class LanguageModel:

@@ -184,7 +184,7 @@ def _catalogued(known: CatalogueEntry, *, offline: bool, progress: Progress) -> 
         return store.folder(known)
     if offline:
         raise ModelMissingError(
-            f"the model {known.name} is not on this machine and --offline forbids fetching it: "
+            f"the model {known.name} is not on this machine and may not be fetched offline: "
             f"run `tagger models pull {known.name}` first"
         )
     return pull(known, progress)
@@ -297,10 +297,10 @@ def _device(name: str) -> torch.device:
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if count <= int(number or 0):
             raise DeviceError(
-                f"--device {name}: this machine has {count} usable CUDA GPUs; use --device cpu"
+                f"{name}: this machine has {count} usable CUDA GPUs; use the device cpu"
             )
     if kind == "mps" and not torch.backends.mps.is_available():
-        raise DeviceError("--device mps: this machine has no Apple GPU; use --device cpu")
+        raise DeviceError("mps: this machine has no Apple GPU; use the device cpu")
     return torch.device(name)
 
 

@@ -165,12 +165,12 @@ def check_room(
 def what_fits(needed: Plan, dtype: torch.dtype, room: int) -> str:
     """Say what would fit into so many bytes where a model does not."""
     if dtype == torch.float32 and needed.total - needed.weights // 2 <= room:
-        return "With --dtype bfloat16 it would fit."
+        return "In bfloat16 it would fit."
     for name in _SUGGESTED:
         smaller = plan(native(family()[name].config), torch.bfloat16)
         if smaller.total <= room and smaller.parameters < needed.parameters:
             return f"{name} ({smaller.total / 1e9:.1f} GB in bfloat16) would fit."
-    return "Free some memory, or read fewer tokens of a README (--readme-tokens)."
+    return "Free some memory, or read fewer tokens of a README."
 
 
 @cache

@@ -38,11 +38,11 @@ def check(path: str, id_column: str, text_column: str) -> None:
             how = "has more than one" if column in found else "has no"
             raise InputError(
                 f"{name}: {how} column {column!r} among {printable(', '.join(found))[:500]}; "
-                "name it with --id-field or --readme-field"
+                "name the right one"
             )
     for column, numbers, kind in (
-        (id_column, True, "neither text nor whole numbers; name another with --id-field"),
-        (text_column, False, "not text; name another with --readme-field"),
+        (id_column, True, "neither text nor whole numbers; name another column"),
+        (text_column, False, "not text; name another column"),
     ):
         if not _is_usable(types[column], numbers=numbers):
             held = printable(str(types[column]))[:100]

@@ -127,7 +127,7 @@ class Sources:
         if any(path != STDIN and Path(path).is_dir() for path in self.paths):
             looked = " or ".join(self.globs) or "README, README.md and the like"
             return InputError(
-                f"no READMEs in {names}: looked for {looked}; --glob '*.md' sees more"
+                f"no READMEs in {names}: looked for {looked}; a glob such as '*.md' finds more"
             )
         return InputError(f"no READMEs in {names}")
 
@@ -147,10 +147,9 @@ class Sources:
         if outside and folder not in self._warned:
             self._warned.add(folder)
             log.warning(
-                "links that lead out of %s, and are not read: %d, the first: %s (--follow-links "
-                "reads them)",
-                printable(folder),
+                "%d links that lead out of %s are not followed, the first: %s",
                 len(outside),
+                printable(folder),
                 printable(str(outside[0])),
             )
 
@@ -199,7 +198,7 @@ class Sources:
             return _faulty(fallback, place, str(row))
         id_, text = row.get(self.id_field), row.get(self.readme_field)
         if self.id_field not in row:
-            return _faulty(fallback, place, f"lacks the field {self.id_field!r} (see --id-field)")
+            return _faulty(fallback, place, f"lacks the field {self.id_field!r} of ids")
         if isinstance(id_, bool) or not isinstance(id_, str | int):
             reason = f"the field {self.id_field!r} is neither text nor a whole number"
             return _faulty(fallback, place, reason)
@@ -210,7 +209,7 @@ class Sources:
         if not name.strip():
             return _faulty(fallback, place, f"the field {self.id_field!r} is empty")
         if self.readme_field not in row:
-            reason = f"lacks the field {self.readme_field!r} (see --readme-field)"
+            reason = f"lacks the field {self.readme_field!r} of READMEs"
             return _faulty(name, place, reason)
         if not isinstance(text, str):
             return _faulty(name, place, f"the field {self.readme_field!r} is not text")

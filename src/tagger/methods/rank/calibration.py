@@ -173,12 +173,17 @@ class Calibration:
         if "model" in different or (not known and self.origin.model != model):
             raise CalibrationError(
                 f"the calibration belongs to {printable(self.origin.model)}, and the model is "
-                f"{printable(model)}; name that with --model, or {_AGAIN}"
+                f"{printable(model)}; use that one, or {_AGAIN}"
             )
         if different:
             raise CalibrationError(
                 f"the calibration belongs to another {' and '.join(different)}; {_AGAIN}"
             )
+
+    def check_shape(self, branches: int, tags: int) -> None:
+        """Make sure that the background, if any, is of so many. Raises `CalibrationError`."""
+        if self.background and self.background.full.shape != (branches, tags):
+            raise CalibrationError(f"the calibration's numbers do not fit these tags; {_AGAIN}")
 
     def warn(self, model: str, vocabulary: Vocabulary) -> None:
         """Log a warning if its confidences were not fitted on this model or these tags."""
@@ -186,20 +191,20 @@ class Calibration:
             return
         if model not in _shipped()["models"]:
             log.warning(
-                "no calibration ships for %s: its confidences are a rough default's; tagger "
-                "calibrate --labels fits them",
+                "no calibration ships for %s, so its confidences are rough: `tagger calibrate` "
+                "fits them to labels",
                 model,
             )
         elif len(vocabulary) < BEST:
             log.warning(
                 "confidences mean little with fewer than %d tags: the order of the tags does, so "
-                "set --min-tags and --max-tags rather than --threshold",
+                "limit the number of tags rather than their confidence",
                 BEST,
             )
         elif vocabulary.fingerprint != _shipped()["vocabulary"]:
             log.warning(
-                "confidences were fitted on another list of tags: tagger eval measures them on "
-                "yours, and tagger calibrate --labels fits them"
+                "confidences were fitted on another list of tags: `tagger eval` measures them on "
+                "yours, and `tagger calibrate` fits them to labels"
             )
 
     @property

@@ -25,7 +25,6 @@ from tagger._util.hashing import digest
 from tagger.errors import LoadError
 from tagger.methods.base import (
     Capacity,
-    FeatureIdentity,
     Identity,
     ranking_from_bytes,
     ranking_to_bytes,
@@ -33,6 +32,7 @@ from tagger.methods.base import (
 from tagger.methods.rank.cache import cached
 from tagger.methods.rank.calibration import Calibration
 from tagger.methods.rank.evidence import Evidence, ScoredTag, TagLogProbs
+from tagger.methods.rank.identity import scoring_identity
 from tagger.methods.rank.layout import MIN_README_TOKENS, Layout, is_small
 from tagger.methods.rank.mentions import Mentions
 from tagger.methods.rank.prior import prior
@@ -47,9 +47,6 @@ from tagger.selection import MAX_TAGS
 from tagger.tagging import GivenTag, Ranking
 from tagger.types import README_TOKENS
 from tagger.vocabulary import Vocabulary
-
-SCORING_VERSION = 8
-"""Bump when the same input would be scored differently, so that nothing cached is reused."""
 
 log = logging.getLogger(__name__)
 
@@ -114,6 +111,7 @@ class Rank:
         self.calibration.warn(model.name, vocabulary)
         self._mentions = Mentions(vocabulary)
         self._layout = Layout(template, vocabulary, model.tokenizer)
+        self.calibration.check_shape(len(self._layout.branches), len(vocabulary))
         self._all = torch.ones(len(vocabulary), dtype=torch.bool)
         self.readme_tokens = min(readme_tokens, self._layout.room(model.context_length))
         if self.readme_tokens < readme_tokens:
@@ -261,7 +259,7 @@ class Rank:
         if not log_probs.full.isfinite().all():
             raise LoadError(
                 f"{self.model.name}: gives probabilities that are not numbers: the weights are "
-                "damaged, or --dtype float32 is needed"
+                "damaged, or float32 is needed"
             )
         return log_probs
 
@@ -334,22 +332,4 @@ def _best(scored: Sequence[ScoredTag]) -> Ranking:
     return tuple(
         GivenTag(id=each.tag.id, name=each.tag.name, confidence=each.confidence)
         for each in scored[:MAX_TAGS]
-    )
-
-
-def scoring_identity(
-    vocabulary: Vocabulary, template: PromptTemplate, weights: str = ""
-) -> Identity:
-    """Return what the prior of tags, and so a calibration, depends on, but for the machine.
-
-    Args:
-        vocabulary: the tags.
-        template: the prompt.
-        weights: a digest of the model, if it is known.
-
-    """
-    return Identity(
-        FeatureIdentity(weights=weights, prompt=template.digest),
-        method=f"rank {SCORING_VERSION}",
-        vocabulary=vocabulary.wording,
     )

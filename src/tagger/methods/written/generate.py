@@ -255,7 +255,7 @@ class Generate:
         if not logits.isfinite().all():
             raise LoadError(
                 f"{self._model.name}: gives probabilities that are not numbers: the weights are "
-                "damaged, or --dtype float32 is needed"
+                "damaged, or float32 is needed"
             )
         return logits
 

@@ -83,5 +83,7 @@ def entry(name: str) -> CatalogueEntry:
     near = difflib.get_close_matches(name.lower(), known, n=1)
     hint = f"did you mean {near[0]}? " if near else ""
     if "/" in name:
-        hint = "models of the Hub and folders are named by --model alone; "
+        hint = (
+            "models of the Hub are fetched when they are used, and folders are used as they are; "
+        )
     raise UnknownModelError(f"no model is called {name!r}; {hint}known models: {', '.join(known)}")

@@ -70,7 +70,7 @@ class _Bounded(openai.DefaultAsyncHttpxClient):
         if _origin(request.url) != _origin(self._home):
             raise EndpointError(
                 f"the server at {_shown(self._home)} redirects to {_shown(request.url)}: "
-                "name that address in --endpoint if you trust it"
+                "use that address as the endpoint if you trust it"
             )
 
     async def _bound(self, response: httpx2.Response) -> None:
