@@ -184,7 +184,7 @@ def test_a_readme_that_is_gone_leaves_the_output(run: Run, catalogue: Path) -> N
     (catalogue / f"repo-{COUNT - 1}" / "README.md").unlink()
     outcome = good(run(*BATCH))
     assert len(rows(catalogue.parent / "out.jsonl")) == COUNT - 1
-    assert "1 rows were left out because their READMEs are gone" in outcome.err
+    assert "rows left out because their READMEs are gone: 1" in outcome.err
 
 
 def test_a_failed_readme_is_tried_again(run: Run, catalogue: Path, tagged: list[int]) -> None:

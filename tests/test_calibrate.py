@@ -238,7 +238,7 @@ def test_unlabelled_readmes_give_a_background(run: Run, corpus: Path, workplace:
     outcome = run("calibrate", "corpus", "--tags", "tags.json", "-o", "c.json")
     assert outcome.code == 0, outcome.err
     assert outcome.out == ""
-    assert "1 READMEs cannot be read and are left out, the first: " in outcome.err
+    assert "READMEs that cannot be read are left out: 1, the first: " in outcome.err
     assert "is a binary file" in outcome.err
     assert "c.json: from 11 READMEs, for --calibration" in outcome.err
     file = json.loads((workplace / "c.json").read_text())

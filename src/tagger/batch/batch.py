@@ -164,7 +164,7 @@ class Batch:
 
     def _finish(self, rows: int) -> None:
         if self._lines and (left := self._lines.finish()):
-            log.warning("%d rows were left out because their READMEs are gone", left)
+            log.warning("rows left out because their READMEs are gone: %d", left)
         if not rows:
             raise self._sources.nothing_found()
         if self._place and self._place.is_table:

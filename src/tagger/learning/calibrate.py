@@ -117,7 +117,7 @@ class Corpus:
                 drawn = dict(sorted(drawn.items())[:sample])
         if failures:
             log.warning(
-                "%d READMEs cannot be read and are left out, the first: %s",
+                "READMEs that cannot be read are left out: %d, the first: %s",
                 len(failures),
                 failures[0],
             )
