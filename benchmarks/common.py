@@ -61,7 +61,7 @@ def labelled(doc: str | None, readmes: int) -> argparse.ArgumentParser:
 
 def readmes_of(labels: Path) -> list[Readme]:
     """Return every labelled README that has a word."""
-    readmes = [label.source() for label in load_labels(labels, SAMPLE)]
+    readmes = [label.to_readme() for label in load_labels(labels, SAMPLE)]
     return [readme for readme in readmes if readme.plain_text]
 
 

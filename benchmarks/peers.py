@@ -229,7 +229,7 @@ def main() -> None:
         peers.append(Peer("embeddings", embeddings(options.minilm, vocabulary)))
 
     for number, row in enumerate(rows, start=1):
-        readme = row.source()
+        readme = row.to_readme()
         cut = model.tokenizer.decode(prompt.fit(readme.plain_text, README_TOKENS))
         for peer in peers:
             peer.take(readme, cut)

@@ -163,7 +163,7 @@ def test_a_corpus_without_labels_gives_a_background(rank: Rank, corpus: Path) ->
     assert (fitted.before, fitted.after) == ({}, {})
     assert calibration.numbers == Calibration.shipped("").numbers
     assert calibration.origin == Origin("tiny", rank.scoring_identity, readmes=11, labels=0)
-    evidence = rank.evidence([rank.encode(readme.source()) for readme in drawn.readmes])
+    evidence = rank.evidence([rank.encode(readme.to_readme()) for readme in drawn.readmes])
     assert calibration.background is not None
     expected = evidence.log_probs.mean()
     assert torch.allclose(calibration.background.full, expected.full, atol=1e-4)
@@ -196,7 +196,7 @@ def test_a_readme_of_a_corpus_keeps_its_markup(corpus: Path) -> None:
     path.rename(path.with_suffix(".rst"))
     path.with_suffix(".rst").write_text("Voxel\n=====\n\n.. image:: a.png\n\nA *game* engine.\n")
     drawn = calibrate.Corpus.drawn(Sources((str(corpus),)))
-    texts = {label.source().plain_text for label in drawn.readmes}
+    texts = {label.to_readme().plain_text for label in drawn.readmes}
     assert "# Voxel\n\nA game engine." in texts
 
 

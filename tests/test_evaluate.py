@@ -408,7 +408,7 @@ def test_a_method_with_confidences_is_measured_by_its_scores(tiny_model: Languag
     assert found.measures == measure(found.judged)
     assert found.judged.sure
     for given_tags, label in zip(found.judged.given, LABELS, strict=True):
-        (tagging,) = tagger.tag([label.source()])
+        (tagging,) = tagger.tag([label.to_readme()])
         names = {tag.name for tag in tagging.tags}
         assert {tag.name for tag, yes in zip(VOCABULARY, given_tags, strict=True) if yes} == names
     assert found.read[:2] == ("A web server.", "A game engine.")

@@ -9,7 +9,8 @@
     │   ├── ReadmeError       a README
     │   ├── PromptError       a prompt template
     │   ├── LabelsError       labelled READMEs, or scores of them
-    │   └── CalibrationError  a calibration, or what one is made from
+    │   ├── CalibrationError  a calibration, or what one is made from
+    │   └── HeadError         a head, or what one is learnt from
     ├── ReplyError            a reply breaks its contract                exit code 1
     ├── ServerError           a server fails at one README               exit code 1
     ├── OutputError           results cannot be written                  exit code 74
@@ -61,6 +62,10 @@ class LabelsError(InputError):
 
 class CalibrationError(InputError):
     """A calibration cannot be used or made."""
+
+
+class HeadError(InputError):
+    """A head cannot be used or learnt."""
 
 
 class ReplyError(TaggerError):

@@ -15,6 +15,7 @@ from tagger.cli import (
     config,
     eval_,
     explain,
+    learn,
     models,
     prompt,
     run,
@@ -56,12 +57,14 @@ app.command("run")(flattened(run.run))
 app.command("batch")(flattened(batch.batch))
 app.command("eval")(flattened(eval_.evaluate))
 app.command("calibrate")(flattened(calibrate.calibrate))
+app.command("learn")(flattened(learn.learn))
 app.command("explain")(flattened(explain.explain))
 app.command("prompt")(flattened(prompt.prompt))
 app.command("config")(flattened(config.config))
+app.add_typer(learn.app, name="head")
 app.add_typer(models.app, name="models")
 app.add_typer(tags.app, name="tags")
-for group in (app, models.app, tags.app):
+for group in (app, learn.app, models.app, tags.app):
     for command in group.registered_commands:
         command.cls = _Command
 

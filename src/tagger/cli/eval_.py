@@ -49,6 +49,13 @@ def evaluate(
             help="Write a page of it all, for a browser: plots, a table by tag, the worst misses.",
         ),
     ] = None,
+    include_fitted: Annotated[
+        bool,
+        typer.Option(
+            "--include-fitted",
+            help="Measure READMEs that the head was fitted to, too.",
+        ),
+    ] = False,
     prompt: options.PromptOptions,
     selection: options.SelectionOptions,
     model: options.ModelOptions,
@@ -62,6 +69,8 @@ def evaluate(
     """
     if dump and kept:
         raise UsageError("--dump keeps the scores of a model, and --from runs none")
+    if kept and method.head not in (None, methods.NO_HEAD):
+        raise UsageError("--from takes scores, of which no head can make anything: leave out one")
     if methods.is_written(method) and (dump or kept):
         raise UsageError("a written reply has no scores: leave out --dump and --from")
 
@@ -73,6 +82,7 @@ def evaluate(
     from tagger.evaluation.labels import load_labels
     from tagger.evaluation.scores import Scores, check_target
     from tagger.methods.rank.calibration import Calibration
+    from tagger.methods.rank.head import Confidence
     from tagger.tagger import Tagger
 
     chosen = selection.selection()
@@ -97,12 +107,19 @@ def evaluate(
         calibration.check(scores.identity, scores.model)
         calibration.check_shape(*scores.evidence.prior.full.shape)
         calibration.warn(scores.model, vocabulary)
-        evaluation = Evaluation.of_scores(scores, vocabulary, calibration, chosen)
+        confidence = Confidence.of(calibration, None, vocabulary)
+        evaluation = Evaluation.of_scores(scores, vocabulary, confidence, chosen)
     else:
         opener = methods.opener(vocabulary, prompt, model, method, chosen, quiet=common.quiet)
         tagger = Tagger(opener(), chosen)
         with counting(quiet=common.quiet) as progress:
-            evaluation = measure(tagger, rows, progress)
+            evaluation = measure(tagger, rows, progress, include_fitted=include_fitted)
+        if evaluation.left_out:
+            options.log.info(
+                "READMEs left out because the head was fitted to them: %d; --include-fitted "
+                "measures them too",
+                evaluation.left_out,
+            )
         if evaluation.failed:
             options.log.warning("%d of %d replies could not be used", evaluation.failed, len(rows))
     try:

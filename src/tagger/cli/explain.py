@@ -29,6 +29,7 @@ def explain(
     json_: options.Json = False,
     top: Annotated[int, typer.Option(min=1, help="Show the N best tags.")] = 10,
     calibration: options.Calibration = None,
+    head: options.HeadFile = None,
     prompt: options.PromptOptions,
     selection: options.SelectionOptions,
     model: options.ModelOptions,
@@ -48,7 +49,7 @@ def explain(
 
     chosen = selection.selection()
     vocabulary = options.load_vocabulary(prompt.tags)
-    opener = methods.rank_opener(vocabulary, prompt, model, calibration, quiet=common.quiet)
+    opener = methods.rank_opener(vocabulary, prompt, model, calibration, head, quiet=common.quiet)
     found = Readme.read(readme, id_)
     seconds: dict[str, float] = {}
     with timed(seconds, "load the model"):

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tagger.selection import Selection
     from tagger.vocabulary import Vocabulary
 
+NO_HEAD = "none"
 KEY_VARIABLE = "TAGGER_API_KEY"
 
 
@@ -38,6 +39,8 @@ def check(
         raise UsageError("--concurrency goes with --endpoint")
     if method.calibration and is_written(method):
         raise UsageError("--calibration goes with --method rank: a written reply has none")
+    if method.head and is_written(method):
+        raise UsageError("--head goes with --method rank: a written reply has no use for it")
     if method.endpoint == "":
         raise UsageError("--endpoint is empty: name an address such as http://host:8000/v1")
     if method.endpoint and model.model in ("", DEFAULT_MODEL):
@@ -71,10 +74,11 @@ def opener(
     Raises:
         PromptError: the prompt template cannot be used.
         CalibrationError: the calibration cannot be read, or belongs to something else.
+        HeadError: the head cannot be read, or belongs to something else.
 
     """
     if not is_written(method):
-        return rank_opener(vocabulary, prompt, model, method.calibration, quiet=quiet)
+        return rank_opener(vocabulary, prompt, model, method.calibration, method.head, quiet=quiet)
     from tagger.prompts.prompt import WRITTEN_TEMPLATE, PromptTemplate
 
     template = PromptTemplate.load(prompt.prompt, WRITTEN_TEMPLATE)
@@ -101,10 +105,18 @@ def rank_opener(
     prompt: PromptOptions,
     model: ModelOptions,
     calibration: "Path | None" = None,
+    head: str | None = None,
     *,
     quiet: bool,
 ) -> "Callable[[], Rank]":
-    """Return what loads the model and ranks with it; raises as `opener`."""
+    """Return what loads the model and ranks with it.
+
+    Raises:
+        PromptError: the prompt template cannot be used.
+        CalibrationError: the calibration cannot be read, or belongs to something else.
+        HeadError: the head cannot be read, or belongs to something else.
+
+    """
     from tagger.prompts.prompt import PromptTemplate
 
     template = PromptTemplate.load(prompt.prompt)
@@ -116,11 +128,17 @@ def rank_opener(
         known = Calibration.load(calibration)
         known.check(scoring_identity(vocabulary, template), model.model)
 
+    learnt = None
+    if head and head != NO_HEAD:
+        from tagger.methods.rank.head import Head
+
+        learnt = Head.load(head)
+
     def load() -> "Rank":
         from tagger.methods.rank.rank import Rank
 
         language_model = models.load(model, quiet=quiet)
-        return Rank(language_model, vocabulary, template, known, prompt.readme_tokens)
+        return Rank(language_model, vocabulary, template, known, prompt.readme_tokens, learnt)
 
     return load
 

@@ -84,6 +84,14 @@ Calibration = Annotated[
         help="What tagger calibrate has written, in place of what ships for the model.",
     ),
 ]
+HeadFile = Annotated[
+    str | None,
+    typer.Option(
+        "--head",
+        metavar="FILE",
+        help="What tagger learn has written; none ranks without what was learnt.",
+    ),
+]
 Offline = Annotated[
     bool,
     typer.Option("--offline", help="Never touch the network."),
@@ -226,6 +234,7 @@ class MethodOptions:
     """The way tags are found."""
 
     calibration: Calibration = None
+    head: HeadFile = None
     method: Annotated[
         Literal["rank", "generate"],
         typer.Option(

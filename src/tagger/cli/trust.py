@@ -40,6 +40,8 @@ USER = frozenset(
         "follow-links",
         "from",
         "grammar",
+        "head",
+        "include-fitted",
         "json",
         "labels",
         "max-failures",

@@ -1,10 +1,10 @@
 """Measure a tagger against labelled READMEs."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
-from tagger.errors import TaggerError
+from tagger.errors import LabelsError, TaggerError
 from tagger.evaluation.labels import Label
 from tagger.evaluation.measures import (
     Judged,
@@ -18,7 +18,7 @@ from tagger.evaluation.measures import (
 )
 from tagger.evaluation.scores import Scores, score
 from tagger.methods.base import E
-from tagger.methods.rank.calibration import Calibration
+from tagger.methods.rank.head import Confidence
 from tagger.methods.rank.rank import Rank
 from tagger.selection import Selection
 from tagger.tagger import Tagger
@@ -42,6 +42,7 @@ class Evaluation:
         threshold: the confidence from which tags were given; None without confidences.
         scores: the scores that the rankings were made of; None for written replies.
         failed: how many replies could not be used.
+        left_out: how many READMEs were left out because the head was fitted to them.
 
     """
 
@@ -53,14 +54,15 @@ class Evaluation:
     threshold: float | None = None
     scores: Scores | None = None
     failed: int = 0
+    left_out: int = 0
 
     @classmethod
     def of_scores(
-        cls, scores: Scores, vocabulary: Vocabulary, calibration: Calibration, selection: Selection
+        cls, scores: Scores, vocabulary: Vocabulary, confidence: Confidence, selection: Selection
     ) -> Self:
         """Rank by scores and judge the replies."""
-        confidences = scores.confidences(calibration)
-        given = select(confidences, selection, calibration.threshold)
+        confidences = scores.confidences(confidence)
+        given = select(confidences, selection, confidence.threshold)
         threshold = selection.threshold
         return cls(
             scores.labels,
@@ -68,7 +70,7 @@ class Evaluation:
             selection,
             judge(scores.labels, vocabulary, confidences, given),
             scores.read,
-            calibration.threshold if threshold is None else threshold,
+            confidence.threshold if threshold is None else threshold,
             scores,
         )
 
@@ -97,7 +99,11 @@ class Evaluation:
 
 
 def evaluate(
-    tagger: Tagger[E], labels: Sequence[Label], progress: Progress = no_progress
+    tagger: Tagger[E],
+    labels: Sequence[Label],
+    progress: Progress = no_progress,
+    *,
+    include_fitted: bool = False,
 ) -> Evaluation:
     """Tag labelled READMEs and measure the tags.
 
@@ -105,8 +111,11 @@ def evaluate(
         tagger: tags the READMEs.
         labels: the READMEs and their right tags.
         progress: hears how many READMEs are done.
+        include_fitted: measure READMEs that the tagger's head was fitted to, too; what it says of
+            those says little about others.
 
     Raises:
+        LabelsError: the head was fitted to all of the READMEs.
         ReadmeError: a README cannot be read.
         ModelError: the model cannot be used, or the server answers no README.
         ReplyError: no reply at all can be used.
@@ -114,15 +123,23 @@ def evaluate(
     """
     method = tagger.method
     if isinstance(method, Rank):
-        scores = score(method, labels, progress)
-        return Evaluation.of_scores(scores, tagger.vocabulary, method.calibration, tagger.selection)
+        head = method.confidence.head
+        fitted = frozenset(head.fitted) if head and not include_fitted else frozenset()
+        unseen = [label for label in labels if label.text_digest not in fitted]
+        if not unseen:
+            raise LabelsError("the head was fitted to all of these READMEs: measure it on others")
+        scores = score(method, unseen, progress)
+        evaluation = Evaluation.of_scores(
+            scores, tagger.vocabulary, method.confidence, tagger.selection
+        )
+        return replace(evaluation, left_out=len(labels) - len(unseen))
     method.prepare()
     replies: list[list[str]] = []
     failures: list[TaggerError] = []
     size = method.capacity.readmes
     for start in range(0, len(labels), size):
         group = labels[start : start + size]
-        readings = method.read([method.encode(label.source()) for label in group])
+        readings = method.read([method.encode(label.to_readme()) for label in group])
         for label, reading in zip(group, readings, strict=True):
             if isinstance(reading, TaggerError):
                 failures.append(reading)
@@ -133,14 +150,12 @@ def evaluate(
         progress("tagging", len(replies), len(labels))
     if len(failures) == len(labels):
         raise failures[-1]
+    characters = _CHARS_PER_TOKEN * method.identity.features.readme_tokens
     return Evaluation(
         labels,
         tagger.vocabulary,
         tagger.selection,
         judge_written(labels, tagger.vocabulary, replies),
-        [
-            label.source().plain_text[: _CHARS_PER_TOKEN * method.identity.features.readme_tokens]
-            for label in labels
-        ],
+        [label.to_readme().plain_text[:characters] for label in labels],
         failed=len(failures),
     )

@@ -145,7 +145,7 @@ def explain(
         model=model.name,
         dtype=str(model.dtype).removeprefix("torch."),
         device=str(model.device),
-        calibration=str(rank.calibration.origin or "as shipped"),
+        calibration=_confidences(rank),
         threshold=threshold,
         max_tags=selection.max_tags,
         min_tags=selection.min_tags,
@@ -170,6 +170,15 @@ def timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
     start = time.perf_counter()
     yield
     seconds[stage] = round(time.perf_counter() - start, 3)
+
+
+def _confidences(rank: Rank) -> str:
+    """Say where the numbers behind the confidences come from."""
+    origin = str(rank.calibration.origin or "as shipped")
+    confidence = rank.confidence
+    if confidence.head is None:
+        return origin
+    return f"{confidence.head} for {confidence.known} of {len(rank.vocabulary)} tags, else {origin}"
 
 
 def _end(text: str) -> str:

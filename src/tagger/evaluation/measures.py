@@ -103,10 +103,11 @@ def select(confidences: Floats, selection: Selection, threshold: float) -> Bools
         threshold: the confidence that applies if the selection has none.
 
     """
-    given = np.zeros(confidences.shape, dtype=bool)
     order = np.argsort(-confidences, axis=1, kind="stable")
-    for row, best in enumerate(order):
-        given[row, best[: selection.count(confidences[row, best].tolist(), threshold)]] = True
+    place = np.argsort(order, axis=1)
+    least = threshold if selection.threshold is None else selection.threshold
+    sure = (confidences >= least) & (place < selection.max_tags)
+    given: Bools = sure | (place < selection.min_tags)
     return given
 
 
@@ -121,19 +122,28 @@ def measure(judged: Judged) -> dict[str, float]:
     labelled = judged.take(np.flatnonzero(judged.gold.any(axis=1)))
     measures = _of_the_ranking(labelled) if len(labelled.gold) else {}
     confidences, right = judged.confidences[judged.given], judged.accepted[judged.given]
-    precision = float(right.mean()) if len(right) else 0.0
+    precision, recall, f1 = of_given(judged)
     if len(right):
         measures["precision (given)"] = precision
     if len(labelled.gold):
-        hits = (labelled.gold & labelled.given).sum(axis=1)
-        recall = float((hits / np.minimum(GIVEN, labelled.gold.sum(axis=1))).mean())
         measures["recall (given)"] = recall
-        measures["F1 (given)"] = 2 * precision * recall / max(precision + recall, 1e-12)
+        measures["F1 (given)"] = f1
     measures["tags a README"] = float(judged.given.sum(axis=1).mean())
     if len(right) and judged.sure:
         measures["ECE"] = calibration_error(confidences, right, BINS)
         measures["Brier"] = float(((confidences - right) ** 2).mean())
     return measures
+
+
+def of_given(judged: Judged) -> tuple[float, float, float]:
+    """Return precision, recall and F1 of the given tags; 0 where there is nothing to measure."""
+    right = (judged.given & judged.accepted).sum()
+    precision = float(right / max(judged.given.sum(), 1))
+    support = judged.gold.sum(axis=1)
+    hits = (judged.gold & judged.given).sum(axis=1)[support > 0]
+    shares = hits / np.minimum(GIVEN, support[support > 0])
+    recall = float(shares.mean()) if len(shares) else 0.0
+    return precision, recall, 2 * precision * recall / max(precision + recall, 1e-12)
 
 
 def _of_the_ranking(judged: Judged) -> dict[str, float]:

@@ -21,6 +21,7 @@ from tagger.evaluation.labels import Label
 from tagger.methods.base import Identity
 from tagger.methods.rank.calibration import Calibration
 from tagger.methods.rank.evidence import Evidence, TagLogProbs
+from tagger.methods.rank.head import Confidence
 from tagger.methods.rank.rank import Rank
 from tagger.types import Progress, no_progress
 from tagger.vocabulary import Vocabulary
@@ -67,13 +68,13 @@ class Scores:
             read=tuple(self.read[row] for row in rows),
         )
 
-    def logits(self, calibration: Calibration) -> Tensor:
-        """Return the logits of a calibration's confidences, [READMEs, tags] in nats."""
-        return calibration.logits(self.evidence)
+    def logits(self, confidence: Calibration | Confidence) -> Tensor:
+        """Return the logits of confidences, [READMEs, tags] in nats."""
+        return confidence.logits(self.evidence)
 
-    def confidences(self, calibration: Calibration) -> NDArray[np.float64]:
-        """Return a calibration's confidences, [READMEs, tags]."""
-        logits = self.logits(calibration)
+    def confidences(self, confidence: Calibration | Confidence) -> NDArray[np.float64]:
+        """Return confidences, [READMEs, tags]."""
+        logits = self.logits(confidence)
         confidences: NDArray[np.float64] = logits.sigmoid().double().numpy()
         return confidences
 
@@ -164,7 +165,7 @@ class Scores:
                 model=about["model"],
                 identity=identity,
                 labels=tuple(labels),
-                evidence=Evidence(log_probs, prior, mentions.transpose(1, 2), limit),
+                evidence=Evidence(log_probs, prior, mentions.transpose(1, 2), limit=limit),
                 read=tuple(str(read[index]) for index in order),
             )
 
@@ -186,7 +187,7 @@ def score(rank: Rank, labels: Sequence[Label], progress: Progress = no_progress)
     rank.prepare()
     evidence, read = [], []
     for done, label in enumerate(labels, start=1):
-        encoded = rank.encode(label.source())
+        encoded = rank.encode(label.to_readme())
         evidence.append(rank.evidence([encoded]))
         read.append(rank.model.tokenizer.decode(encoded.tokens))
         progress("scoring", done, len(labels))

@@ -58,7 +58,7 @@ class _Drawn(Label):
 
     place: str
 
-    def source(self) -> Readme:
+    def to_readme(self) -> Readme:
         return Readme(self.id, self.readme, self.place)
 
 

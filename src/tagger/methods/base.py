@@ -57,7 +57,7 @@ class FeatureIdentity:
     prompt: str = field(default="", metadata={"name": "prompt"})
     cleaning: str = field(default="", metadata={"name": "README cleaning"})
     readme_tokens: int = field(default=0, metadata={"name": "README tokens"})
-    layers: str = field(default="", metadata={"name": "layers"})
+    layers: str = field(default="", metadata={"name": "hidden states"})
 
 
 @dataclass(frozen=True)

@@ -61,6 +61,14 @@ class LanguageModel:
         return int(self._network.config.max_position_embeddings)
 
     @property
+    def feature_layer(self) -> int:
+        """The layer, from 1, after which hidden states are features: at 7/8 of the depth.
+
+        There they say more of a text than after the last layer, which is about the next token.
+        """
+        return max(1, 7 * len(self._network.base_model.layers) // 8)
+
+    @property
     def vocab_size(self) -> int:
         """The number of logits, which may exceed the number of tokens."""
         return int(self._network.get_output_embeddings().weight.shape[0])
@@ -144,7 +152,7 @@ class LanguageModel:
         depths: Tensor,
         ancestors: Tensor,
         visible: Tensor,
-    ) -> Tensor:
+    ) -> tuple[Tensor, Tensor]:
         """Return the hidden states of a tree of tokens that follows every row of the prefix.
 
         Tree attention (Miao et al. 2024, "SpecInfer"): a node attends to its ancestors and to what
@@ -159,7 +167,8 @@ class LanguageModel:
                 attends to all that follow these.
 
         Returns:
-            [rows, nodes, hidden] the hidden states of the nodes.
+            [rows, nodes, hidden] the hidden states of the nodes, twice: after the last layer, and
+            after the feature layer.
 
         Raises:
             OutOfMemoryError: the pass needs more memory than there is.
@@ -176,8 +185,24 @@ class LanguageModel:
         mask[:nodes, : visible.shape[1]] = visible
         mask[:nodes, visible.shape[1] : len(prefix)] = True
         mask[:nodes, len(prefix) : len(prefix) + nodes] = ancestors
-        hidden, _ = self._forward(ids, positions, mask, prefix)
-        return hidden[:, :nodes]
+        with self._features() as features:
+            hidden, _ = self._forward(ids, positions, mask, prefix)
+        return hidden[:, :nodes], features[0][:, :nodes]
+
+    @contextmanager
+    def _features(self) -> Iterator[list[Tensor]]:
+        """Collect the hidden states after the feature layer of every pass."""
+        collected: list[Tensor] = []
+
+        def collect(_module: Any, _inputs: Any, output: Any) -> None:
+            collected.append(output[0] if isinstance(output, tuple) else output)
+
+        layer = self._network.base_model.layers[self.feature_layer - 1]
+        handle = layer.register_forward_hook(collect)
+        try:
+            yield collected
+        finally:
+            handle.remove()
 
     def _forward(
         self, ids: Tensor, positions: Tensor, visible: Tensor, prefix: KVCache | None

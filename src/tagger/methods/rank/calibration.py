@@ -17,6 +17,7 @@ edited or damaged is noticed.
 
 import json
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -207,6 +208,11 @@ class Calibration:
                 "yours, and `tagger calibrate` fits them to labels"
             )
 
+    @classmethod
+    def of(cls, numbers: Mapping[str, float]) -> Self:
+        """Return a calibration by its numbers, as `numbers` has them. Raises `TypeError`."""
+        return cls(**numbers)  # type: ignore[arg-type]
+
     @property
     def numbers(self) -> dict[str, float]:
         """All numbers by name; the background is not among them."""
@@ -225,43 +231,25 @@ class Calibration:
             return prior
         return TagLogProbs.stack([prior, self.background]).mean()
 
-    def margins(
-        self, log_probs: TagLogProbs, prior: TagLogProbs, limit: float | None = None
-    ) -> Tensor:
-        """Return how far each tag stands above the README's best tags, [..., tags] in nats.
+    def margins(self, evidence: Evidence) -> Tensor:
+        """Return how far each tag stands above the README's best tags, [READMEs, tags] in nats.
 
         In every branch that is the log-probability less a part of its prior. The branches are mixed
-        as probabilities, so that a tag stands high where one of them is sure of it.
-
-        Args:
-            log_probs: [..., branches, tags] for one or more READMEs.
-            prior: [branches, tags] the same for content-free texts.
-            limit: the most, in nats, that the tokens after a name's first may add; approached
-                smoothly. What they take away counts in full.
-
+        as probabilities, so that a tag stands high where one of them is sure of it. What the tokens
+        after a name's first may add is limited smoothly; what they take away counts in full.
         """
-        expected = self.expected(prior)
-        first = log_probs.first - self.prior_weight * expected.first
-        rest = log_probs.rest - self.prior_weight * expected.rest
-        if limit is not None:
+        expected = self.expected(evidence.prior)
+        first = evidence.log_probs.first - self.prior_weight * expected.first
+        rest = evidence.log_probs.rest - self.prior_weight * expected.rest
+        if (limit := evidence.limit) is not None:
             rest = torch.minimum(rest, limit * (rest / limit).tanh())
         return _above_best(_above_best(first + rest).logsumexp(dim=-2))
 
-    def ranking_scores(self, margins: Tensor, mentions: Tensor) -> Tensor:
-        """Return what the tags of one README are ranked by, [..., tags].
-
-        Args:
-            margins: [..., tags] as `margins` gives them.
-            mentions: [..., tags, 2] log(1 + mentions), anywhere and in the lead.
-
-        """
-        return self.margin * margins + mentions @ torch.tensor([self.mentions, self.lead])
-
     def logits(self, evidence: Evidence) -> Tensor:
         """Return the logit of every tag's confidence, [READMEs, tags] in nats."""
-        margins = self.margins(evidence.log_probs, evidence.prior, evidence.limit)
-        scores = self.ranking_scores(margins, evidence.mentions)
+        mentions = evidence.mentions @ torch.tensor([self.mentions, self.lead])
         shift = self.shift * prior_shift(evidence.log_probs.first, evidence.prior.first).log()
+        scores = self.margin * self.margins(evidence) + mentions
         return scores + shift.unsqueeze(-1) + self.intercept
 
 

@@ -64,6 +64,8 @@ class Evidence:
         log_probs: [READMEs, branches, tags] log p(tag | README, branch).
         prior: [branches, tags] the mean of the same over content-free texts.
         mentions: [READMEs, tags, 2] log(1 + mentions), anywhere and in the lead.
+        features: [READMEs, branches, hidden] hidden states of the trees' roots, after the feature
+            layer; None where no head is to use them.
         limit: the most, in nats, that the tokens after a name's first may add to a tag's score;
             None where there is no limit.
 
@@ -72,6 +74,7 @@ class Evidence:
     log_probs: TagLogProbs
     prior: TagLogProbs
     mentions: Tensor
+    features: Tensor | None = None
     limit: float | None = None
 
     @classmethod
@@ -81,37 +84,58 @@ class Evidence:
             parts[0],
             log_probs=TagLogProbs.cat([part.log_probs for part in parts]),
             mentions=torch.cat([part.mentions for part in parts]),
+            features=None
+            if parts[0].features is None
+            else torch.cat([part.features for part in parts if part.features is not None]),
         )
 
     def select(self, rows: object) -> Self:
         """Return the evidence of some READMEs, by any index that tensors take."""
-        mentions = self.mentions[rows]  # type: ignore[index]
-        return replace(self, log_probs=self.log_probs.select(rows), mentions=mentions)
+        return replace(
+            self,
+            log_probs=self.log_probs.select(rows),
+            mentions=self.mentions[rows],  # type: ignore[index]
+            features=None if self.features is None else self.features[rows],  # type: ignore[index]
+        )
 
     def to_bytes(self) -> list[bytes]:
-        """Return what is known of each README alone, as float32."""
+        """Return what is known of each README alone: float32, and features as float16."""
         parts = (self.log_probs.full, self.log_probs.first, self.mentions)
         rows = torch.cat([part.flatten(1).float() for part in parts], dim=1)
-        return [row.numpy().tobytes() for row in rows]
+        contents = [row.numpy().tobytes() for row in rows]
+        if self.features is None:
+            return contents
+        halves = [row.half().numpy().tobytes() for row in self.features]
+        return [content + half for content, half in zip(contents, halves, strict=True)]
 
     @classmethod
-    def from_bytes(cls, content: bytes, prior: TagLogProbs) -> Self:
-        """Return the evidence for one README; no limit applies.
+    def from_bytes(cls, content: bytes, prior: TagLogProbs, limit: float | None = None) -> Self:
+        """Return the evidence for one README.
 
         Args:
             content: what `to_bytes` has made.
             prior: [branches, tags] as it was then.
+            limit: as it was then.
 
         Raises:
             ValueError: the content is something else.
 
         """
         branches, tags = prior.full.shape
-        values = torch.from_numpy(np.frombuffer(content, np.float32).copy())
-        if len(values) != 2 * branches * tags + 2 * tags or not values.isfinite().all():
+        count = 2 * branches * tags + 2 * tags
+        values = torch.from_numpy(np.frombuffer(content[: 4 * count], np.float32).copy())
+        halves = torch.from_numpy(np.frombuffer(content[4 * count :], np.float16).copy())
+        sound = values.isfinite().all() and halves.isfinite().all()
+        if len(values) != count or len(halves) % branches or not sound:
             raise ValueError("not the evidence of these branches and tags")
         log_probs, mentions = values[: -2 * tags].reshape(2, 1, branches, tags), values[-2 * tags :]
-        return cls(TagLogProbs(*log_probs), prior, mentions.reshape(1, tags, 2))
+        return cls(
+            TagLogProbs(*log_probs),
+            prior,
+            mentions.reshape(1, tags, 2),
+            halves.reshape(1, branches, -1).float() if len(halves) else None,
+            limit,
+        )
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ tags are searched rather than all scored; to a very large one the README does no
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -29,12 +29,13 @@ from tagger.methods.base import (
     ranking_from_bytes,
     ranking_to_bytes,
 )
-from tagger.methods.rank.cache import cached
 from tagger.methods.rank.calibration import Calibration
 from tagger.methods.rank.evidence import Evidence, ScoredTag, TagLogProbs
+from tagger.methods.rank.head import Confidence, Head
 from tagger.methods.rank.identity import scoring_identity
 from tagger.methods.rank.layout import MIN_README_TOKENS, Layout, is_small
 from tagger.methods.rank.mentions import Mentions
+from tagger.methods.rank.prefix import Prefix
 from tagger.methods.rank.prior import prior
 from tagger.methods.rank.search import LIMIT, search
 from tagger.methods.rank.tree import TagTree
@@ -47,6 +48,9 @@ from tagger.selection import MAX_TAGS
 from tagger.tagging import GivenTag, Ranking
 from tagger.types import README_TOKENS
 from tagger.vocabulary import Vocabulary
+
+_HALF = 65_504.0
+"""The largest number of float16."""
 
 log = logging.getLogger(__name__)
 
@@ -80,17 +84,20 @@ class Rank:
         calibration: turns evidence into confidences; by default what ships for the model.
         readme_tokens: the most tokens that are read of a README; lowered, with a warning, where the
             model's context is too short.
+        head: what was learnt from labels.
 
     Attributes:
         model: the language model.
         vocabulary: the tags.
         calibration: turns evidence into confidences.
+        confidence: the calibration and the head, for this vocabulary.
         readme_tokens: the most tokens that are read of a README.
         scoring_identity: what priors and calibrations depend on.
 
     Raises:
         VocabularyError: the vocabulary leaves no room for a README in the model's context.
         CalibrationError: the calibration belongs to another model, prompt or vocabulary.
+        HeadError: the head belongs to another model, prompt, README budget or calibration.
 
     """
 
@@ -101,6 +108,7 @@ class Rank:
         template: PromptTemplate | None = None,
         calibration: Calibration | None = None,
         readme_tokens: int = README_TOKENS,
+        head: Head | None = None,
     ) -> None:
         self.model = model
         self.vocabulary = vocabulary
@@ -112,6 +120,7 @@ class Rank:
         self._mentions = Mentions(vocabulary)
         self._layout = Layout(template, vocabulary, model.tokenizer)
         self.calibration.check_shape(len(self._layout.branches), len(vocabulary))
+        self._prefix = Prefix(model, self._layout, self._key("lists"))
         self._all = torch.ones(len(vocabulary), dtype=torch.bool)
         self.readme_tokens = min(readme_tokens, self._layout.room(model.context_length))
         if self.readme_tokens < readme_tokens:
@@ -120,6 +129,13 @@ class Rank:
                 self.readme_tokens,
                 readme_tokens,
             )
+        self._head = head
+        if head:
+            head.check(self.identity, model.name)
+        self.confidence = Confidence.of(self.calibration, head, vocabulary)
+        if head:
+            known = self.confidence.known
+            log.info("%d of %d tags have learnt rows", known, len(vocabulary))
 
     @property
     def name(self) -> str:
@@ -133,18 +149,22 @@ class Rank:
             self.scoring_identity.features,
             cleaning=CLEANING_VERSION,
             readme_tokens=self.readme_tokens,
+            layers=f"{len(self._layout.branches)} roots after {self.model.feature_layer}",
         )
         return replace(
             self.scoring_identity,
             features=features,
             machine=self.model.machine,
             calibration=self.calibration.digest,
+            head=self._head.digest if self._head else "",
         )
 
     @property
     def reading_identity(self) -> Identity:
         """What a reading depends on; which tags of a large vocabulary are scored depends on all."""
-        return replace(self.identity, calibration="") if self._layout.small else self.identity
+        if not self._layout.small:
+            return self.identity
+        return replace(self.identity, calibration="", head="")
 
     @property
     def capacity(self) -> Capacity:
@@ -155,7 +175,12 @@ class Rank:
     @property
     def threshold(self) -> float:
         """The confidence from which a tag is given by default."""
-        return self.calibration.threshold
+        return self.confidence.threshold
+
+    @property
+    def limit(self) -> float | None:
+        """The limit of evidence; see `Evidence`."""
+        return None if self._layout.small else LIMIT
 
     @property
     def prompt_tokens(self) -> dict[str, int]:
@@ -168,7 +193,7 @@ class Rank:
 
     def prepare(self) -> None:
         """Prefill the list of tags and compute the prior, unless both are cached."""
-        _ = self._shared, self.prior
+        _ = self._prefix.caches, self.prior
 
     def stop(self) -> None:
         """Do nothing: a pass of the model takes seconds, and ends by itself."""
@@ -214,7 +239,7 @@ class Rank:
 
     def _score_evidence(self, evidence: Evidence, mask: Tensor) -> list[list[ScoredTag]]:
         """Rank a mask of [tags] for each README."""
-        logits = self.calibration.logits(evidence)
+        logits = self.confidence.logits(evidence)
         expected = self.calibration.expected(evidence.prior).full.mean(dim=-2)
         log_probs = evidence.log_probs.full.mean(dim=-2)
         columns = (log_probs, expected.expand_as(logits), logits, logits.sigmoid())
@@ -226,28 +251,33 @@ class Rank:
 
     def evidence(self, readmes: Sequence[Encoded]) -> Evidence:
         """Return the evidence for every tag of each README; raises as `rank`."""
-        log_probs = self._score(self._prefill([readme.tokens for readme in readmes]), self._all)
-        return self._with_mentions(log_probs, readmes)
+        prefix = self._prefill([readme.tokens for readme in readmes])
+        return self._evidence(readmes, *self._score(prefix, self._all))
 
     def _search(self, readmes: Sequence[Encoded]) -> tuple[Evidence, Tensor]:
         """Return the evidence for tags that may be among the best, and a mask of those [tags]."""
         prefix = self._prefill([readme.tokens for readme in readmes])
-        mentions = torch.stack([readme.mentions for readme in readmes])
-        log_probs, mask = search(
-            partial(self._score, prefix), self._layout.trees, self.prior, mentions, self.calibration
+        bounds = self._evidence(readmes, *self._score(prefix, ~self._all))
+        return search(
+            lambda tags: self._score(prefix, tags)[0], self._layout.trees, bounds, self.confidence
         )
-        return self._with_mentions(log_probs, readmes), mask
 
-    def _with_mentions(self, log_probs: TagLogProbs, readmes: Sequence[Encoded]) -> Evidence:
+    def _evidence(
+        self, readmes: Sequence[Encoded], log_probs: TagLogProbs, features: Tensor
+    ) -> Evidence:
         mentions = torch.stack([readme.mentions for readme in readmes])
-        return Evidence(log_probs, self.prior, mentions, None if self._layout.small else LIMIT)
+        return Evidence(log_probs, self.prior, mentions, features, self.limit)
 
     def _prefill(self, readmes: Sequence[Sequence[int]]) -> KVCache:
         """Return the KV cache of everything before the questions, READMEs included."""
-        return concat(*self._shared, self.model.prefill(readmes, self._readme_prefix))
+        tail = self.model.prefill(readmes, self._prefix.of_readmes)
+        return concat(*self._prefix.caches, tail)
 
-    def _score(self, prefix: KVCache, tags: Tensor) -> TagLogProbs:
-        """Return the log-probabilities of a mask of [tags], and upper bounds of the others'."""
+    def _score(self, prefix: KVCache, tags: Tensor) -> tuple[TagLogProbs, Tensor]:
+        """Return the log-probabilities of a mask of [tags], and features.
+
+        Of the other tags the log-probabilities are upper bounds.
+        """
         trees = [tree.part(tags) for tree in self._layout.trees]
         # The branches of a large tree are scored one by one: all logits would take gigabytes.
         step = len(self._layout.branches) if is_small(trees) else 1
@@ -255,60 +285,38 @@ class Rank:
             self._score_branches(prefix, trees, self._layout.branches[start : start + step])
             for start in range(0, len(self._layout.branches), step)
         ]
-        log_probs = TagLogProbs.cat(parts, dim=1)
+        log_probs = TagLogProbs.cat([part for part, _ in parts], dim=1)
         if not log_probs.full.isfinite().all():
             raise LoadError(
                 f"{self.model.name}: gives probabilities that are not numbers: the weights are "
                 "damaged, or float32 is needed"
             )
-        return log_probs
+        return log_probs, torch.cat([features for _, features in parts], dim=1)
 
     def _score_branches(
         self, prefix: KVCache, trees: Sequence[TagTree], branches: Sequence[tuple[int, int]]
-    ) -> TagLogProbs:
-        """Return the log-probabilities of tags in some branches, [readmes, branches, tags]."""
+    ) -> tuple[TagLogProbs, Tensor]:
+        """Return the log-probabilities of tags in some branches, and features, [READMEs, branches].
+
+        A branch's features are the hidden state of the root of its tree, where the model knows the
+        README and the question, and is about to name a tag.
+        """
         forest = self._layout.forest(trees, branches)
-        hidden = self.model.forward_tree(
+        hidden, states = self.model.forward_tree(
             prefix, forest.tokens, forest.depths, forest.ancestors, forest.visible
         )
+        roots = states[:, [int(rows[0]) for rows in forest.rows]]
+        # As they are kept: what is read now and what was read before must be ranked alike.
+        features = roots.float().clamp(-_HALF, _HALF).half().float().cpu()
         forest = forest.to(hidden.device)
         # README by README: the logits of many would not fit into memory.
-        return TagLogProbs.stack(
+        log_probs = TagLogProbs.stack(
             [
                 forest.log_probs(self.model.logits(states[forest.output_nodes], forest.token_ids))
                 for states in hidden
             ]
         )
-
-    @cached_property
-    def _shared(self) -> list[KVCache]:
-        """KV caches of the list in each order, of the prompt before it, and of the text after it.
-
-        No list attends to another. The last is missing if no text follows the list. The forest's
-        visibility masks rely on this order.
-        """
-        count = len(self._layout.orders) + 1 + bool(self._layout.prompt.bridge)
-        return cached(self._key("lists"), count, self.model.device, self._prefill_shared)
-
-    def _prefill_shared(self) -> list[KVCache]:
-        head = self.model.prefill([self._layout.prompt.head])
-        lists = [self.model.prefill([listed], head) for listed in self._layout.orders]
-        prefix = self._list_prefix(lists, head)
-        bridge = [self._layout.prompt.bridge] if self._layout.prompt.bridge else []
-        return [*lists, head, *(self.model.prefill([text], prefix) for text in bridge)]
-
-    def _list_prefix(self, lists: Sequence[KVCache], head: KVCache) -> KVCache:
-        """Return the cache of the prompt through the list; a very large list is a gap in it."""
-        prefix = concat(head, lists[0]) if self._layout.in_view else head
-        next_position = torch.stack([cache.next_position for cache in lists]).amax(0)
-        return replace(prefix, next_position=next_position)
-
-    @cached_property
-    def _readme_prefix(self) -> KVCache:
-        """The KV cache that READMEs attend to."""
-        count = len(self._layout.orders)
-        lists, head, bridge = self._shared[:count], self._shared[count], self._shared[count + 1 :]
-        return concat(self._list_prefix(lists, head), *bridge)
+        return log_probs, features
 
     @cached_property
     def prior(self) -> TagLogProbs:
@@ -317,7 +325,7 @@ class Rank:
         # The token budget of READMEs does not apply: the cached prior must not depend on it.
         def score(text: str) -> TagLogProbs:
             tokens = self._layout.prompt.fit(text, MIN_README_TOKENS)
-            return self._score(self._prefill([tokens]), self._all).select(0)
+            return self._score(self._prefill([tokens]), self._all)[0].select(0)
 
         shape = (len(self._layout.branches), len(self.vocabulary))
         return prior(self._key("prior"), shape, score)

@@ -7,12 +7,14 @@ Land and Doig 1960).
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from tagger.methods.rank.calibration import BEST, Calibration
-from tagger.methods.rank.evidence import TagLogProbs
+from tagger.methods.rank.calibration import BEST
+from tagger.methods.rank.evidence import Evidence, TagLogProbs
+from tagger.methods.rank.head import Confidence
 from tagger.methods.rank.tree import TagTree
 
 LIMIT = 1.0
@@ -28,40 +30,37 @@ a pass has a fixed cost."""
 def search(
     score: Callable[[Tensor], TagLogProbs],
     trees: Sequence[TagTree],
-    prior: TagLogProbs,
-    mentions: Tensor,
-    calibration: Calibration,
-) -> tuple[TagLogProbs, Tensor]:
-    """Find the ten best tags of each README, by margin within `LIMIT` and by ranking score.
+    bounds: Evidence,
+    confidence: Confidence,
+) -> tuple[Evidence, Tensor]:
+    """Find the ten best tags of each README, by margin and by the logit of the confidence.
 
     Args:
         score: takes a mask of [tags], and gives their log-probabilities and upper bounds of the
-            others', [readmes, branches, tags].
+            others', [READMEs, branches, tags].
         trees: the trees that `score` uses.
-        prior: [branches, tags] the log-probabilities for content-free texts.
-        mentions: [readmes, tags, 2] log(1 + mentions), anywhere and in the lead.
-        calibration: computes margins and ranking scores; its weight of margins must not be
-            negative.
+        bounds: the evidence with upper bounds for all tags.
+        confidence: computes margins and logits, which must not fall where a margin rises.
 
     Returns:
-        The log-probabilities, minus infinity for tags that were not scored, and a mask of [tags],
-        true for those that were.
+        The evidence, in which log-probabilities of tags that were not scored are minus infinity,
+        and a mask of [tags], true for those that were.
 
     """
-    batch = torch.zeros(mentions.shape[-2], dtype=torch.bool)
+    batch = torch.zeros(bounds.mentions.shape[-2], dtype=torch.bool)
     exact = batch
     count = AT_A_TIME
-    bounds = score(batch)
-    full, first = bounds.full, bounds.first
+    full, first = bounds.log_probs.full, bounds.log_probs.first
     while True:
         exact = exact | torch.stack([tree.covered(batch) for tree in trees]).all(dim=0)
-        margins = calibration.margins(TagLogProbs(full, first), prior, LIMIT)
-        scores = calibration.ranking_scores(margins, mentions)
-        contenders = _contenders(margins, exact) | _contenders(scores, exact)
+        evidence = replace(bounds, log_probs=TagLogProbs(full, first))
+        margins, logits = confidence.margins(evidence), confidence.logits(evidence)
+        contenders = _contenders(margins, exact) | _contenders(logits, exact)
         if not contenders.any():
-            return TagLogProbs(full.masked_fill(~exact, -torch.inf), first), exact
+            known = TagLogProbs(full.masked_fill(~exact, -torch.inf), first)
+            return replace(bounds, log_probs=known), exact
         most = min(count, contenders.shape[-1])
-        best = scores.masked_fill(~contenders, -torch.inf).topk(most).indices
+        best = logits.masked_fill(~contenders, -torch.inf).topk(most).indices
         count *= 2
         highest = torch.zeros_like(contenders).scatter(-1, best, value=True)
         batch = (highest & contenders).any(dim=0)

@@ -1,0 +1,284 @@
+"""A head: what labels have taught about tags, as linear functions of a README's features.
+
+One ridge regression a tag, one against the rest (Hoerl and Kennard 1970, "Ridge Regression"), on
+features that are standardised by the READMEs it was fitted to. Its score for a tag is one more
+input of the logistic function that gives the confidence.
+
+A head knows tags by their names, and so serves every list that has some of them. The others keep
+their zero-shot confidence.
+
+The file is a safetensors file: numbers, and text about them. Nothing in it is code, and its digest
+tells whether it was edited.
+"""
+
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import torch
+from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load as from_bytes
+from safetensors.torch import save as to_bytes
+from torch import Tensor
+
+from tagger._util.files import check_target, replacing, reporting
+from tagger._util.hashing import digest
+from tagger._util.reading import read_bounded
+from tagger._util.text import printable
+from tagger.errors import HeadError
+from tagger.methods.base import FeatureIdentity, Identity
+from tagger.methods.rank.calibration import Calibration
+from tagger.methods.rank.evidence import Evidence
+from tagger.vocabulary import Vocabulary, fold
+
+MAX_BYTES = 256 * 1024 * 1024
+"""Larger files are refused unread: that is room for tens of thousands of tags."""
+
+_AGAIN = "make one with `tagger learn`"
+
+_TENSORS = ("rows", "mean", "scale")
+
+
+class _About(BaseModel):
+    """The text beside the numbers of a file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format: Literal[1] = 1
+    model: str
+    features: dict[str, str | int]
+    calibration: str
+    tags: tuple[str, ...]
+    numbers: dict[str, float]
+    weight: float
+    readmes: PositiveInt
+    labels: NonNegativeInt
+    fitted: tuple[str, ...]
+    digest: str = ""
+
+
+@dataclass(frozen=True)
+class Head:
+    """What was learnt from labels.
+
+    Attributes:
+        model: the name of the model, for people.
+        identity: what the features depend on.
+        base: a digest of the calibration of tags that the head does not know, with which it was
+            fitted.
+        tags: the folded names of the tags it knows.
+        rows: [tags, width] weights of the standardised features, float16.
+        mean: [width] what is subtracted from features.
+        scale: [width] what they are then multiplied with.
+        calibration: gives the confidences of the tags it knows, before the head's scores are
+            added.
+        weight: of a score in a logit; 0 if the labels were too few, or taught nothing.
+        readmes: how many READMEs it was fitted to.
+        labels: how many tags these had.
+        fitted: digests of these READMEs, sorted.
+
+    """
+
+    model: str
+    identity: FeatureIdentity
+    base: str
+    tags: tuple[str, ...]
+    rows: Tensor
+    mean: Tensor
+    scale: Tensor
+    calibration: Calibration
+    weight: float
+    readmes: int
+    labels: int
+    fitted: tuple[str, ...]
+
+    def scores(self, features: Tensor) -> Tensor:
+        """Return how far features speak for each of its tags, [READMEs, tags].
+
+        Args:
+            features: [READMEs, branches, hidden].
+
+        """
+        standard = (features.flatten(1).float() - self.mean) * self.scale
+        return standard @ self.rows.float().T
+
+    def known(self, vocabulary: Vocabulary) -> Tensor:
+        """Return the row of every tag, [tags]; -1 for those that it does not know."""
+        places = {name: place for place, name in enumerate(self.tags)}
+        return torch.tensor([places.get(fold(tag.name), -1) for tag in vocabulary])
+
+    def check(self, identity: Identity, model: str) -> None:
+        """Make sure that it belongs to what features depend on. Any machine will do.
+
+        Raises:
+            HeadError: it belongs to something else; the difference is named.
+
+        """
+        mine = Identity(self.identity, calibration=self.base)
+        different = mine.differences(identity)
+        if "model" in different:
+            raise HeadError(
+                f"the head belongs to {printable(self.model)}, and the model is "
+                f"{printable(model)}; use that one, or {_AGAIN}"
+            )
+        if different:
+            raise HeadError(
+                f"the head was learnt with another setting of {' and '.join(different)}; {_AGAIN}"
+            )
+
+    @property
+    def digest(self) -> str:
+        """A digest of the whole."""
+        return self._about.digest
+
+    def save(self, path: Path) -> None:
+        """Write the file. The same head gives the same bytes. Raises `OutputError`."""
+        content = to_bytes(
+            {name: getattr(self, name).contiguous() for name in _TENSORS},
+            {"tagger": self._about.model_dump_json()},
+        )
+        with reporting(printable(str(path))), replacing(path) as part:
+            part.write_bytes(content)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read what `save` has written.
+
+        Raises:
+            HeadError: the file cannot be read, is damaged, or is something else.
+
+        """
+        name = printable(str(path))
+        try:
+            content = read_bounded(Path(path), MAX_BYTES)
+        except OSError as error:
+            raise HeadError(f"{name}: cannot be read: {error.strerror}") from error
+        try:
+            tensors = from_bytes(content)
+            about = _About.model_validate_json(_metadata(content)["tagger"])
+            head = cls(
+                model=about.model,
+                identity=FeatureIdentity(**about.features),  # type: ignore[arg-type]
+                base=about.calibration,
+                tags=about.tags,
+                rows=tensors["rows"],
+                mean=tensors["mean"],
+                scale=tensors["scale"],
+                calibration=Calibration.of(about.numbers),
+                weight=about.weight,
+                readmes=about.readmes,
+                labels=about.labels,
+                fitted=about.fitted,
+            )
+            sound = head._is_sound()
+        except (SafetensorError, ValidationError, ValueError, TypeError, LookupError) as error:
+            raise HeadError(
+                f"{name}: is not a head, or is cut short or of another version; {_AGAIN}"
+            ) from error
+        if not sound:
+            raise HeadError(f"{name}: its numbers do not fit together; {_AGAIN}")
+        if about.digest != head.digest:
+            raise HeadError(f"{name}: has been edited since it was written; {_AGAIN}")
+        return head
+
+    def __str__(self) -> str:
+        return f"learnt from {self.readmes} READMEs with {self.labels} tags"
+
+    def _is_sound(self) -> bool:
+        width = len(self.mean)
+        kinds = {part.dtype for part in (self.mean, self.scale)} == {torch.float32}
+        shapes = self.rows.shape == (len(self.tags), width) and self.scale.shape == (width,)
+        tensors = (self.rows, self.mean, self.scale)
+        finite = all(bool(part.isfinite().all()) for part in tensors)
+        return kinds and shapes and finite and self.rows.dtype == torch.float16
+
+    @property
+    def _about(self) -> _About:
+        about = _About(
+            model=self.model,
+            features=asdict(self.identity),
+            calibration=self.base,
+            tags=self.tags,
+            numbers=self.calibration.numbers,
+            weight=self.weight,
+            readmes=self.readmes,
+            labels=self.labels,
+            fitted=self.fitted,
+        )
+        numbers = [getattr(self, key).double().flatten().tolist() for key in _TENSORS]
+        return about.model_copy(update={"digest": digest([about.model_dump(), numbers])})
+
+
+@dataclass(frozen=True)
+class Confidence:
+    """A calibration and, where there is one, a head: from evidence to confidence.
+
+    Attributes:
+        calibration: of tags that the head does not know.
+        head: what was learnt.
+        rows: [tags] the head's row of every tag, -1 where it has none.
+
+    """
+
+    calibration: Calibration
+    head: Head | None
+    rows: Tensor
+
+    @classmethod
+    def of(cls, calibration: Calibration, head: Head | None, vocabulary: Vocabulary) -> Self:
+        """Put a calibration and a head together for a vocabulary."""
+        rows = head.known(vocabulary) if head else torch.full((len(vocabulary),), -1)
+        return cls(calibration, head, rows)
+
+    @property
+    def threshold(self) -> float:
+        """The confidence from which a tag is given."""
+        return self.head.calibration.threshold if self.head else self.calibration.threshold
+
+    @property
+    def known(self) -> int:
+        """How many tags the head knows."""
+        return int((self.rows >= 0).sum())
+
+    def margins(self, evidence: Evidence) -> Tensor:
+        """Return how far each tag stands above the README's best tags; see `Calibration`."""
+        return self.calibration.margins(evidence)
+
+    def logits(self, evidence: Evidence) -> Tensor:
+        """Return the logit of every tag's confidence, [READMEs, tags] in nats."""
+        logits = self.calibration.logits(evidence)
+        if self.head is None or evidence.features is None:
+            return logits
+        known = self.rows >= 0
+        scores = self.head.scores(evidence.features)[:, self.rows.clamp(min=0)]
+        calibration = replace(self.head.calibration, background=self.calibration.background)
+        learnt = calibration.logits(evidence) + self.head.weight * scores
+        return torch.where(known, learnt, logits)
+
+
+def check_head_target(path: Path) -> None:
+    """Make sure, before anything is read, that a head can be written to a file.
+
+    Raises:
+        OutputError: it cannot.
+        UsageError: there is another file.
+
+    """
+
+    def ours() -> bool:
+        try:
+            Head.load(path)
+        except HeadError:
+            return False
+        return True
+
+    check_target(path, ours, "head")
+
+
+def _metadata(content: bytes) -> dict[str, Any]:
+    """Return the text of a safetensors file, whose header is JSON after its length in 8 bytes."""
+    length = int.from_bytes(content[:8], "little")
+    found: dict[str, Any] = json.loads(content[8 : 8 + length])["__metadata__"]
+    return found
