@@ -155,7 +155,7 @@ def test_a_corpus_without_labels_gives_a_background(rank: Rank, corpus: Path) ->
     def hear(*what: Any) -> None:
         heard.append(what)
 
-    drawn = calibrate.Corpus.drawn(Sources((str(corpus),)))
+    drawn = calibrate.Corpus.draw(Sources((str(corpus),)))
     assert len(drawn.readmes) == 11, "two of twelve are the same, and one more cannot be read"
     fitted = calibrate.calibrate(rank, drawn, hear)
     assert heard == [("scoring", done, 11) for done in range(1, 12)]
@@ -171,7 +171,7 @@ def test_a_corpus_without_labels_gives_a_background(rank: Rank, corpus: Path) ->
 
 
 def test_the_calibration_of_a_method_does_not_sway_another(rank: Rank, corpus: Path) -> None:
-    drawn = calibrate.Corpus.drawn(Sources((str(corpus),)))
+    drawn = calibrate.Corpus.draw(Sources((str(corpus),)))
     first = calibrate.calibrate(rank, drawn).calibration
     swayed = Rank(rank.model, rank.vocabulary, calibration=first)
     assert calibrate.calibrate(swayed, drawn).calibration.digest == first.digest
@@ -182,7 +182,7 @@ def test_labels_alone_are_the_corpus(rank: Rank) -> None:
         Label(id=str(number), readme=f"Thing {number % 32} for {name}.", tags=(name,))
         for number, name in enumerate(TAGS * 12)
     ]
-    drawn = calibrate.Corpus.drawn(None, [*labels, *labels])
+    drawn = calibrate.Corpus.draw(None, [*labels, *labels])
     assert len(drawn.readmes) == 36, "the same text counts once"
     assert len(drawn.labels) == 72
     fitted = calibrate.calibrate(rank, drawn)
@@ -195,7 +195,7 @@ def test_a_readme_of_a_corpus_keeps_its_markup(corpus: Path) -> None:
     path = corpus / "0" / "README.md"
     path.rename(path.with_suffix(".rst"))
     path.with_suffix(".rst").write_text("Voxel\n=====\n\n.. image:: a.png\n\nA *game* engine.\n")
-    drawn = calibrate.Corpus.drawn(Sources((str(corpus),)))
+    drawn = calibrate.Corpus.draw(Sources((str(corpus),)))
     texts = {label.to_readme().plain_text for label in drawn.readmes}
     assert "# Voxel\n\nA game engine." in texts
 
@@ -203,7 +203,7 @@ def test_a_readme_of_a_corpus_keeps_its_markup(corpus: Path) -> None:
 def test_the_same_readmes_are_drawn_whatever_their_order(corpus: Path) -> None:
     paths = sorted(str(path) for path in corpus.glob("[0-9]*/README.md"))
     one, other = (
-        calibrate.Corpus.drawn(Sources(tuple(order)), sample=10)
+        calibrate.Corpus.draw(Sources(tuple(order)), sample=10)
         for order in (paths, reversed(paths))
     )
     assert [label.readme for label in one.readmes] == [label.readme for label in other.readmes]

@@ -90,7 +90,7 @@ def test_what_does_not_fit_is_refused_with_what_would() -> None:
     needed = plan(config_of("Qwen/Qwen2.5-7B-Instruct"), torch.float32)
     with pytest.raises(OutOfMemoryError, match=r"needs 3\d\.\d GB in float32") as caught:
         check_room("X", needed, torch.float32, CPU, 20_000_000_000)
-    assert "With --dtype bfloat16 it would fit." in str(caught.value)
+    assert "In bfloat16 it would fit." in str(caught.value)
     assert "Qwen/Qwen2.5-3B-Instruct (" in what_fits(needed, torch.float32, 10_000_000_000)
     assert "Free some memory" in what_fits(needed, torch.float32, 10)
     check_room("X", needed, torch.float32, CPU, needed.total)

@@ -6,7 +6,7 @@ import pytest
 
 from console import Run, one_line
 from tagger._util.reading import parse_toml, read_bounded
-from tagger.evaluation import evaluate
+from tagger.evaluation import labels
 
 
 def test_a_file_is_read_up_to_its_bound(tmp_path: Path) -> None:
@@ -29,7 +29,7 @@ def test_a_file_is_read_up_to_its_bound(tmp_path: Path) -> None:
 def test_no_file_is_read_without_end(
     run: Run, monkeypatch: pytest.MonkeyPatch, args: tuple[str, ...]
 ) -> None:
-    monkeypatch.setattr(evaluate, "MAX_LABELS", 1024 * 1024)
+    monkeypatch.setattr(labels, "MAX_LABELS", 1024 * 1024)
     outcome = run(*args)
     assert outcome.code == 2
     told = one_line(outcome.err if "--tags" in args else outcome.err.split("\n", 1)[1])

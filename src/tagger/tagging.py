@@ -101,7 +101,7 @@ class Tagging(BaseModel):
             scores: give each tag's confidence; ids and names then stand in objects.
 
         """
-        tags = [_written(tag, _KEYS[tags_as], scores=scores) for tag in self.tags]
+        tags = [_to_plain(tag, _KEYS[tags_as], scores=scores) for tag in self.tags]
         return _line({"id": self.id, "tags": tags})
 
 
@@ -123,7 +123,7 @@ def _line(reply: dict[str, Any]) -> str:
     return printable_json(json.dumps(reply, ensure_ascii=False, separators=(",", ":")))
 
 
-def _written(tag: GivenTag, keys: tuple[str, ...], *, scores: bool) -> Any:
+def _to_plain(tag: GivenTag, keys: tuple[str, ...], *, scores: bool) -> Any:
     values = {key: getattr(tag, key) for key in keys}
     if scores:
         known = None if tag.confidence is None else round(tag.confidence, 4)

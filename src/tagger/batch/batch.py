@@ -12,6 +12,7 @@ from tagger.batch import tables
 from tagger.batch.ledger import Ledger
 from tagger.batch.output import LinesFile, Place
 from tagger.batch.pipeline import OnDuplicate, Pipeline, Row, distinct
+from tagger.errors import UsageError
 from tagger.readme.sources import Item, Sources
 from tagger.tagger import Tagger
 from tagger.tagging import TagsAs
@@ -118,22 +119,25 @@ class Batch:
         Args:
             tagger: tags READMEs with the vocabulary of this batch.
             batch_tokens: tokens of a pass on a GPU; by default what fits into its free memory.
-            max_failures: how many failures of a server that look alike, one after another, end the
-                batch; None sets no limit.
+            max_failures: how many replies in a row that fail alike end the batch; None sets no
+                limit.
 
         Raises:
             InputError: an id comes twice, or a source breaks off, or there are no READMEs.
-            UsageError: the output was begun with another model, or its state is damaged.
+            UsageError: the tagger has another vocabulary, the output was begun with another model,
+                or its state is damaged.
             ModelError: the model cannot be used, or the server answers no README.
             OutputError: the output cannot be written.
 
         """
+        if tagger.vocabulary != self._vocabulary:
+            raise UsageError("the tagger has another vocabulary than the batch")
         method = tagger.method
         self._ledger.claim("model", method.identity.features.weights, method.name)
         if change := self._ledger.use(method.identity, method.reading_identity):
             log.warning("%s", change)
         if batch_tokens and method.capacity.tokens is None:
-            log.warning("READMEs are read one by one here: batch tokens are for GPUs")
+            log.warning("batch tokens are for GPUs, and none is used here")
         method.prepare()
         self._pipeline = Pipeline(
             tagger,

@@ -69,13 +69,13 @@ def calibrate(
     opener = methods.rank_opener(vocabulary, prompt, model, quiet=common.quiet)
     check_calibration_target(output)
     labelled = load_labels(labels, vocabulary) if labels else []
-    corpus = Corpus.drawn(source.sources(sources) if sources else None, labelled, sample)
+    corpus = Corpus.draw(source.sources(sources) if sources else None, labelled, sample)
     rank = opener()
     with counting(quiet=common.quiet) as progress:
         fitted = fit(rank, corpus, progress)
     if labelled:
         options.log.info(
-            "on labels that the fit has not seen: %s", _told(fitted.before, fitted.after)
+            "on labels that the fit has not seen: %s", _changes(fitted.before, fitted.after)
         )
         if fitted.after.get("F1 (given)", 0) < fitted.before.get("F1 (given)", 0):
             options.log.warning(
@@ -87,7 +87,7 @@ def calibrate(
     options.log.info("%s: from %d READMEs%s, for --calibration", output, len(corpus.readmes), also)
 
 
-def _told(before: dict[str, float], after: dict[str, float]) -> str:
+def _changes(before: dict[str, float], after: dict[str, float]) -> str:
     """Say what a calibration changes, in words."""
     return ", ".join(
         f"{name} {after[name]:.3f} ({before[name]:.3f} without)"

@@ -60,10 +60,10 @@ def explain(
     ):
         rank.prepare()
     explained = explanation_of(rank, chosen, found, seconds)
-    typer.echo(printable_json(explained.model_dump_json()) if json_ else _drawn(explained, top))
+    typer.echo(printable_json(explained.model_dump_json()) if json_ else _tables(explained, top))
 
 
-def _drawn(explained: "Explanation", top: int) -> str:
+def _tables(explained: "Explanation", top: int) -> str:
     """Return tables for people, as wide as the terminal is."""
     from rich import box
     from rich.bar import Bar

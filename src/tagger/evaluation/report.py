@@ -94,7 +94,7 @@ def render(evaluation: Evaluation, about: str) -> str:
     )
     templates = files(__package__) / "templates"
     environment = Environment(
-        autoescape=True, undefined=StrictUndefined, finalize=_shown, keep_trailing_newline=True
+        autoescape=True, undefined=StrictUndefined, finalize=_visible, keep_trailing_newline=True
     )
     script = (templates / "sort.js").read_text(encoding="utf-8")
     sha = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -115,7 +115,7 @@ def render(evaluation: Evaluation, about: str) -> str:
     return page
 
 
-def _shown(value: Any) -> Any:
+def _visible(value: Any) -> Any:
     """Make control characters of READMEs and tags visible; Markup and numbers are let through."""
     if type(value) is not str:
         return value
@@ -140,7 +140,7 @@ def _figures(judged: Judged, selection: Selection, threshold: float) -> list[dic
     if judged.given.any():
         figures.append(
             {
-                "svg": _drawn("reliability", lambda axes: _reliability(axes, judged)),
+                "svg": _svg("reliability", lambda axes: _reliability(axes, judged)),
                 "caption": f"Reliability of the {judged.given.sum():,} given tags, in "
                 f"{len(reliability(judged))} bins of equal number: the share that was right, with "
                 "95 % intervals (Wilson), against what was stated. Confidences hold on the "
@@ -150,7 +150,7 @@ def _figures(judged: Judged, selection: Selection, threshold: float) -> list[dic
     points = by_threshold(judged, selection)
     figures.append(
         {
-            "svg": _drawn("threshold", lambda axes: _trade_off(axes, points, threshold)),
+            "svg": _svg("threshold", lambda axes: _trade_off(axes, points, threshold)),
             "caption": f"Precision and recall of the given tags ({selection.min_tags} to "
             f"{selection.max_tags} a README) against the threshold. The line marks the chosen one, "
             f"{threshold:.2f}.",
@@ -180,7 +180,7 @@ def _trade_off(axes: "Axes", points: Sequence[Point], threshold: float) -> None:
     axes.set(xlabel="threshold", ylabel="share")
 
 
-def _drawn(name: str, draw: Any) -> Any:
+def _svg(name: str, draw: Any) -> Any:
     """Return a plot from 0 to 1 on both axes as SVG for the page."""
     from markupsafe import Markup
     from matplotlib import rc_context

@@ -84,7 +84,7 @@ class Corpus:
             check_labels(self.labels)
 
     @classmethod
-    def drawn(
+    def draw(
         cls, sources: Sources | None, labels: Sequence[Label] = (), sample: int = SAMPLE
     ) -> Self:
         """Draw READMEs from sources; without any, those of the labels are the corpus.

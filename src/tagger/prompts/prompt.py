@@ -147,7 +147,7 @@ def _orders(vocabulary: Vocabulary) -> list[list[Tag]]:
     return [list(vocabulary), list(reversed(vocabulary.tags))]
 
 
-def listed(tags: Sequence[Tag]) -> str:
+def tag_list(tags: Sequence[Tag]) -> str:
     """Return tags as the model reads them: names in a row, or a line each with more."""
     # Whatever a name holds, no line break: it would look like the list's end.
     if not any(tag.description or tag.aliases for tag in tags):
@@ -196,7 +196,7 @@ class Prompt:
         self.bridge = tuple(chats[0][1])
         self.endings = tuple(tuple(ending) for _, _, ending in chats)
         self.lists = tuple(
-            tuple(tokenizer.encode(blank + listed(tags))) for tags in _orders(vocabulary)
+            tuple(tokenizer.encode(blank + tag_list(tags))) for tags in _orders(vocabulary)
         )
         self._after = after
         self.tokenizer = tokenizer

@@ -7,7 +7,7 @@ for from every place in a text is bounded, so that the time is linear in its len
 import re
 
 from tagger.readme.html import URL
-from tagger.readme.markdown import shortened, tidy
+from tagger.readme.markdown import shorten, tidy
 
 _MOST = 16 * 1024
 """Characters that are looked at: many times the budget."""
@@ -39,7 +39,7 @@ def plain_asciidoc(text: str) -> str:
             open_ = "" if open_ else part
         else:
             pieces.append(
-                shortened(part.strip("\n")) + "\n" if open_[:1] in "-.`" and open_ else part
+                shorten(part.strip("\n")) + "\n" if open_[:1] in "-.`" and open_ else part
             )
     text = _ATTRIBUTE.sub("", "".join(pieces))
     text = re.sub(r"^(={1,6}) ", lambda mark: "#" * len(mark[1]) + " ", text, flags=re.M)

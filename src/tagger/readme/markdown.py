@@ -103,7 +103,7 @@ class _Blocks:
             case "inline":
                 self.parts.append(_inline(token.children or []))
             case "fence" | "code_block":
-                self.parts.append(f"\n\n{shortened(token.content)}\n\n")
+                self.parts.append(f"\n\n{shorten(token.content)}\n\n")
             case "html_block":
                 self.parts.append(f"\n{html_words(token.content)}\n")
 
@@ -126,7 +126,7 @@ def _inline(tokens: list[Token]) -> str:
     return "".join(parts)
 
 
-def shortened(code: str) -> str:
+def shorten(code: str) -> str:
     """Return the beginning of a code block."""
     lines = [line[:CODE_LINE_CHARS] for line in code.strip("\n").split("\n", CODE_LINES)]
     return "\n".join(lines[:CODE_LINES])

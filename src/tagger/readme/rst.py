@@ -15,7 +15,7 @@ from docutils.readers.standalone import Reader
 from docutils.transforms.references import Substitutions
 
 from tagger.readme.html import URL
-from tagger.readme.markdown import plain_text, shortened, tidy
+from tagger.readme.markdown import plain_text, shorten, tidy
 
 _MOST = 16 * 1024
 """Characters that are looked at: many times the budget, and little enough for a slow parser."""
@@ -112,7 +112,7 @@ def _words(node: Any, depth: int, values: dict[str, str]) -> Iterator[str]:
     elif kind == "title":
         yield f"\n\n{'#' * min(depth, 6)} {node.astext()}\n"
     elif kind == "literal_block":
-        yield f"\n\n{shortened(node.astext())}\n"
+        yield f"\n\n{shorten(node.astext())}\n"
     elif kind == "image":
         yield f" {node.get('alt', '')} "
     elif kind == "substitution_reference":

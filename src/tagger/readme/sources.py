@@ -147,9 +147,9 @@ class Sources:
         if outside and folder not in self._warned:
             self._warned.add(folder)
             log.warning(
-                "%d links that lead out of %s are not followed, the first: %s",
-                len(outside),
+                "links that lead out of %s are not followed: %d, the first: %s",
                 printable(folder),
+                len(outside),
                 printable(str(outside[0])),
             )
 

@@ -69,7 +69,7 @@ class _Bounded(openai.DefaultAsyncHttpxClient):
         """Refuse to send anything to another server. Called for every redirect, too."""
         if _origin(request.url) != _origin(self._home):
             raise EndpointError(
-                f"the server at {_shown(self._home)} redirects to {_shown(request.url)}: "
+                f"the server at {_public(self._home)} redirects to {_public(request.url)}: "
                 "use that address as the endpoint if you trust it"
             )
 
@@ -105,7 +105,7 @@ def _origin(url: httpx2.URL) -> tuple[str, str, int | None]:
     return url.scheme, url.host, url.port
 
 
-def _shown(url: httpx2.URL) -> str:
+def _public(url: httpx2.URL) -> str:
     """Return an address without user, password and path."""
     return printable(f"{url.scheme}://{url.netloc.decode()}")
 

@@ -26,7 +26,7 @@ from tagger.methods.endpoint import server as servers
 from tagger.methods.endpoint.server import Messages, Server
 from tagger.methods.written import reply as written
 from tagger.methods.written.reply import RepeatedTagError
-from tagger.prompts.prompt import WRITTEN_TEMPLATE, Conversation, PromptTemplate, listed
+from tagger.prompts.prompt import WRITTEN_TEMPLATE, Conversation, PromptTemplate, tag_list
 from tagger.readme.cleaning import CLEANING_VERSION
 from tagger.readme.readme import Readme
 from tagger.selection import Selection
@@ -162,7 +162,7 @@ class Endpoint:
     def encode(self, readme: Readme) -> Message:
         """Return what is sent of a README, with what looks like a control token broken up."""
         text = readme.plain_text.replace("<|", "< |").replace("|>", "| >")
-        return Message(written.called(readme.id), text[: self.readme_tokens * _CHARS_PER_TOKEN])
+        return Message(written.reply_id(readme.id), text[: self.readme_tokens * _CHARS_PER_TOKEN])
 
     def stop(self) -> None:
         """Have `read` end with the READMEs that the server has been asked about."""
@@ -243,7 +243,7 @@ class Endpoint:
         before, _, after = self._template.user.partition("{readme}")
         ask = self._template.questions[0].ask.replace("{max_tags}", str(self._max_tags))
         ask = ask.replace("{id}", json.dumps(readme.id, ensure_ascii=False))
-        said = before.replace("{tags}", listed(self.vocabulary.tags))
+        said = before.replace("{tags}", tag_list(self.vocabulary.tags))
         return [
             {"role": "system", "content": self._template.system},
             {"role": "user", "content": f"{said}{readme.text}{after}\n\n{ask}"},

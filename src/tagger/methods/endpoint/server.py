@@ -80,7 +80,7 @@ class Server:
     def __init__(self, url: str, model: str, key: str) -> None:
         _check_address(url)
         _check_key(key)
-        self.url, self.model = _shown(url), model
+        self.url, self.model = _public(url), model
         self._address, self._key = url, key
         self._form = 0
         self._options: dict[str, Any] = {"temperature": 0.0, "max_tokens": _REPLY_TOKENS}
@@ -120,7 +120,7 @@ class Server:
             openai.AuthenticationError,
             openai.PermissionDeniedError,
         ) as error:
-            if isinstance(verdict := self._told(error), EndpointError):
+            if isinstance(verdict := self._meaning_of_error(error), EndpointError):
                 raise verdict from None
         except EndpointError:
             raise
@@ -174,12 +174,12 @@ class Server:
             except openai.APIResponseValidationError as error:
                 raise _Nonsense(str(error)) from None
             except openai.APIError as error:
-                if self._adapted(error, sent):
+                if self._adapt(error, sent):
                     continue
                 if _is_about_the_schema(error) and form + 1 < len(_FORMS):
                     self._take_next_form(form)
                 elif self._understood or not self._forms_left:
-                    raise self._told(error) from None
+                    raise self._meaning_of_error(error) from None
                 else:
                     self._forms_left = False
             except (ValueError, TypeError, RecursionError, httpx2.HTTPError) as error:
@@ -201,15 +201,15 @@ class Server:
         self._understood = True
         text = self._without_key(storable(text or ""))
         if finish == "length":
-            raise written.refused(f"was cut off at {_REPLY_TOKENS} tokens", text)
+            raise written.unusable(f"was cut off at {_REPLY_TOKENS} tokens", text)
         if finish == "content_filter":
-            raise written.refused("was stopped by a filter of the server's", text)
+            raise written.unusable("was stopped by a filter of the server's", text)
         if not text.strip():
             said = self._without_key(printable(str(refusal)))[:200] if refusal else "no text at all"
             raise ReplyError(f"the model gives no reply: {said}")
         return text
 
-    def _adapted(self, error: openai.APIError, sent: dict[str, Any]) -> bool:
+    def _adapt(self, error: openai.APIError, sent: dict[str, Any]) -> bool:
         """Say whether a request can be put otherwise: newer models take other options.
 
         Args:
@@ -261,7 +261,7 @@ class Server:
             )
         self._said = True
 
-    def _told(self, error: openai.APIError) -> EndpointError | ServerError:
+    def _meaning_of_error(self, error: openai.APIError) -> EndpointError | ServerError:
         """Return what an error of the client's means: for all READMEs, or for this one."""
         if isinstance(error, openai.AuthenticationError | openai.PermissionDeniedError):
             return EndpointError(
@@ -334,7 +334,7 @@ def _check_address(url: str) -> None:
     if not sound:
         raise UsageError("the endpoint is not an address such as http://host:8000/v1")
     if parts.query or parts.fragment:
-        raise UsageError(f"the endpoint {_shown(url)}: leave out what follows ? or #")
+        raise UsageError(f"the endpoint {_public(url)}: leave out what follows ? or #")
 
 
 def _check_key(key: str) -> None:
@@ -342,7 +342,7 @@ def _check_key(key: str) -> None:
         raise UsageError("the API key holds characters that no key has, such as blanks")
 
 
-def _shown(url: str) -> str:
+def _public(url: str) -> str:
     """Return an address without a user and password."""
     parts = urlsplit(url)
     netloc = parts.netloc.rpartition("@")[2]

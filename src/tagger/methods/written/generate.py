@@ -182,7 +182,7 @@ class Generate:
     def encode(self, readme: Readme) -> Encoded:
         """Encode a README, cut to the token budget."""
         tokens = self._prompt.fit(readme.plain_text, self.readme_tokens)
-        return Encoded(written.called(readme.id), tokens or self._model.tokenizer.encode(" "))
+        return Encoded(written.reply_id(readme.id), tokens or self._model.tokenizer.encode(" "))
 
     def rank(self, reading: bytes) -> Ranking:
         """Return the tags of a reply. Raises `ValueError`."""
@@ -273,7 +273,7 @@ class Generate:
         """Return the tags of a reply, or why it cannot be used."""
         try:
             if len(row.free) >= _FREE_TOKENS:
-                raise written.refused(f"was cut off at {_FREE_TOKENS} tokens", self._text(row))
+                raise written.unusable(f"was cut off at {_FREE_TOKENS} tokens", self._text(row))
             return written.read(
                 self._text(row), row.readme.id, self.vocabulary, self._form.max_tags
             )

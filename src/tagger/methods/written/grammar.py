@@ -112,7 +112,7 @@ class Reply:
             names already.
 
         """
-        given = written.begun(self._decoded([*self.tokens, token]))
+        given = written.complete_tags(self._decoded([*self.tokens, token]))
         if given == self._given:
             self._matcher.consume_token(token)
             self.tokens.append(token)
@@ -125,7 +125,7 @@ class Reply:
         while not self.ended and (forced := self._matcher.compute_ff_tokens()):
             self._matcher.consume_tokens(forced)
             self.tokens += forced
-            given = written.begun(self.text)
+            given = written.complete_tags(self.text)
             if given != self._given:
                 self._replant(given, self.tokens)
 

@@ -69,7 +69,7 @@ def plain(text: str) -> str:
     return storable(unicodedata.normalize("NFC", text))
 
 
-def called(id_: str) -> str:
+def reply_id(id_: str) -> str:
     """Return what a reply calls a README: its id, or the beginning of one that is very long.
 
     The model reads and writes it, and a grammar is made of it: an id of a megabyte would take
@@ -115,7 +115,7 @@ def schema(
     }
 
 
-def begun(text: str) -> list[str]:
+def complete_tags(text: str) -> list[str]:
     """Return the tags that are whole in the beginning of a reply that a grammar has written."""
     decode = json.JSONDecoder().raw_decode
     whole: list[str] = []
@@ -146,38 +146,38 @@ def read(
     """
     answer = _THOUGHT.sub("", text)
     if len(answer) > _LONGEST or len(_OPENED.findall(answer)) > _MOST_OPENED:
-        raise refused("is no reply of a few tags", text)
+        raise unusable("is no reply of a few tags", text)
     lists = list(_REPLIES.finditer(answer))
     if len(lists) > 1:
-        raise refused("holds more than one list of tags", text)
+        raise unusable("holds more than one list of tags", text)
     # Repairing would close what is open, and give a name that was cut for a shorter one.
     if lists and _OPENED_LIST.match(answer, lists[0].end()) and not _CLOSED.search(answer):
-        raise refused("is cut off", text)
+        raise unusable("is cut off", text)
     try:
         found: Any = json_repair.loads(answer)
     except Exception as error:  # it also trips over its own assertions
-        raise refused("cannot be read as JSON", text) from error
+        raise unusable("cannot be read as JSON", text) from error
     if not isinstance(found, dict):
-        raise refused("holds no JSON object with an id and tags", text)
+        raise unusable("holds no JSON object with an id and tags", text)
     try:
         reply = WrittenReply.model_validate(found)
     except ValidationError as error:
         where = ".".join(map(str, error.errors()[0]["loc"]))
-        raise refused(f"{where}: {error.errors()[0]['msg'].lower()}", text) from error
+        raise unusable(f"{where}: {error.errors()[0]['msg'].lower()}", text) from error
     if str(reply.id) != id_:
-        raise refused(f"is about the id {str(reply.id)[:_SHOWN]!r}, and not {id_!r}", text)
+        raise unusable(f"is about the id {str(reply.id)[:_SHOWN]!r}, and not {id_!r}", text)
     by_name = dict(zip(map(fold, names(vocabulary)), vocabulary, strict=True))
     named = [tag if isinstance(tag, str) else tag.name for tag in reply.tags]
     unknown = [name for name in named if fold(name) not in by_name]
     if unknown:
-        raise refused(f"names {unknown[0][:_SHOWN]!r}, which is not in the list", text)
+        raise unusable(f"names {unknown[0][:_SHOWN]!r}, which is not in the list", text)
     tags = [by_name[fold(name)] for name in named]
     if len(set(tags)) < len(tags):
-        raise RepeatedTagError(str(refused("names a tag twice", text)), len(set(tags)))
+        raise RepeatedTagError(str(unusable("names a tag twice", text)), len(set(tags)))
     if len(tags) > max_tags:
-        raise refused(f"names {len(tags)} tags where {max_tags} were asked for", text)
+        raise unusable(f"names {len(tags)} tags where {max_tags} were asked for", text)
     if len(tags) < min_tags:
-        raise refused(f"names {len(tags)} tags where {min_tags} at least were asked for", text)
+        raise unusable(f"names {len(tags)} tags where {min_tags} at least were asked for", text)
     return tags
 
 
@@ -189,7 +189,7 @@ def reading_of(reply: Sequence[Tag] | TaggerError, vocabulary: Vocabulary) -> by
     return ranking_to_bytes(ranking, vocabulary)
 
 
-def refused(reason: str, text: str) -> ReplyError:
+def unusable(reason: str, text: str) -> ReplyError:
     """Return the error of a reply, with its beginning."""
     beginning = " ".join(text.split())[:_SHOWN]
     return ReplyError(f"the model's reply {printable(reason)}; it begins: {printable(beginning)}")

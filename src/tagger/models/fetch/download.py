@@ -71,11 +71,11 @@ def download(entry: CatalogueEntry, folder: Path, progress: Progress = no_progre
             failures[name] = error
         else:
             if failures:
-                log.info("%s: fetched from %s (%s)", entry.name, name, _told(failures))
+                log.info("%s: fetched from %s (%s)", entry.name, name, _reasons(failures))
             return target
     wrong = any(isinstance(error, DigestError) for error in failures.values())
     raise (DigestError if wrong else FetchError)(
-        f"{entry.name} cannot be fetched ({_told(failures)}); check the network, "
+        f"{entry.name} cannot be fetched ({_reasons(failures)}); check the network, "
         "or point pip at a package index that can be reached"
     )
 
@@ -177,7 +177,7 @@ def _settle(entry: CatalogueEntry, path: Path, folder: Path) -> None:
     (folder / _HUB_PART).unlink(missing_ok=True)
 
 
-def _told(failures: Mapping[str, Exception]) -> str:
+def _reasons(failures: Mapping[str, Exception]) -> str:
     """Say in one line why each source failed."""
     return "; ".join(
         f"{name}: {next(iter(str(error).splitlines()), type(error).__name__)}"
