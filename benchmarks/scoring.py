@@ -59,7 +59,7 @@ def plain(model: LanguageModel, template: PromptTemplate) -> Callable[[Encoded],
     def score(readme: Encoded) -> torch.Tensor:
         stem = [*readme.tokens, *prompt.endings[0]]
         forest = Forest.build([stem], [tree], [torch.ones(0, dtype=torch.bool)])
-        (hidden,) = model.forward_tree(
+        (hidden,), _ = model.forward_tree(
             prefix, forest.tokens, forest.depths, forest.ancestors, forest.visible
         )
         return forest.log_probs(model.logits(hidden[forest.output_nodes], forest.token_ids)).full

@@ -73,10 +73,10 @@ class Data:
     def features(self, prior_weight: float) -> Floats:
         """Return [READMEs, tags, kinds]: margin, mentions anywhere and in the lead, prior shift."""
         evidence = self.scores.evidence
-        log_probs, prior = evidence.log_probs, evidence.prior
         unweighted = Calibration(prior_weight, 1, 0, 0, 0, 0, 0)
-        margins = unweighted.margins(log_probs, prior).unsqueeze(-1)
-        shift = prior_shift(log_probs.first, prior.first).log()[:, None, None].expand_as(margins)
+        margins = unweighted.margins(evidence).unsqueeze(-1)
+        shift = prior_shift(evidence.log_probs.first, evidence.prior.first).log()
+        shift = shift[:, None, None].expand_as(margins)
         kinds: Floats = torch.cat([margins, evidence.mentions, shift], dim=-1).double().numpy()
         return kinds
 

@@ -83,12 +83,12 @@ def test_the_threshold_is_one_that_gives_good_replies() -> None:
 
 def test_the_background_is_half_of_what_is_subtracted() -> None:
     evidence = scores(1.0, 0.0).evidence
-    log_probs, prior = evidence.log_probs, evidence.prior
-    background = log_probs.mean()
-    assert torch.allclose(background.full, log_probs.full.mean(0))
+    prior, background = evidence.prior, evidence.log_probs.mean()
+    assert torch.allclose(background.full, evidence.log_probs.full.mean(0))
     expected = TagLogProbs((background.full + prior.full) / 2, (background.first + prior.first) / 2)
     calibration = replace(START, background=background)
-    assert torch.equal(calibration.margins(log_probs, prior), START.margins(log_probs, expected))
+    by_hand = START.margins(replace(evidence, prior=expected))
+    assert torch.equal(calibration.margins(evidence), by_hand)
     assert calibration.digest != START.digest
 
 
@@ -96,11 +96,12 @@ def test_what_all_readmes_have_in_common_tells_nothing() -> None:
     prior = TagLogProbs(torch.full((1, 3), -5.0), torch.full((1, 3), -5.0))
     # Every README of this corpus is about the first tag, and one is about the second, too.
     mean = torch.tensor([[-1.0, -5.0, -5.0]])
-    this = torch.tensor([[-1.0, -2.0, -5.0]])
+    this = torch.tensor([[[-1.0, -2.0, -5.0]]])
+    evidence = Evidence(TagLogProbs(this, this), prior, torch.zeros(1, 3, 2))
     without = replace(START, prior_weight=1.0)
     with_background = replace(without, background=TagLogProbs(mean, mean))
-    assert without.margins(TagLogProbs(this, this), prior).argmax() == 0
-    assert with_background.margins(TagLogProbs(this, this), prior).argmax() == 1
+    assert without.margins(evidence).argmax() == 0
+    assert with_background.margins(evidence).argmax() == 1
 
 
 def labelled_alike(count: int) -> tuple[Label, ...]:

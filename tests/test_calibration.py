@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
 from tagger.errors import CalibrationError
 from tagger.methods.base import FeatureIdentity, Identity
 from tagger.methods.rank.calibration import Calibration, Origin
-from tagger.methods.rank.evidence import TagLogProbs
+from tagger.methods.rank.evidence import Evidence, TagLogProbs
 from tagger.vocabulary import Vocabulary
 
 SAMPLE = Vocabulary.load(Path(__file__).parents[1] / "tags.json")
@@ -22,6 +23,13 @@ SHIPS = Calibration.shipped("qwen2.5-coder-0.5b")
 OTHER = Vocabulary.from_names([f"drink {number}" for number in range(10)])
 
 
+def margins_of(log_probs: TagLogProbs, prior: TagLogProbs, limit: float | None = None) -> Tensor:
+    """Return the margins of one README that mentions no tag, [tags]."""
+    mentions = torch.zeros(1, prior.full.shape[-1], 2)
+    evidence = Evidence(log_probs.select(None), prior, mentions, limit=limit)
+    return PLAIN.margins(evidence)[0]
+
+
 def margin_of(first: float, rest: float, limit: float | None = 1.0) -> float:
     """Return a tag's margin less that of a tag whose log-probability is its prior.
 
@@ -29,7 +37,7 @@ def margin_of(first: float, rest: float, limit: float | None = 1.0) -> float:
     """
     prior = TagLogProbs(torch.tensor([[-10.0, -10.0]]), torch.tensor([[-1.0, -1.0]]))
     log_probs = TagLogProbs(torch.tensor([[first + rest, -10.0]]), torch.tensor([[first, -1.0]]))
-    margin, reference = PLAIN.margins(log_probs, prior, limit).tolist()
+    margin, reference = margins_of(log_probs, prior, limit).tolist()
     return float(margin - reference)
 
 
@@ -53,7 +61,7 @@ def test_a_tag_stands_high_where_one_branch_is_sure_of_it() -> None:
     prior = torch.full((2, 3), -5.0)
     sure_and_not = torch.tensor([[-1.0, -3.0, -5.0], [-5.0, -3.0, -5.0]])
     log_probs = TagLogProbs(sure_and_not, sure_and_not)
-    margins = PLAIN.margins(log_probs, TagLogProbs(prior, prior))
+    margins = margins_of(log_probs, TagLogProbs(prior, prior))
     assert margins[0] > margins[1] > margins[2]
 
 

@@ -32,7 +32,7 @@ def tree_scores(tree: TagTree, model: LanguageModel) -> Tensor:
 
 
 def log_probs_of(forest: Forest, prefix: KVCache, model: LanguageModel) -> TagLogProbs:
-    (hidden,) = model.forward_tree(
+    (hidden,), _ = model.forward_tree(
         prefix, forest.tokens, forest.depths, forest.ancestors, forest.visible
     )
     return forest.log_probs(model.logits(hidden[forest.output_nodes], forest.token_ids))

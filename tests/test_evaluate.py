@@ -424,9 +424,9 @@ def test_scores_give_the_evaluation_that_they_were_kept_from(
     assert found.scores.identity == rank.reading_identity
     found.scores.save(tmp_path / "s.parquet", VOCABULARY)
     scores = Scores.load(tmp_path / "s.parquet", VOCABULARY, LABELS)
-    again = Evaluation.of_scores(scores, VOCABULARY, rank.calibration, Selection())
+    again = Evaluation.of_scores(scores, VOCABULARY, rank.confidence, Selection())
     assert again.to_dict() == found.to_dict()
-    strict = Evaluation.of_scores(scores, VOCABULARY, rank.calibration, Selection(threshold=0.9))
+    strict = Evaluation.of_scores(scores, VOCABULARY, rank.confidence, Selection(threshold=0.9))
     assert strict.threshold == 0.9
 
 

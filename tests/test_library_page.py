@@ -33,6 +33,11 @@ def test_every_example_runs(
     Path("dump.jsonl").write_text("\n".join(map(json.dumps, rows)))
     labels = [{**row, "tags": ["web"]} for row in rows]
     Path("labels.jsonl").write_text("\n".join(map(json.dumps, labels)))
+    many = [
+        {"id": str(n), "readme": f"A game, number {n}.", "tags": [("web", "game")[n % 2]]}
+        for n in range(30)
+    ]
+    Path("many.jsonl").write_text("\n".join(map(json.dumps, many)))
     names: dict[str, Any] = {}
     with fake_server.serving() as server:
         for code in re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.S):

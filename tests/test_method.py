@@ -56,7 +56,7 @@ def test_what_differs_is_named() -> None:
     assert IDENTITY.differences(other) == [
         "README cleaning",
         "README tokens",
-        "layers",
+        "hidden states",
         "method",
         "machine, number format or library version",
         "calibration",

@@ -16,12 +16,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tiny
+from heads import head_of
 from tagger.errors import CalibrationError, LoadError, VocabularyError
 from tagger.methods.rank import identity as identity_module
 from tagger.methods.rank import layout as layout_module
 from tagger.methods.rank import search as search_module
 from tagger.methods.rank.calibration import Calibration, Origin
 from tagger.methods.rank.evidence import Evidence, ScoredTag, TagLogProbs
+from tagger.methods.rank.head import Head
 from tagger.methods.rank.prior import CONTENT_FREE
 from tagger.methods.rank.rank import Rank
 from tagger.models.language import LanguageModel
@@ -44,8 +46,9 @@ def ranker(
     template: PromptTemplate = TEMPLATE,
     calibration: Calibration = CALIBRATION,
     readme_tokens: int = 200,
+    head: Head | None = None,
 ) -> Rank:
-    return Rank(model, Vocabulary.from_names(names), template, calibration, readme_tokens)
+    return Rank(model, Vocabulary.from_names(names), template, calibration, readme_tokens, head)
 
 
 def ranking_of(method: Rank, text: str) -> list[ScoredTag]:
@@ -137,6 +140,7 @@ large = st.lists(st.builds("{}{}".format, stems, ends), min_size=2, max_size=56,
     at_a_time=st.integers(1, 8),
     in_view=st.sampled_from([0, 1536]),
     with_background=st.booleans(),
+    learnt=st.sampled_from([0, 1, 3]),
 )
 def test_a_search_finds_the_ten_best_tags_of_scoring_all(
     names: list[str],
@@ -146,7 +150,9 @@ def test_a_search_finds_the_ten_best_tags_of_scoring_all(
     at_a_time: int,
     in_view: int,
     with_background: bool,
+    learnt: int,
 ) -> None:
+    """Also with a head that knows all tags, or a third of them."""
     calibration = Calibration(prior_weight, weight, 0.7, 0.9, 0.8, -1.0, 0.5)
     if with_background:
         first = -8 + 2 * torch.randn(1, len(names), generator=torch.Generator().manual_seed(0))
@@ -156,11 +162,14 @@ def test_a_search_finds_the_ten_best_tags_of_scoring_all(
         patch.setattr(layout_module, "IN_VIEW", in_view)
         patch.setattr(search_module, "AT_A_TIME", at_a_time)
         method = ranker(tiny.model(), names, TWO, calibration)
+        if learnt:
+            head = head_of(method, names[::learnt])
+            method = ranker(tiny.model(), names, TWO, calibration, head=head)
         readmes = [method.encode(Readme("x", text)) for text in [*texts, "A parser."]]
         rankings = method.score(readmes)
         evidence = method.evidence(readmes)
     assert evidence.limit == search_module.LIMIT
-    for logits, ranking in zip(calibration.logits(evidence), rankings, strict=True):
+    for logits, ranking in zip(method.confidence.logits(evidence), rankings, strict=True):
         best = min(10, len(names))
         assert len(ranking) >= best
         expected = logits.sort(descending=True).values[:best].tolist()
@@ -198,7 +207,7 @@ def test_the_prior_is_computed_once_and_cached(
     passes = []
     forward_tree = LanguageModel.forward_tree
 
-    def record(self: LanguageModel, *args: Any) -> torch.Tensor:
+    def record(self: LanguageModel, *args: Any) -> tuple[torch.Tensor, torch.Tensor]:
         passes.append(self)
         return forward_tree(self, *args)
 
@@ -302,12 +311,52 @@ def test_evidence_is_kept_for_each_readme_alone(tiny_model: LanguageModel) -> No
     method = ranker(tiny_model)
     evidence = evidence_of(method, "A web server.", "A game.", "A cli, and a cli.")
     for row, content in enumerate(evidence.to_bytes()):
-        kept, expected = Evidence.from_bytes(content, method.prior), evidence.select([row])
+        kept = Evidence.from_bytes(content, method.prior, tiny_model.width)
+        expected = evidence.select([row])
         assert kept.log_probs.full.equal(expected.log_probs.full)
         assert kept.log_probs.first.equal(expected.log_probs.first)
         assert kept.mentions.equal(expected.mentions)
+        assert kept.features is not None
+        assert expected.features is not None
+        assert kept.features.equal(expected.features)
         assert kept.prior is method.prior
         assert kept.limit is None
+
+
+def test_features_are_the_hidden_states_of_where_each_branch_begins_to_name_a_tag(
+    tiny_model: LanguageModel,
+) -> None:
+    method = ranker(tiny_model, template=TWO)
+    features = evidence_of(method, "A web server.", "A game. " * 9).features
+    assert features is not None
+    assert features.shape == (2, 2, 32)
+    assert features.isfinite().all()
+    assert features.equal(features.half().float()), "as they are kept"
+    alone = evidence_of(method, "A web server.").features
+    assert alone is not None
+    assert torch.allclose(features[:1], alone, atol=1e-2)
+    assert not torch.allclose(features[0], features[1], atol=1e-2)
+    assert torch.allclose(alone[0, 0], plain_state(method, "A web server."), atol=1e-2)
+
+
+@torch.inference_mode()
+def plain_state(method: Rank, text: str) -> torch.Tensor:
+    """The hidden state before the first tag of the first branch, by one plain forward pass."""
+    model, layout, prompt = method.model, method._layout, method._layout.prompt
+    before = [*prompt.head, *layout.orders[0]]
+    after = [*prompt.bridge, *model.tokenizer.encode(text)]
+    after += [*prompt.endings[0], *layout.trees[0].root]
+    start = len(prompt.head) + max(map(len, layout.orders))
+    positions = [*range(len(before)), *range(start, start + len(after))]
+    states = model._network.base_model(
+        torch.tensor([before + after]),
+        position_ids=torch.tensor([positions]),
+        output_hidden_states=True,
+        use_cache=False,
+    ).hidden_states
+    state: torch.Tensor = states[model.feature_layer][0, -1]
+    assert not torch.allclose(state, states[-1][0, -1], atol=1e-1), "of another layer"
+    return state
 
 
 PRIOR = TagLogProbs(torch.full((2, 3), -4.0), torch.full((2, 3), -2.0))
@@ -316,28 +365,39 @@ PRIOR = TagLogProbs(torch.full((2, 3), -4.0), torch.full((2, 3), -2.0))
 @given(
     st.binary()
     | st.binary(min_size=72, max_size=72)
+    | st.binary(min_size=88, max_size=88)
     | st.lists(st.floats(width=32), min_size=18, max_size=18).map(
         lambda values: np.array(values, np.float32).tobytes()
-    )
+    ),
+    st.sampled_from([0, 4]),
 )
-def test_hostile_bytes_are_no_evidence_unless_they_fit_and_are_numbers(content: bytes) -> None:
+def test_hostile_bytes_are_no_evidence_unless_they_fit_and_are_numbers(
+    content: bytes, width: int
+) -> None:
     try:
-        evidence = Evidence.from_bytes(content, PRIOR)
+        evidence = Evidence.from_bytes(content, PRIOR, width)
     except ValueError:
-        assert len(content) != 72 or not np.isfinite(np.frombuffer(content, np.float32)).all()
+        numbers = np.frombuffer(content[:72], np.float32) if len(content) >= 72 else np.zeros(0)
+        halves = np.frombuffer(content[72:], np.float16) if len(content) == 88 else np.zeros(0)
+        sound = np.isfinite(numbers).all() and np.isfinite(halves).all()
+        assert len(content) != 72 + 4 * width or not sound
         return
     assert evidence.to_bytes() == [content]
+    assert (evidence.features is None) == (width == 0)
     assert evidence.log_probs.full.shape == evidence.log_probs.first.shape == (1, 2, 3)
     assert evidence.mentions.shape == (1, 3, 2)
 
 
+@pytest.mark.parametrize("learnt", [False, True])
 @pytest.mark.parametrize("at_once", [0, 128])
 def test_what_was_read_gives_the_ranking_of_what_was_scored(
-    monkeypatch: pytest.MonkeyPatch, tiny_model: LanguageModel, at_once: int
+    monkeypatch: pytest.MonkeyPatch, tiny_model: LanguageModel, at_once: int, learnt: bool
 ) -> None:
     monkeypatch.setattr(layout_module, "AT_ONCE", at_once)
     names = [f"{stem}{end}" for stem in ("http", "game", "cli") for end in ("", "-a", "-b", "s")]
     method = ranker(tiny_model, names)
+    if learnt:
+        method = ranker(tiny_model, names, head=head_of(method, names[::2]))
     readmes = [method.encode(Readme("x", text)) for text in ("A web server.", "A game.")]
     for scored, reading in zip(method.score(readmes), method.read(readmes), strict=True):
         ranking = method.rank(reading)

@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from tagger.evaluation.explain import explain
     from tagger.evaluation.labels import Label, load_labels
     from tagger.learning.calibrate import Corpus, calibrate
+    from tagger.learning.learn import learn
     from tagger.methods.endpoint.endpoint import Endpoint
     from tagger.methods.rank.calibration import Calibration
+    from tagger.methods.rank.head import Head
     from tagger.methods.rank.rank import Rank
     from tagger.methods.written.generate import Generate
     from tagger.models.load import load
@@ -39,6 +41,7 @@ __all__ = [
     "Evaluation",
     "Generate",
     "GivenTag",
+    "Head",
     "Label",
     "PromptTemplate",
     "Rank",
@@ -53,6 +56,7 @@ __all__ = [
     "calibrate",
     "evaluate",
     "explain",
+    "learn",
     "load",
     "load_labels",
 ]
@@ -65,6 +69,7 @@ _HOMES = {
     "Evaluation": "evaluation.evaluate",
     "Generate": "methods.written.generate",
     "GivenTag": "tagging",
+    "Head": "methods.rank.head",
     "Label": "evaluation.labels",
     "PromptTemplate": "prompts.prompt",
     "Rank": "methods.rank.rank",
@@ -79,6 +84,7 @@ _HOMES = {
     "calibrate": "learning.calibrate",
     "evaluate": "evaluation.evaluate",
     "explain": "evaluation.explain",
+    "learn": "learning.learn",
     "load": "models.load",
     "load_labels": "evaluation.labels",
 }

@@ -16,7 +16,7 @@ from typing import Any, Self
 
 from tagger._util.hashing import digest
 from tagger._util.text import printable
-from tagger.batch.state_file import StateFile
+from tagger.batch.state_file import RESTART, StateFile
 from tagger.errors import UsageError
 from tagger.methods.base import Identity
 
@@ -47,6 +47,7 @@ class Ledger:
     Args:
         path: its file; None keeps it in a temporary one that goes with the process.
         restart: forget what it holds, also what another version wrote.
+        remedy: what people are to do about a file that cannot be used.
 
     Raises:
         OutputError: the file cannot be written.
@@ -54,8 +55,8 @@ class Ledger:
 
     """
 
-    def __init__(self, path: Path | None, *, restart: bool = False) -> None:
-        self._file = StateFile(path, _TABLES, _APPLICATION, FORMAT, restart=restart)
+    def __init__(self, path: Path | None, *, restart: bool = False, remedy: str = RESTART) -> None:
+        self._file = StateFile(path, _TABLES, _APPLICATION, FORMAT, restart=restart, remedy=remedy)
 
     def __enter__(self) -> Self:
         return self

@@ -33,6 +33,9 @@ _CANNOT_WRITE = {
 }
 """What is the disk's fault, or the folder's. Every other error of SQLite is the file's content."""
 
+RESTART = "restart the batch to do all of it again"
+"""What to do about a file that cannot be used."""
+
 log = logging.getLogger(__name__)
 
 
@@ -49,6 +52,7 @@ class StateFile:
         application: marks the file as ours, as SQLite's `application_id` is meant to.
         version: of the tables.
         restart: forget what it holds, also what another version wrote.
+        remedy: what people are to do about a file that cannot be used.
 
     Raises:
         OutputError: the file cannot be written.
@@ -57,9 +61,17 @@ class StateFile:
     """
 
     def __init__(
-        self, path: Path | None, tables: str, application: int, version: int, *, restart: bool
+        self,
+        path: Path | None,
+        tables: str,
+        application: int,
+        version: int,
+        *,
+        restart: bool,
+        remedy: str = RESTART,
     ) -> None:
         self._path = path
+        self._remedy = remedy
         self._statements = tables.strip().split(";\n")
         self._application = application
         self._version = version
@@ -86,7 +98,7 @@ class StateFile:
 
     def damaged(self) -> UsageError:
         """Return the error for content that cannot be right."""
-        return _UnusableError(f"{self._name} is damaged: restart the batch to do all of it again")
+        return _UnusableError(f"{self._name} is damaged: {self._remedy}")
 
     def close(self) -> None:
         """Close the file, and write it again if somebody has removed it."""
@@ -136,8 +148,7 @@ class StateFile:
         if version != self._version:
             raise _UnusableError(
                 f"{self._name} is of another version of tagger (format {version}, this one "
-                f"writes {self._version}): go on with that version, or restart the batch to do "
-                "all of it again"
+                f"writes {self._version}): go on with that version, or {self._remedy}"
             )
         with closing(sqlite3.connect("")) as model:
             for statement in self._statements:

@@ -39,7 +39,7 @@ def check(
         raise UsageError("--concurrency goes with --endpoint")
     if method.calibration and is_written(method):
         raise UsageError("--calibration goes with --method rank: a written reply has none")
-    if method.head and is_written(method):
+    if method.head not in (None, NO_HEAD) and is_written(method):
         raise UsageError("--head goes with --method rank: a written reply has no use for it")
     if method.endpoint == "":
         raise UsageError("--endpoint is empty: name an address such as http://host:8000/v1")

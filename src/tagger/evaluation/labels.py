@@ -61,7 +61,8 @@ class Label(BaseModel):
 
     @model_validator(mode="after")
     def _without_contradictions(self) -> Self:
-        both = {*self.tags, *self.acceptable} & set(self.rejected)
+        right = set(map(fold, (*self.tags, *self.acceptable)))
+        both = [tag for tag in self.rejected if fold(tag) in right]
         if both:
             raise ValueError(f"{min(both)!r} is both given and rejected")
         return self

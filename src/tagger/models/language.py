@@ -69,6 +69,11 @@ class LanguageModel:
         return max(1, 7 * len(self._network.base_model.layers) // 8)
 
     @property
+    def width(self) -> int:
+        """How many numbers a hidden state has."""
+        return int(self._network.get_output_embeddings().weight.shape[1])
+
+    @property
     def vocab_size(self) -> int:
         """The number of logits, which may exceed the number of tokens."""
         return int(self._network.get_output_embeddings().weight.shape[0])

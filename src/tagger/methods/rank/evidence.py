@@ -109,12 +109,15 @@ class Evidence:
         return [content + half for content, half in zip(contents, halves, strict=True)]
 
     @classmethod
-    def from_bytes(cls, content: bytes, prior: TagLogProbs, limit: float | None = None) -> Self:
+    def from_bytes(
+        cls, content: bytes, prior: TagLogProbs, width: int = 0, limit: float | None = None
+    ) -> Self:
         """Return the evidence for one README.
 
         Args:
             content: what `to_bytes` has made.
             prior: [branches, tags] as it was then.
+            width: of the hidden states; 0 where there are none.
             limit: as it was then.
 
         Raises:
@@ -126,14 +129,14 @@ class Evidence:
         values = torch.from_numpy(np.frombuffer(content[: 4 * count], np.float32).copy())
         halves = torch.from_numpy(np.frombuffer(content[4 * count :], np.float16).copy())
         sound = values.isfinite().all() and halves.isfinite().all()
-        if len(values) != count or len(halves) % branches or not sound:
+        if len(values) != count or len(halves) != branches * width or not sound:
             raise ValueError("not the evidence of these branches and tags")
         log_probs, mentions = values[: -2 * tags].reshape(2, 1, branches, tags), values[-2 * tags :]
         return cls(
             TagLogProbs(*log_probs),
             prior,
             mentions.reshape(1, tags, 2),
-            halves.reshape(1, branches, -1).float() if len(halves) else None,
+            halves.reshape(1, branches, width).float() if width else None,
             limit,
         )
 

@@ -11,13 +11,15 @@ The file is a safetensors file: numbers, and text about them. Nothing in it is c
 tells whether it was edited.
 """
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, FiniteFloat, NonNegativeInt, PositiveInt
 from safetensors import SafetensorError
 from safetensors.torch import load as from_bytes
 from safetensors.torch import save as to_bytes
@@ -51,8 +53,8 @@ class _About(BaseModel):
     features: dict[str, str | int]
     calibration: str
     tags: tuple[str, ...]
-    numbers: dict[str, float]
-    weight: float
+    numbers: dict[str, FiniteFloat]
+    weight: FiniteFloat
     readmes: PositiveInt
     labels: NonNegativeInt
     fitted: tuple[str, ...]
@@ -128,6 +130,11 @@ class Head:
                 f"the head was learnt with another setting of {' and '.join(different)}; {_AGAIN}"
             )
 
+    def check_shape(self, width: int) -> None:
+        """Make sure that it is about features of so many numbers. Raises `HeadError`."""
+        if len(self.mean) != width:
+            raise HeadError(f"the head's numbers do not fit this model; {_AGAIN}")
+
     @property
     def digest(self) -> str:
         """A digest of the whole."""
@@ -173,7 +180,7 @@ class Head:
                 fitted=about.fitted,
             )
             sound = head._is_sound()
-        except (SafetensorError, ValidationError, ValueError, TypeError, LookupError) as error:
+        except (SafetensorError, ValueError, TypeError, LookupError, RuntimeError) as error:
             raise HeadError(
                 f"{name}: is not a head, or is cut short or of another version; {_AGAIN}"
             ) from error
@@ -187,14 +194,15 @@ class Head:
         return f"learnt from {self.readmes} READMEs with {self.labels} tags"
 
     def _is_sound(self) -> bool:
-        width = len(self.mean)
+        width = self.mean.numel()
         kinds = {part.dtype for part in (self.mean, self.scale)} == {torch.float32}
-        shapes = self.rows.shape == (len(self.tags), width) and self.scale.shape == (width,)
+        shapes = self.mean.shape == self.scale.shape == (width,)
+        shapes = shapes and self.rows.shape == (len(self.tags), width)
         tensors = (self.rows, self.mean, self.scale)
         finite = all(bool(part.isfinite().all()) for part in tensors)
         return kinds and shapes and finite and self.rows.dtype == torch.float16
 
-    @property
+    @cached_property
     def _about(self) -> _About:
         about = _About(
             model=self.model,
@@ -207,7 +215,8 @@ class Head:
             labels=self.labels,
             fitted=self.fitted,
         )
-        numbers = [getattr(self, key).double().flatten().tolist() for key in _TENSORS]
+        contents = [getattr(self, key).contiguous().numpy().tobytes() for key in _TENSORS]
+        numbers = [hashlib.sha256(content).hexdigest() for content in contents]
         return about.model_copy(update={"digest": digest([about.model_dump(), numbers])})
 
 

@@ -132,6 +132,7 @@ class Rank:
         self._head = head
         if head:
             head.check(self.identity, model.name)
+            head.check_shape(len(self._layout.branches) * model.width)
         self.confidence = Confidence.of(self.calibration, head, vocabulary)
         if head:
             known = self.confidence.known
@@ -156,7 +157,7 @@ class Rank:
             features=features,
             machine=self.model.machine,
             calibration=self.calibration.digest,
-            head=self._head.digest if self._head else "",
+            head=self._head.digest if self._head else "none",
         )
 
     @property
@@ -223,7 +224,8 @@ class Rank:
         """Return the best tags by a reading. Raises `ValueError`."""
         if not self._layout.small:
             return ranking_from_bytes(reading, self.vocabulary)
-        (scored,) = self._score_evidence(Evidence.from_bytes(reading, self.prior), self._all)
+        evidence = Evidence.from_bytes(reading, self.prior, self.model.width)
+        (scored,) = self._score_evidence(evidence, self._all)
         return _best(scored)
 
     def score(self, readmes: Sequence[Encoded]) -> list[list[ScoredTag]]:

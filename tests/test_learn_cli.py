@@ -1,0 +1,512 @@
+"""`tagger learn`, `tagger head`, and `--head` of the other commands, on a tiny model."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tiny
+from console import TAGS, Outcome, Run, one_line
+from fake_server import serving
+from tagger.evaluation.labels import Label
+from tagger.learning import learn as lesson
+from tagger.methods.rank.head import Head
+from tagger.methods.rank.rank import Rank
+from tagger.models.load import load
+from tagger.vocabulary import Vocabulary
+
+NAMES = ("3d", "game-engine ", "cli")
+WORDS = ("alpha beta", "omega psi", "xyz")
+
+
+def row(number: int, **more: Any) -> dict[str, Any]:
+    """A README whose words, which name no tag, tell its tag."""
+    words = WORDS[number % 3]
+    readme = f"{words} {number} {words}"
+    return {"id": str(number), "readme": readme, "tags": [NAMES[number % 3]]} | more
+
+
+def write(path: Path, rows: list[dict[str, Any]]) -> Path:
+    path.write_text("\n".join(map(json.dumps, rows)))
+    return path
+
+
+@pytest.fixture
+def labels(workplace: Path) -> Path:
+    """Labels to learn from, and READMEs with other labels that are not among them."""
+    write(workplace / "other.jsonl", [row(number) for number in range(60, 84)])
+    for number in range(3):
+        (workplace / f"{number}.md").write_text(row(90 + number)["readme"])
+    return write(workplace / "labels.jsonl", [row(number) for number in range(48)])
+
+
+def learn(run: Run, *args: str) -> Outcome:
+    return run("learn", *(args or ("labels.jsonl",)), "--tags", "tags.json")
+
+
+@pytest.fixture(scope="module")
+def content(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """What the command writes for these labels."""
+    folder = tmp_path_factory.mktemp("learnt")
+    labels = [Label.model_validate(row(number)) for number in range(48)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TAGGER_HOME", str(folder))
+        rank = Rank(load(str(tiny_folder)), Vocabulary.from_json(TAGS))
+        lesson.learn(rank, labels).head.save(folder / "head")
+    return (folder / "head").read_bytes()
+
+
+@pytest.fixture
+def head(content: bytes, labels: Path, workplace: Path) -> Path:
+    """A head that was learnt from the labels, on another day: nothing is in the cache folder."""
+    path = workplace / "head.safetensors"
+    path.write_bytes(content)
+    return path
+
+
+@pytest.fixture
+def learnt(run: Run, labels: Path, workplace: Path) -> Path:
+    """The same head by the command, which keeps what it has read."""
+    outcome = learn(run)
+    assert outcome.code == 0, outcome.err
+    return workplace / "head.safetensors"
+
+
+def confidences(outcome: Outcome) -> dict[str, float]:
+    assert outcome.code == 0, outcome.err
+    return {tag["name"]: tag["confidence"] for tag in json.loads(outcome.out)["tags"]}
+
+
+SCORES = ("--scores", "--threshold", "0", "--quiet")
+
+# Learning.
+
+
+def test_what_was_read_and_learnt_is_said(run: Run, labels: Path, workplace: Path) -> None:
+    outcome = learn(run)
+    assert outcome.code == 0, outcome.err
+    assert outcome.out.splitlines()[0].rstrip() == "cross-validated on 48 READMEs"
+    for measure in ("first strict", "first acceptable", "hit@3", "recall@5", "F1 (given)", "ECE"):
+        assert measure in outcome.out
+    (line,) = [line for line in outcome.out.splitlines() if "F1 (given)" in line]
+    without, learnt, low, high = (
+        float(word) for word in line.replace("│", " ").split() if word[0].isdigit()
+    )
+    assert without < 0.6 < learnt
+    assert low <= learnt <= high
+    assert "head.safetensors: from 48 READMEs, of which 48 were read now, for --head" in outcome.err
+    assert "came twice" not in outcome.err
+    assert "tags with fewer than" not in outcome.err
+    assert "counts for nothing" not in outcome.err
+    assert Head.load(workplace / "head.safetensors").weight > 0
+
+
+def test_learning_again_reads_only_what_is_new(
+    run: Run, learnt: Path, content: bytes, workplace: Path
+) -> None:
+    assert learnt.read_bytes() == content, "as in Python"
+    again = learn(run)
+    assert again.code == 0, "its own file may be overwritten"
+    assert "from 48 READMEs, of which 0 were read now" in again.err
+    assert learnt.read_bytes() == content
+    more = learn(run, "labels.jsonl", "other.jsonl", "-o", "more.safetensors")
+    assert "from 72 READMEs, of which 24 were read now" in more.err
+    assert Head.load(workplace / "more.safetensors").readmes == 72
+
+
+def test_the_order_of_labels_and_of_their_files_does_not_matter(
+    run: Run, head: Path, workplace: Path
+) -> None:
+    rows = [row(number) for number in range(48)]
+    write(workplace / "a.jsonl", rows[:20])
+    write(workplace / "b.jsonl", rows[:19:-1])
+    assert learn(run, "b.jsonl", "a.jsonl", "-o", "turned").code == 0
+    assert (workplace / "turned").read_bytes() == head.read_bytes()
+
+
+def test_a_readme_that_comes_twice_is_said(run: Run, labels: Path, workplace: Path) -> None:
+    teacher = [row(number, tags=["3d"], source="teacher") for number in range(6)]
+    write(workplace / "teacher.jsonl", teacher)
+    outcome = learn(run, "labels.jsonl", "teacher.jsonl")
+    assert outcome.code == 0, outcome.err
+    assert "labels of READMEs that came twice, now one each: 6" in outcome.err
+    assert Head.load(workplace / "head.safetensors").readmes == 48
+
+
+def test_tags_of_which_little_can_be_learnt_are_named(
+    run: Run, labels: Path, workplace: Path
+) -> None:
+    rows = [row(number) for number in range(48) if number % 3 or number < 6]
+    write(labels, rows)
+    outcome = learn(run)
+    assert "tags with fewer than 3 labels: 1 (3d)" in outcome.err
+
+
+def test_labels_that_teach_nothing_are_said(run: Run, labels: Path, workplace: Path) -> None:
+    rows = [row(number, tags=[NAMES[number * number % 7 % 3]]) for number in range(36)]
+    write(labels, rows)
+    outcome = learn(run)
+    assert outcome.code == 0
+    assert "no better than chance allows, so it counts for nothing" in outcome.err
+    assert Head.load(workplace / "head.safetensors").weight == 0
+    plain = confidences(run("run", "0.md", *SCORES))
+    assert confidences(run("run", "0.md", *SCORES, "--head", "head.safetensors")) == plain
+
+
+def test_quiet_says_nothing(run: Run, labels: Path) -> None:
+    outcome = learn(run, "labels.jsonl", "--quiet")
+    assert outcome.code == 0
+    assert outcome.err == ""
+    assert "cross-validated" in outcome.out
+
+
+BAD: dict[str, tuple[list[Any], str]] = {
+    "unknown tags": (
+        [row(0, tags=["nope"], acceptable=["neither"])],
+        "labels.jsonl: row 1: not in the vocabulary: nope, neither",
+    ),
+    "no text": ([{"id": "a", "tags": []}], "row 1: readme: Field required"),
+    "a tag that is both": (
+        [row(0, rejected=["cli", "3D"])],
+        "row 1: Value error, '3D' is both given and rejected",
+    ),
+    "an id that comes twice": ([row(0), row(0)], "row 2: has the id '0' of row 1"),
+    "no object": ([5], "row 1: "),
+    "nothing": ([], "holds no labels"),
+    "a binary file": ([row(0, readme="\0\0\0")], "row 1: "),
+    "few": (
+        [row(number) for number in range(29)],
+        "a head takes 30 READMEs that are labelled with a tag, and here are 29: label more",
+    ),
+    "all alike": (
+        [row(number, tags=["cli"]) for number in range(40)],
+        "all labels hold the same tags, from which nothing can be learnt",
+    ),
+    "the same README": (
+        [row(0, id=str(number), tags=[NAMES[number % 3]]) for number in range(40)],
+        "and here are 0: label more",
+    ),
+}
+
+
+@pytest.mark.parametrize(("rows", "reason"), BAD.values(), ids=BAD)
+def test_bad_labels_are_one_line_before_the_model_is_loaded(
+    run: Run, labels: Path, workplace: Path, rows: list[Any], reason: str
+) -> None:
+    write(labels, rows)
+    outcome = run("learn", "labels.jsonl", "--tags", "tags.json", model="there is no such model")
+    assert outcome.code == 2
+    assert reason in one_line(outcome.err)
+    assert outcome.out == ""
+    assert not (workplace / "head.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "reason"),
+    [
+        (("nowhere.jsonl",), 2, "nowhere.jsonl: no such label file"),
+        (("labels.jsonl", "-o", "README.md"), 2, "README.md: is no head, and is left as it is"),
+        (("labels.jsonl", "-o", "labels.jsonl"), 2, "labels.jsonl: is no head"),
+        (("labels.jsonl", "-o", "."), 74, "cannot write .: is a folder"),
+        (("labels.jsonl", "-o", "nowhere/head"), 74, "cannot write nowhere/head: No such file"),
+        (("labels.jsonl", "-o", "-"), 2, "- is no regular file"),
+        (("labels.jsonl", "-o", "/dev/full"), 2, "/dev/full is no regular file"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_one_line_before_the_model_is_loaded(
+    run: Run, labels: Path, workplace: Path, args: tuple[str, ...], code: int, reason: str
+) -> None:
+    files = {path: path.read_bytes() for path in workplace.iterdir()}
+    outcome = run("learn", *args, "--tags", "tags.json", model="there is no such model")
+    assert outcome.code == code
+    assert reason in one_line(outcome.err)
+    assert {path: path.read_bytes() for path in workplace.iterdir()} == files
+
+
+def test_a_model_that_is_not_there_is_none_of_the_labels_fault(run: Run, labels: Path) -> None:
+    outcome = run("learn", "labels.jsonl", "--tags", "tags.json", model="there is no such model")
+    assert outcome.code == 3
+    assert outcome.err.startswith("tagger: ")
+    assert not Path("head.safetensors").exists()
+
+
+def test_a_damaged_cache_is_one_line(run: Run, learnt: Path, cache: Path) -> None:
+    (path,) = (cache / "readings").glob("*.state")
+    path.write_bytes(path.read_bytes()[:5000])
+    outcome = learn(run)
+    assert outcome.code == 2
+    said = outcome.err.splitlines()[-1]
+    assert f"{path} is damaged: remove it, and the READMEs are read again" in said
+    path.unlink()
+    assert "of which 48 were read now" in learn(run).err
+
+
+# Ranking with what was learnt.
+
+
+def test_every_command_uses_it(
+    run: Run, head: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = confidences(run("run", "0.md", *SCORES))
+    learnt = confidences(run("run", "0.md", *SCORES, "--head", "head.safetensors"))
+    assert learnt.keys() == plain.keys()
+    assert all(learnt[name] != plain[name] for name in plain)
+    monkeypatch.setenv("TAGGER_HEAD", "head.safetensors")
+    assert confidences(run("run", "0.md", *SCORES)) == learnt
+    assert confidences(run("run", "0.md", *SCORES, "--head", "none")) == plain
+    assert confidences(run("batch", "0.md", *SCORES)) == learnt
+    assert confidences(run("batch", "0.md", *SCORES, "--head", "none")) == plain
+
+    explained = run("explain", "0.md", "--json")
+    found = json.loads(explained.out)
+    assert {tag["name"]: round(tag["confidence"], 4) for tag in found["tags"]} == learnt
+    assert found["calibration"] == (
+        "learnt from 48 READMEs with 48 tags for 3 of 3 tags, else as shipped"
+    )
+    assert found["threshold"] == Head.load(head).calibration.threshold
+    assert "learnt from 48 READMEs" in " ".join(run("explain", "0.md").out.split())
+    without = json.loads(run("explain", "0.md", "--json", "--head", "none").out)
+    assert {tag["name"]: round(tag["confidence"], 4) for tag in without["tags"]} == plain
+    assert without["calibration"] == "as shipped"
+
+
+def test_it_tags_readmes_that_it_has_not_seen(run: Run, head: Path) -> None:
+    outcome = run("batch", "0.md", "1.md", "2.md", "--head", "head.safetensors", "--max-tags", "1")
+    assert outcome.code == 0, outcome.err
+    given = {
+        reply["id"]: [tag["name"] for tag in reply["tags"]]
+        for reply in map(json.loads, outcome.out.splitlines())
+    }
+    assert given == {f"{n}.md": [NAMES[(90 + n) % 3]] for n in range(3)}
+    assert "3 of 3 tags have learnt rows" in outcome.err
+
+
+def test_it_serves_other_lists_with_some_of_its_tags(run: Run, head: Path, workplace: Path) -> None:
+    (workplace / "mine.json").write_text('["web", " CLI", "api"]')
+    args = ("run", "0.md", "--tags", "mine.json", "--scores", "--threshold", "0")
+    plain = confidences(run(*args))
+    outcome = run(*args, "--head", "head.safetensors")
+    learnt = confidences(outcome)
+    assert {name for name in plain if plain[name] != learnt[name]} == {" CLI"}
+    assert "1 of 3 tags have learnt rows" in outcome.err
+
+
+def evaluated(outcome: Outcome) -> dict[str, Any]:
+    assert outcome.code == 0, outcome.err
+    found: dict[str, Any] = json.loads(outcome.out)
+    return found
+
+
+def test_readmes_that_it_was_fitted_to_are_left_out_of_eval(
+    run: Run, head: Path, workplace: Path
+) -> None:
+    rows = [row(number) for number in [*range(40, 48), *range(60, 84)]]
+    write(workplace / "both.jsonl", rows)
+    with_head = ("--head", "head.safetensors", "--json")
+    outcome = run("eval", "both.jsonl", *with_head)
+    unseen = evaluated(outcome)
+    assert unseen["readmes"] == 24
+    said = "READMEs left out because the head was fitted to them: 8; --include-fitted measures"
+    assert said in outcome.err
+    others = run("eval", "other.jsonl", *with_head)
+    assert evaluated(others) == unseen
+    assert "left out" not in others.err
+    included = run("eval", "both.jsonl", *with_head, "--include-fitted")
+    assert evaluated(included)["readmes"] == 32
+    assert "left out" not in included.err
+    plain = run("eval", "both.jsonl", "--head", "none", "--json")
+    assert evaluated(plain)["readmes"] == 32
+    before = evaluated(run("eval", "other.jsonl", "--json"))["measures"]["F1 (given)"]["value"]
+    assert unseen["measures"]["F1 (given)"]["value"] > before + 0.3
+
+
+def test_a_head_that_has_seen_everything_cannot_be_measured(run: Run, head: Path) -> None:
+    outcome = run("eval", "labels.jsonl", "--head", "head.safetensors")
+    assert outcome.code == 2
+    assert "the head was fitted to all of these READMEs: measure it on others" in outcome.err
+    assert outcome.out == ""
+
+
+def test_kept_scores_have_no_use_for_a_head(
+    run: Run, head: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run("eval", "other.jsonl", "--dump", "s.parquet", "--quiet").code == 0
+    args = ("eval", "other.jsonl", "--from", "s.parquet", "--json")
+    monkeypatch.setenv("TAGGER_HEAD", "head.safetensors")
+    refused = run(*args)
+    assert refused.code == 2
+    assert "--from takes scores, of which no head can make anything" in one_line(refused.err)
+    assert run(*args, "--head", "none").code == 0
+
+
+# A batch goes on.
+
+
+def test_a_batch_is_ranked_again_with_another_head_and_reads_nothing(
+    run: Run, head: Path, workplace: Path
+) -> None:
+    assert learn(run, "labels.jsonl", "other.jsonl", "-o", "more.safetensors").code == 0
+    args = ("batch", "0.md", "1.md", "2.md", "--tags", "tags.json", "-o", "out.jsonl", "--scores")
+    assert run(*args).code == 0
+    plain = (workplace / "out.jsonl").read_bytes()
+    outputs = [plain]
+    for name in ("head.safetensors", "more.safetensors", "none"):
+        again = run(*args, "--head", name)
+        assert again.code == 0, again.err
+        assert "ranking again: head changed" in again.err
+        assert "0 tagged in" in again.err, "and nothing is read again"
+        outputs.append((workplace / "out.jsonl").read_bytes())
+    assert outputs[3] == plain
+    assert len(set(outputs)) == 3
+    fresh = run("batch", "0.md", "1.md", "2.md", "--scores", "--head", "head.safetensors")
+    assert fresh.out.encode() == outputs[1]
+
+
+def test_a_batch_with_the_same_head_has_nothing_to_do(run: Run, head: Path) -> None:
+    args = ("batch", "0.md", "1.md", "--tags", "tags.json", "-o", "o.jsonl", "--head", str(head))
+    assert run(*args).code == 0
+    again = run(*args)
+    assert again.code == 0
+    assert "again: " not in again.err
+    assert "0 tagged in" in again.err
+
+
+# What is refused.
+
+
+def other_prompt(folder: Path) -> tuple[str, ...]:
+    (folder / "p.toml").write_text('system = "S"\nuser = "{tags} {readme}"\n')
+    return ("--prompt", "p.toml")
+
+
+def other_model(folder: Path) -> tuple[str, ...]:
+    return ("--model", str(tiny.save(folder / "other", seed=1)))
+
+
+def other_budget(_: Path) -> tuple[str, ...]:
+    return ("--readme-tokens", "77")
+
+
+@pytest.mark.parametrize(
+    ("other", "named"),
+    [
+        (other_prompt, "the head was learnt with another setting of prompt"),
+        (other_model, "the head belongs to"),
+        (other_budget, "the head was learnt with another setting of README tokens"),
+    ],
+)
+@pytest.mark.parametrize("command", ["run", "batch", "explain"])
+def test_a_head_of_something_else_is_refused(
+    run: Run,
+    head: Path,
+    workplace: Path,
+    command: str,
+    other: Callable[[Path], tuple[str, ...]],
+    named: str,
+) -> None:
+    args = (*other(workplace), "--tags", "tags.json", "--head", "head.safetensors", "--quiet")
+    outcome = run(command, "0.md", *args)
+    assert outcome.code == 2
+    assert named in one_line(outcome.err)
+    assert "make one with `tagger learn`" in outcome.err
+    assert outcome.out == ""
+
+
+def test_a_head_and_another_calibration_do_not_go_together(run: Run, head: Path) -> None:
+    for number in range(12):
+        Path(f"{number}.md").write_text(f"Project {number}")
+    files = [f"{number}.md" for number in range(12)]
+    made = run("calibrate", *files, "--tags", "tags.json", "-o", "c.json")
+    assert made.code == 0, made.err
+    args = ("--calibration", "c.json", "--head", "head.safetensors", "--quiet")
+    outcome = run("run", "0.md", *args)
+    assert outcome.code == 2
+    assert "another setting of calibration" in one_line(outcome.err)
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (lambda content: content[: len(content) // 2], "is not a head, or is cut short"),
+        (lambda content: content[:-1] + b"\x11", "has been edited since it was written"),
+        (lambda _: b"", "is not a head"),
+        (lambda _: b'{"format": 3}', "is not a head"),
+    ],
+    ids=["half of it", "another number", "nothing", "another kind of file"],
+)
+def test_a_damaged_head_is_one_line_before_the_model_is_loaded(
+    run: Run, head: Path, damage: Callable[[bytes], bytes], reason: str
+) -> None:
+    head.write_bytes(damage(head.read_bytes()))
+    args = ("--tags", "tags.json", "--head", "head.safetensors")
+    for command in ("run", "batch", "explain"):
+        outcome = run(command, "0.md", *args, model="there is no such model")
+        assert outcome.code == 2
+        assert reason in one_line(outcome.err)
+    outcome = run("eval", "other.jsonl", *args, model="there is no such model")
+    assert outcome.code == 2
+    assert reason in one_line(outcome.err)
+
+
+def test_a_head_that_is_not_there_is_named(run: Run) -> None:
+    outcome = run("run", "README.md", "--tags", "tags.json", "--head", "nowhere")
+    assert outcome.code == 2
+    assert "nowhere: cannot be read: No such file" in one_line(outcome.err)
+
+
+@pytest.mark.parametrize("name", ["tagger.toml", "pyproject.toml"])
+def test_a_folder_cannot_name_a_head(run: Run, head: Path, workplace: Path, name: str) -> None:
+    table = "[tool.tagger]\n" if name == "pyproject.toml" else ""
+    (workplace / name).write_text(f'{table}head = "head.safetensors"\n')
+    outcome = run("run", "0.md")
+    assert outcome.code == 2
+    assert "head may not be set by a file in the folder" in one_line(outcome.err)
+
+
+def test_a_written_reply_has_no_use_for_it(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    args = ("run", "README.md", "--tags", "tags.json")
+    outcome = run(*args, "--method", "generate", "--head", "head.safetensors")
+    assert outcome.code == 2
+    assert "--head goes with --method rank" in one_line(outcome.err)
+    monkeypatch.setenv("TAGGER_HEAD", "head.safetensors")
+    with serving() as server:
+        asked = (*args, "--endpoint", server.url, "--model", "m")
+        assert run(*asked).code == 2
+        assert run(*asked, "--head", "none").code == 0, "which is how to do without it"
+
+
+# Showing one.
+
+
+def test_a_head_is_shown(run: Run, head: Path) -> None:
+    outcome = run("head", "show", "head.safetensors", model=None)
+    assert outcome.code == 0, outcome.err
+    lines = dict(
+        line.split(maxsplit=1) for line in outcome.out.splitlines() if "tokens" not in line
+    )
+    known = Head.load(head)
+    assert lines["readmes"] == lines["labels"] == "48"
+    assert lines["digest"] == known.digest
+    assert lines["tags"] == "3: 3d, game-engine, cli"
+    assert float(lines["weight"]) == pytest.approx(known.weight, abs=1e-4)
+
+
+def test_a_head_is_shown_as_json(run: Run, head: Path) -> None:
+    outcome = run("head", "show", "head.safetensors", "--json", model=None)
+    found = json.loads(outcome.out)
+    known = Head.load(head)
+    assert found["tags"] == ["3d", "game-engine", "cli"]
+    assert (found["readmes"], found["labels"]) == (48, 48)
+    assert found["digest"] == known.digest
+    assert found["threshold"] == known.calibration.threshold
+    assert found["readme_tokens"] == known.identity.readme_tokens
+    assert found["model"] == known.model
+
+
+def test_showing_what_is_no_head_is_one_line(run: Run, workplace: Path) -> None:
+    for name, reason in (("README.md", "is not a head"), ("nowhere", "cannot be read")):
+        outcome = run("head", "show", name, model=None)
+        assert outcome.code == 2
+        assert f"{name}: {reason}" in one_line(outcome.err)
