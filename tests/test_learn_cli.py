@@ -373,6 +373,20 @@ def test_a_batch_with_the_same_head_has_nothing_to_do(run: Run, head: Path) -> N
     assert "0 tagged in" in again.err
 
 
+def test_a_batch_without_features_gives_the_same_and_reads_again_for_another_head(
+    run: Run, head: Path, workplace: Path
+) -> None:
+    args = ("batch", "0.md", "1.md", "2.md", "--tags", "tags.json", "--scores")
+    kept = run(*args, "-o", "kept.jsonl", "--head", str(head))
+    without = (*args, "-o", "without.jsonl", "--no-features")
+    assert run(*without, "--head", str(head)).code == kept.code == 0
+    same = (workplace / "kept.jsonl").read_bytes()
+    assert (workplace / "without.jsonl").read_bytes() == same
+    again = run(*without, "--head", "none")
+    assert "reading again: head changed" in again.err
+    assert "3 tagged in" in again.err
+
+
 # What is refused.
 
 

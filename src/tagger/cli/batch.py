@@ -81,6 +81,14 @@ def batch(
             help="With --endpoint: stop when N READMEs in a row have failed alike. Default: 20.",
         ),
     ] = None,
+    no_features: Annotated[
+        bool,
+        typer.Option(
+            "--no-features",
+            help="Keep no features in FILE.state: it is a tenth as large, and another --head or "
+            "--calibration reads everything again.",
+        ),
+    ] = False,
     source: options.SourceOptions,
     prompt: options.PromptOptions,
     selection: options.SelectionOptions,
@@ -103,7 +111,15 @@ def batch(
     if max_failures and not method.endpoint:
         raise UsageError("--max-failures goes with --endpoint")
     vocabulary = options.load_vocabulary(prompt.tags)
-    opener = methods.opener(vocabulary, prompt, model, method, chosen, quiet=common.quiet)
+    opener = methods.opener(
+        vocabulary,
+        prompt,
+        model,
+        method,
+        chosen,
+        quiet=common.quiet,
+        keep_features=not no_features,
+    )
 
     from tagger.batch.batch import MAX_FAILURES, Batch
     from tagger.cli.output import write_line

@@ -68,6 +68,7 @@ def opener(
     selection: "Selection | None" = None,
     *,
     quiet: bool,
+    keep_features: bool = True,
 ) -> "Callable[[], Method[Any]]":
     """Return what loads the model, if it runs here, and makes the method.
 
@@ -78,7 +79,15 @@ def opener(
 
     """
     if not is_written(method):
-        return rank_opener(vocabulary, prompt, model, method.calibration, method.head, quiet=quiet)
+        return rank_opener(
+            vocabulary,
+            prompt,
+            model,
+            method.calibration,
+            method.head,
+            quiet=quiet,
+            keep_features=keep_features,
+        )
     from tagger.prompts.prompt import WRITTEN_TEMPLATE, PromptTemplate
 
     template = PromptTemplate.load(prompt.prompt, WRITTEN_TEMPLATE)
@@ -108,6 +117,7 @@ def rank_opener(
     head: str | None = None,
     *,
     quiet: bool,
+    keep_features: bool = True,
 ) -> "Callable[[], Rank]":
     """Return what loads the model and ranks with it.
 
@@ -138,7 +148,15 @@ def rank_opener(
         from tagger.methods.rank.rank import Rank
 
         language_model = models.load(model, quiet=quiet)
-        return Rank(language_model, vocabulary, template, known, prompt.readme_tokens, learnt)
+        return Rank(
+            language_model,
+            vocabulary,
+            template,
+            known,
+            prompt.readme_tokens,
+            learnt,
+            keep_features=keep_features,
+        )
 
     return load
 

@@ -46,6 +46,7 @@ USER = frozenset(
         "labels",
         "max-failures",
         "method",
+        "no-features",
         "offline",
         "on-duplicate",
         "prompt",

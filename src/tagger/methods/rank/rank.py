@@ -85,6 +85,8 @@ class Rank:
         readme_tokens: the most tokens that are read of a README; lowered, with a warning, where the
             model's context is too short.
         head: what was learnt from labels.
+        keep_features: whether readings hold what another head or calibration would need; without
+            that they are a tenth as large.
 
     Attributes:
         model: the language model.
@@ -109,6 +111,8 @@ class Rank:
         calibration: Calibration | None = None,
         readme_tokens: int = README_TOKENS,
         head: Head | None = None,
+        *,
+        keep_features: bool = True,
     ) -> None:
         self.model = model
         self.vocabulary = vocabulary
@@ -119,6 +123,8 @@ class Rank:
         self.calibration.warn(model.name, vocabulary)
         self._mentions = Mentions(vocabulary)
         self._layout = Layout(template, vocabulary, model.tokenizer)
+        # Of a large vocabulary the calibration decides which tags are scored.
+        self._keeps_evidence = keep_features and self._layout.small
         self.calibration.check_shape(len(self._layout.branches), len(vocabulary))
         self._prefix = Prefix(model, self._layout, self._key("lists"))
         self._all = torch.ones(len(vocabulary), dtype=torch.bool)
@@ -135,8 +141,7 @@ class Rank:
             head.check_shape(len(self._layout.branches) * model.width)
         self.confidence = Confidence.of(self.calibration, head, vocabulary)
         if head:
-            known = self.confidence.known
-            log.info("%d of %d tags have learnt rows", known, len(vocabulary))
+            log.info("%d of %d tags have learnt rows", self.confidence.known, len(vocabulary))
 
     @property
     def name(self) -> str:
@@ -162,8 +167,8 @@ class Rank:
 
     @property
     def reading_identity(self) -> Identity:
-        """What a reading depends on; which tags of a large vocabulary are scored depends on all."""
-        if not self._layout.small:
+        """What a reading depends on; see `Method`."""
+        if not self._keeps_evidence:
             return self.identity
         return replace(self.identity, calibration="", head="")
 
@@ -216,13 +221,13 @@ class Rank:
             LoadError: the model's probabilities are not numbers.
 
         """
-        if self._layout.small:
+        if self._keeps_evidence:
             return self.evidence(readmes).to_bytes()
         return [ranking_to_bytes(_best(scored), self.vocabulary) for scored in self.score(readmes)]
 
     def rank(self, reading: bytes) -> Ranking:
         """Return the best tags by a reading. Raises `ValueError`."""
-        if not self._layout.small:
+        if not self._keeps_evidence:
             return ranking_from_bytes(reading, self.vocabulary)
         evidence = Evidence.from_bytes(reading, self.prior, self.model.width)
         (scored,) = self._score_evidence(evidence, self._all)
