@@ -21,6 +21,7 @@ def random_head(
     return Head(
         model="tiny",
         identity=FeatureIdentity("weights", "prompt", "1", 256, "2 roots after 1"),
+        method="rank 8",
         base=base.digest,
         tags=tuple(map(fold, tags)),
         rows=torch.randn(len(tags), width, generator=draw).half(),
@@ -52,6 +53,7 @@ def head_of(
         random_head(names, branches * rank.model.width, seed),
         model=rank.name,
         identity=rank.identity.features,
+        method=rank.identity.method,
         base=rank.calibration.digest,
         calibration=calibration,
         weight=weight,

@@ -115,7 +115,7 @@ BYTES: list[Callable[[random.Random, bytearray], None]] = [
 
 
 @pytest.fixture
-def complete_tags(
+def begun(
     run: Run, workplace: Path, tiny_model: LanguageModel, monkeypatch: pytest.MonkeyPatch
 ) -> list[Path]:
     """States of a batch: one of a batch that ended, and one with its log of one that was killed."""

@@ -466,3 +466,10 @@ def test_written_replies_are_ranked_as_they_name_their_tags() -> None:
     assert result.confidences.tolist() == [[0, 0, 0.5, 1, 0], [0] * 5]
     assert result.given.tolist() == [[False, False, True, True, False], [False] * 5]
     assert not result.sure
+
+
+def test_a_label_outside_the_vocabulary_is_named() -> None:
+    label = Label(id="r", readme="text", tags=("unknown",))
+    none = np.zeros((1, 1), dtype=bool)
+    with pytest.raises(LabelsError, match="'r' has the tag 'unknown', not in the vocabulary"):
+        judge([label], Vocabulary.from_names(["cli"]), none.astype(float), none)

@@ -72,12 +72,13 @@ def test_whatever_a_head_is_made_of_changes_its_digest() -> None:
         replace(HEAD, weight=1.0).digest,
         replace(HEAD, calibration=replace(HEAD.calibration, threshold=0.1)).digest,
         replace(HEAD, base="other").digest,
+        replace(HEAD, method="rank 9").digest,
         replace(HEAD, identity=replace(HEAD.identity, readme_tokens=1)).digest,
         replace(HEAD, fitted=HEAD.fitted[:1]).digest,
         replace(HEAD, readmes=1).digest,
         replace(HEAD, labels=1).digest,
     }
-    assert len(digests) == 13
+    assert len(digests) == 14
     assert replace(HEAD, rows=HEAD.rows.clone()).digest == HEAD.digest
 
 
@@ -295,7 +296,7 @@ def test_only_a_head_is_overwritten(content: bytes, tmp_path: Path) -> None:
 # What it belongs to.
 
 IDENTITY = Identity(
-    HEAD.identity, method="rank", machine="here", vocabulary="tags", calibration=HEAD.base
+    HEAD.identity, method=HEAD.method, machine="here", vocabulary="tags", calibration=HEAD.base
 )
 
 
@@ -328,6 +329,7 @@ def other(**changed: Any) -> Identity:
         (other(readme_tokens=768), "another setting of README tokens;"),
         (other(layers="x"), "another setting of hidden states;"),
         (replace(IDENTITY, calibration="x"), "another setting of calibration;"),
+        (replace(IDENTITY, method="rank 9"), "another setting of method;"),
         (
             replace(other(prompt="x", readme_tokens=1), calibration="x"),
             "another setting of prompt and README tokens and calibration;",

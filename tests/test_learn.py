@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 
 import tiny
 from heads import head_of
@@ -370,6 +371,17 @@ def test_a_merged_label_is_one_that_can_be_written_and_read() -> None:
     other = label("b", "text", "web", rejected=("CLI", "api"))
     found = only([one, other])
     assert Label.model_validate_json(found.model_dump_json()) == found
+
+
+def test_a_row_says_who_labelled_a_readme_and_why() -> None:
+    row = {"id": 7, "readme": "text", "tags": ["cli"], "rejected": ["web"], "more": "ignored"}
+    found = Label.model_validate(row | {"source": "teacher", "selection": "uncertain"})
+    assert (found.id, found.rejected) == ("7", ("web",))
+    assert (found.source, found.selection) == ("teacher", "uncertain")
+    plain = Label.model_validate(row)
+    assert (plain.source, plain.selection) == ("human", "random")
+    with pytest.raises(ValidationError, match="'CLI ' is both given and rejected"):
+        Label.model_validate(row | {"rejected": ["CLI "]})
 
 
 # With a model.

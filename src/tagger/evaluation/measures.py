@@ -7,6 +7,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from tagger.errors import LabelsError
 from tagger.evaluation.labels import Label
 from tagger.selection import Selection
 from tagger.vocabulary import Vocabulary, fold
@@ -72,8 +73,17 @@ class Judged:
 def judge(
     labels: Sequence[Label], vocabulary: Vocabulary, confidences: Floats, given: Bools
 ) -> Judged:
-    """Compare [READMEs, tags] confidences and replies with labels."""
+    """Compare [READMEs, tags] confidences and replies with labels.
+
+    Raises:
+        LabelsError: a label has a tag that is not in the vocabulary.
+
+    """
     index_of = {fold(tag.name): index for index, tag in enumerate(vocabulary)}
+    for label in labels:
+        for tag in (*label.tags, *label.acceptable):
+            if fold(tag) not in index_of:
+                raise LabelsError(f"{label.id!r} has the tag {tag!r}, not in the vocabulary")
     gold = np.zeros(confidences.shape, dtype=bool)
     accepted = np.zeros(confidences.shape, dtype=bool)
     for row, label in enumerate(labels):

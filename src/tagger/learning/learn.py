@@ -91,6 +91,7 @@ def learn(rank: Rank, labels: Sequence[Label], progress: Progress = no_progress)
     head = Head(
         model=rank.model.name,
         identity=rank.identity.features,
+        method=rank.identity.method,
         base=rank.calibration.digest,
         tags=tuple(fold(tag.name) for tag in rank.vocabulary),
         rows=torch.tensor(outcome.ridge.rows).half(),

@@ -51,6 +51,7 @@ class _About(BaseModel):
     format: Literal[1] = 1
     model: str
     features: dict[str, str | int]
+    method: str
     calibration: str
     tags: tuple[str, ...]
     numbers: dict[str, FiniteFloat]
@@ -68,6 +69,7 @@ class Head:
     Attributes:
         model: the name of the model, for people.
         identity: what the features depend on.
+        method: the method and its version, which margins depend on.
         base: a digest of the calibration of tags that the head does not know, with which it was
             fitted.
         tags: the folded names of the tags it knows.
@@ -85,6 +87,7 @@ class Head:
 
     model: str
     identity: FeatureIdentity
+    method: str
     base: str
     tags: tuple[str, ...]
     rows: Tensor
@@ -118,7 +121,7 @@ class Head:
             HeadError: it belongs to something else; the difference is named.
 
         """
-        mine = Identity(self.identity, calibration=self.base)
+        mine = Identity(self.identity, method=self.method, calibration=self.base)
         different = mine.differences(identity)
         if "model" in different:
             raise HeadError(
@@ -168,6 +171,7 @@ class Head:
             head = cls(
                 model=about.model,
                 identity=FeatureIdentity(**about.features),  # type: ignore[arg-type]
+                method=about.method,
                 base=about.calibration,
                 tags=about.tags,
                 rows=tensors["rows"],
@@ -207,6 +211,7 @@ class Head:
         about = _About(
             model=self.model,
             features=asdict(self.identity),
+            method=self.method,
             calibration=self.base,
             tags=self.tags,
             numbers=self.calibration.numbers,
