@@ -341,6 +341,16 @@ def test_kept_scores_have_no_use_for_a_head(
     assert run(*args, "--head", "none").code == 0
 
 
+def test_without_a_cache_folder_it_learns_all_the_same(
+    run: Run, labels: Path, workplace: Path, cache: Path
+) -> None:
+    cache.write_text("a file where the folder should be")
+    outcome = learn(run)
+    assert outcome.code == 0, outcome.err
+    assert "what is read cannot be kept for the next time" in outcome.err
+    assert (workplace / "head.safetensors").exists()
+
+
 # A batch goes on.
 
 

@@ -1,5 +1,6 @@
 """Learn a head from labels: check them, read their READMEs once, fit, and judge the outcome."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -8,7 +9,7 @@ import torch
 
 from tagger._util.paths import cache_home
 from tagger.batch.ledger import Ledger
-from tagger.errors import HeadError
+from tagger.errors import HeadError, OutputError
 from tagger.evaluation.labels import Label, merged
 from tagger.evaluation.measures import Judged
 from tagger.learning.fit import Examples, fit
@@ -20,6 +21,8 @@ from tagger.vocabulary import fold
 
 NEEDED_LABELS = 30
 """READMEs with a tag that a head takes at least."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -109,6 +112,17 @@ def learn(rank: Rank, labels: Sequence[Label], progress: Progress = no_progress)
     return Lesson(head, len(labels), count, outcome.before, outcome.after, support)
 
 
+def _cache(name: str) -> Ledger:
+    """Open what was read before, or something for this time alone if the folder is not writable."""
+    path = cache_home() / "readings" / name
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return Ledger(path, remedy="remove it, and the READMEs are read again")
+    except (OSError, OutputError) as error:
+        log.warning("what is read cannot be kept for the next time: %s", error)
+        return Ledger(None)
+
+
 def read(
     rank: Rank, labels: Sequence[Label], progress: Progress = no_progress
 ) -> tuple[Evidence, int]:
@@ -120,9 +134,7 @@ def read(
     method = f"{rank.identity.method}, all tags"
     identity = replace(rank.identity, method=method, calibration="", head="")
     parts, count = [], 0
-    path = cache_home() / "readings" / f"{identity.digest[:40]}.state"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with Ledger(path, remedy="remove it, and the READMEs are read again") as ledger:
+    with _cache(f"{identity.digest[:40]}.state") as ledger:
         ledger.use(identity, identity)
         for done, label in enumerate(labels, start=1):
             key = bytes.fromhex(label.text_digest)
