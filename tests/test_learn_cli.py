@@ -170,7 +170,7 @@ BAD: dict[str, tuple[list[Any], str]] = {
     "no text": ([{"id": "a", "tags": []}], "row 1: readme: Field required"),
     "a tag that is both": (
         [row(0, rejected=["cli", "3D"])],
-        "row 1: Value error, '3D' is both given and rejected",
+        "row 1: '3D' is both given and rejected",
     ),
     "an id that comes twice": ([row(0), row(0)], "row 2: has the id '0' of row 1"),
     "no object": ([5], "row 1: "),

@@ -166,5 +166,5 @@ def _one(labels: list[Label]) -> Label:
 
 
 def _reason(detail: ErrorDetails) -> str:
-    where = ".".join(map(str, detail["loc"]))
-    return f"{where}: {detail['msg']}" if where else detail["msg"]
+    where, message = ".".join(map(str, detail["loc"])), detail["msg"].removeprefix("Value error, ")
+    return f"{where}: {message}" if where else message
