@@ -1,6 +1,5 @@
 """Raw scores of labelled READMEs, saved as Parquet, so that they need not be computed twice."""
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -93,7 +92,9 @@ class Scores:
         names = [tag.label for tag in vocabulary]
         columns: dict[str, Any] = {
             "readme": np.repeat(np.array(ids, dtype=object), tags),
-            "text": np.repeat(np.array([*map(_digest, self.labels)], dtype=object), tags),
+            "text": np.repeat(
+                np.array([label.text_digest for label in self.labels], dtype=object), tags
+            ),
             "read": np.repeat(np.array(self.read, dtype=object), tags),
             "tag": names * count,
             "full": evidence.log_probs.full.transpose(1, 2).flatten(0, 1).tolist(),
@@ -139,7 +140,7 @@ class Scores:
             )
             texts = dict(zip(ids, digests, strict=True))
             row = {id_: index for index, id_ in enumerate(texts)}
-            missing = [label.id for label in labels if texts.get(label.id) != _digest(label)]
+            missing = [label.id for label in labels if texts.get(label.id) != label.text_digest]
             if missing:
                 raise LabelsError(
                     f"{name}: holds no scores of {len(missing)} of the READMEs, such as "
@@ -213,10 +214,6 @@ def check_target(path: Path) -> None:
             return False
 
     check(path, ours, "file of scores")
-
-
-def _digest(label: Label) -> str:
-    return hashlib.sha256(label.readme.encode("utf-8", "replace")).hexdigest()
 
 
 @contextmanager

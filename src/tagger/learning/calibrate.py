@@ -12,19 +12,18 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tagger._util.hashing import digest
 from tagger.errors import CalibrationError, ReadmeError
 from tagger.evaluation.labels import Label
 from tagger.evaluation.measures import (
-    Floats,
     Judged,
     judge,
     measure,
     select,
 )
 from tagger.evaluation.scores import Scores, score
+from tagger.learning.fit import moving_average
 from tagger.methods.rank.calibration import Calibration, Origin
 from tagger.methods.rank.rank import Rank
 from tagger.readme.readme import Readme
@@ -270,13 +269,13 @@ def best(
     results = [judged(scores, vocabulary, candidate) for candidate in candidates]
     measures = [measure(result) for result in results]
     quality = np.array([np.mean([values[name] for name in _RANKING]) for values in measures])
-    index = int(_smooth(quality, min(3, len(quality))).argmax())
+    index = int(moving_average(quality, min(3, len(quality))).argmax())
 
     def f1(threshold: float) -> float:
         given = select(results[index].confidences, Selection(), threshold)
         return measure(replace(results[index], given=given))["F1 (given)"]
 
-    qualities = _smooth(np.array([f1(threshold) for threshold in _THRESHOLDS]), 15)
+    qualities = moving_average(np.array([f1(threshold) for threshold in _THRESHOLDS]), 15)
     highest = int(np.flatnonzero(qualities >= qualities.max() - lose).max())
     return replace(candidates[index], threshold=_THRESHOLDS[highest])
 
@@ -299,13 +298,6 @@ def _scaled(scores: Scores, vocabulary: Vocabulary, calibration: Calibration) ->
         shift=slope * calibration.shift,
         intercept=slope * calibration.intercept + intercept,
     )
-
-
-def _smooth(values: Floats, width: int) -> NDArray[np.float64]:
-    """Return the moving average over `width` values, fewer at both ends."""
-    ones = np.ones(width)
-    sums = np.convolve(values, ones, "same")
-    return np.asarray(sums / np.convolve(np.ones(len(values)), ones, "same"))
 
 
 def _are(count: int) -> str:

@@ -262,9 +262,14 @@ def best_threshold(confidences: Floats, examples: Examples) -> float:
         return of_given(judged)[2]
 
     values = np.array([f1(threshold) for threshold in _THRESHOLDS])
-    ones = np.ones(_SMOOTHED)
-    smooth = np.convolve(values, ones, "same") / np.convolve(np.ones(len(values)), ones, "same")
-    return float(_THRESHOLDS[smooth.argmax()])
+    return float(_THRESHOLDS[moving_average(values, _SMOOTHED).argmax()])
+
+
+def moving_average(values: Floats, width: int) -> Floats:
+    """Return the moving average over `width` values, fewer at both ends."""
+    ones = np.ones(width)
+    sums = np.convolve(values, ones, "same")
+    return np.asarray(sums / np.convolve(np.ones(len(values)), ones, "same"))
 
 
 def sigmoid(logits: Floats) -> Floats:
