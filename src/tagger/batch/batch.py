@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
+from tagger._util.closing import Closing
 from tagger.batch import tables
 from tagger.batch.ledger import Ledger
 from tagger.batch.output import LinesFile, Place
@@ -23,7 +23,7 @@ MAX_FAILURES = 20
 log = logging.getLogger(__name__)
 
 
-class Batch:
+class Batch(Closing):
     """Tags many READMEs, a row each; a context manager.
 
     Entering it checks everything that can be checked without a model. A README that cannot be
@@ -99,13 +99,9 @@ class Batch:
         self._place = place
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._stack.__exit__(kind, error, trace)
+    def close(self) -> None:
+        """Close the output and what the batch remembers."""
+        self._stack.close()
 
     def run(
         self,

@@ -11,9 +11,9 @@ A row is used only if it carries the right seal, a checksum.
 import hashlib
 import sqlite3
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
+from tagger._util.closing import Closing
 from tagger._util.hashing import digest
 from tagger._util.text import printable
 from tagger.batch.state_file import RESTART, StateFile
@@ -41,7 +41,7 @@ CREATE TABLE met (
 """
 
 
-class Ledger:
+class Ledger(Closing):
     """The memory of one output file; a context manager. Safe to use from several threads.
 
     Args:
@@ -58,15 +58,8 @@ class Ledger:
     def __init__(self, path: Path | None, *, restart: bool = False, remedy: str = RESTART) -> None:
         self._file = StateFile(path, _TABLES, _APPLICATION, FORMAT, restart=restart, remedy=remedy)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Close the file; see `StateFile.close`."""
         self._file.close()
 
     def damaged(self) -> UsageError:

@@ -3,9 +3,9 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
+from tagger._util.closing import Closing
 from tagger._util.files import check_own_file, is_still, reporting
 from tagger._util.paths import real
 from tagger._util.text import printable
@@ -71,7 +71,7 @@ def _is_filled(path: Path) -> bool:
     return path.is_file() and path.stat().st_size > 0
 
 
-class LinesFile:
+class LinesFile(Closing):
     """Lines in a file, which keeps what an earlier run wrote as far as it is written again.
 
     Nothing is touched while the lines are the same; at the first other one, such as a torn last
@@ -100,15 +100,8 @@ class LinesFile:
             if restart:
                 self._file.truncate()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Close the file. Raises `OutputError`."""
         with reporting(self._name):
             self._file.close()
 

@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from types import TracebackType
 from typing import Self
 
 from rich.bar import Bar
@@ -26,6 +25,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from tagger._util.closing import Closing
 from tagger._util.text import printable
 from tagger.batch.pipeline import Row
 from tagger.cli import options
@@ -104,7 +104,7 @@ def _bars(*columns: ProgressColumn, quiet: bool) -> Iterator[Callback]:
         yield show
 
 
-class Display:
+class Display(Closing):
     """Counts the rows of a batch and shows how it goes.
 
     Args:
@@ -139,12 +139,8 @@ class Display:
         self._live.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Stop showing."""
         self._live.stop()
 
     def add(self, row: Row) -> None:
