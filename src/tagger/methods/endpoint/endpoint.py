@@ -20,17 +20,16 @@ from tagger.methods.base import (
     Capacity,
     FeatureIdentity,
     Identity,
-    ranking_from_bytes,
 )
 from tagger.methods.endpoint import server as servers
 from tagger.methods.endpoint.server import Messages, Server
 from tagger.methods.written import reply as written
+from tagger.methods.written.method import Written
 from tagger.methods.written.reply import RepeatedTagError
 from tagger.prompts.prompt import WRITTEN_TEMPLATE, Conversation, PromptTemplate, tag_list
 from tagger.readme.cleaning import CLEANING_VERSION
 from tagger.readme.readme import Readme
 from tagger.selection import Selection
-from tagger.tagging import Ranking
 from tagger.types import README_TOKENS
 from tagger.vocabulary import Tag, Vocabulary
 
@@ -67,7 +66,7 @@ class Message:
         return max(1, len(self.text) // _CHARS_PER_TOKEN)
 
 
-class Endpoint:
+class Endpoint(Written):
     """Has replies written by a server, several at a time; a `Method`.
 
     Args:
@@ -81,16 +80,12 @@ class Endpoint:
         concurrency: requests at a time.
 
     Attributes:
-        vocabulary: the tags.
-        threshold: None: a written reply has no confidences.
         readme_tokens: about the most that is sent of a README.
 
     Raises:
         UsageError: the address or the key cannot be one.
 
     """
-
-    threshold: float | None = None
 
     def __init__(
         self,
@@ -134,11 +129,6 @@ class Endpoint:
         )
 
     @property
-    def reading_identity(self) -> Identity:
-        """What a reading depends on: it is the reply."""
-        return self.identity
-
-    @property
     def capacity(self) -> Capacity:
         """How many READMEs are taken together, so that requests never run out."""
         return Capacity(readmes=4 * self._concurrency)
@@ -167,10 +157,6 @@ class Endpoint:
     def stop(self) -> None:
         """Have `read` end with the READMEs that the server has been asked about."""
         self._stopped = True
-
-    def rank(self, reading: bytes) -> Ranking:
-        """Return the tags of a reply. Raises `ValueError`."""
-        return ranking_from_bytes(reading, self.vocabulary)
 
     def read(self, readmes: Sequence[Message]) -> list[bytes | TaggerError]:
         """Return the tags of each README's reply, or why there are none.

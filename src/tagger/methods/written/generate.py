@@ -20,10 +20,10 @@ from tagger.methods.base import (
     Capacity,
     FeatureIdentity,
     Identity,
-    ranking_from_bytes,
 )
 from tagger.methods.written import reply as written
 from tagger.methods.written.grammar import Form, Reply, tokenizer_of
+from tagger.methods.written.method import Written
 from tagger.methods.written.reply import RepeatedTagError
 from tagger.models.kv import KVCache, concat
 from tagger.models.language import LanguageModel
@@ -31,7 +31,6 @@ from tagger.prompts.prompt import WRITTEN_TEMPLATE, Conversation, Prompt, Prompt
 from tagger.readme.cleaning import CLEANING_VERSION
 from tagger.readme.readme import Readme
 from tagger.selection import Selection
-from tagger.tagging import Ranking
 from tagger.types import README_TOKENS
 from tagger.vocabulary import Tag, Vocabulary
 
@@ -82,7 +81,7 @@ class _Row:
     free: list[int] = field(default_factory=list)
 
 
-class Generate:
+class Generate(Written):
     """Has the model write the replies for READMEs; a `Method`.
 
     Args:
@@ -94,16 +93,12 @@ class Generate:
         grammar: whether replies are constrained by a grammar.
 
     Attributes:
-        vocabulary: the tags.
-        threshold: None: a written reply has no confidences.
         readme_tokens: the most tokens that are read of a README.
 
     Raises:
         VocabularyError: the vocabulary leaves no room for a README in the model's context.
 
     """
-
-    threshold: float | None = None
 
     def __init__(
         self,
@@ -157,11 +152,6 @@ class Generate:
         )
 
     @property
-    def reading_identity(self) -> Identity:
-        """What a reading depends on: it is the reply."""
-        return self.identity
-
-    @property
     def capacity(self) -> Capacity:
         """How many tokens a pass may hold; on a CPU, one README."""
         return Capacity(self._model.batch_tokens(), overhead=self._overhead)
@@ -183,10 +173,6 @@ class Generate:
         """Encode a README, cut to the token budget."""
         tokens = self._prompt.fit(readme.plain_text, self.readme_tokens)
         return Encoded(written.reply_id(readme.id), tokens or self._model.tokenizer.encode(" "))
-
-    def rank(self, reading: bytes) -> Ranking:
-        """Return the tags of a reply. Raises `ValueError`."""
-        return ranking_from_bytes(reading, self.vocabulary)
 
     @torch.inference_mode()
     def read(self, readmes: Sequence[Encoded]) -> list[bytes | TaggerError]:
