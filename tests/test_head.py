@@ -58,7 +58,7 @@ def test_a_head_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert found.digest == HEAD.digest
     found.save(tmp_path / "b")
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
-    assert str(found) == "learnt from 40 READMEs with 80 tags"
+    assert str(found) == "learned from 40 READMEs with 80 tags"
 
 
 def test_whatever_a_head_is_made_of_changes_its_digest() -> None:
@@ -467,29 +467,29 @@ def logits_of(rank: Rank) -> dict[str, float]:
     return {scored.tag.name: scored.logit for scored in ranking}
 
 
-def test_a_method_ranks_with_what_was_learnt(
+def test_a_method_ranks_with_what_was_learned(
     tiny_model: LanguageModel, caplog: pytest.LogCaptureFixture
 ) -> None:
     plain = rank_with(tiny_model)
     head = head_of(plain, ["game", "CLI", "never heard of"])
     caplog.set_level("INFO")
-    learnt = rank_with(tiny_model, head)
-    assert "2 of 5 tags have learnt rows" in caplog.text
-    before, after = logits_of(plain), logits_of(learnt)
+    learned = rank_with(tiny_model, head)
+    assert "2 of 5 tags have learned rows" in caplog.text
+    before, after = logits_of(plain), logits_of(learned)
     assert {name for name in NAMES if before[name] != after[name]} == {"game", "cli"}
-    assert learnt.threshold == head.calibration.threshold
-    assert learnt.identity.differences(plain.identity) == ["head"]
-    assert plain.identity.differences(learnt.identity) == ["head"]
-    assert learnt.reading_identity == plain.reading_identity
+    assert learned.threshold == head.calibration.threshold
+    assert learned.identity.differences(plain.identity) == ["head"]
+    assert plain.identity.differences(learned.identity) == ["head"]
+    assert learned.reading_identity == plain.reading_identity
 
 
 def test_a_head_without_weight_gives_the_ranking_without_one(tiny_model: LanguageModel) -> None:
     plain = rank_with(tiny_model)
     calibration = plain.calibration
     idle = replace(head_of(plain, weight=0.0), calibration=calibration)
-    learnt = rank_with(tiny_model, idle)
-    assert logits_of(learnt) == logits_of(plain)
-    assert learnt.threshold == plain.threshold
+    learned = rank_with(tiny_model, idle)
+    assert logits_of(learned) == logits_of(plain)
+    assert learned.threshold == plain.threshold
 
 
 @pytest.mark.parametrize(

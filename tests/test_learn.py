@@ -1,4 +1,4 @@
-"""Learning a head: the regressions, what they are worth, and the labels they are learnt from."""
+"""Learning a head: the regressions, what they are worth, and the labels they are learned from."""
 
 import random
 import sqlite3
@@ -76,8 +76,8 @@ def shuffled(examples: Examples, seed: int = 0) -> Examples:
     )
 
 
-def f1(learnt: Learnt, ridge: Ridge, on: Examples) -> float:
-    return measure(learnt.judged(on, ridge.scores(on.features)))["F1 (given)"]
+def f1(learned: Learnt, ridge: Ridge, on: Examples) -> float:
+    return measure(learned.judged(on, ridge.scores(on.features)))["F1 (given)"]
 
 
 # The regressions.
@@ -203,19 +203,19 @@ def test_inputs_are_what_a_logit_weighs() -> None:
 
 def test_the_threshold_is_one_that_gives_good_replies() -> None:
     known = examples(200)
-    learnt = Learnt.fit(known, module.out_of_fold(known), START)
-    confidences = module.sigmoid(learnt.logits(known, module.out_of_fold(known)))
+    learned = Learnt.fit(known, module.out_of_fold(known), START)
+    confidences = module.sigmoid(learned.logits(known, module.out_of_fold(known)))
     best = module.best_threshold(confidences, known)
     assert 0.05 <= best <= 0.9
     share = 200 / (200 + module.PSEUDO_READMES)
     expected = share * best + (1 - share) * START.threshold
-    assert learnt.calibration.threshold == pytest.approx(expected, abs=1e-3)
+    assert learned.calibration.threshold == pytest.approx(expected, abs=1e-3)
 
 
 # What it is worth.
 
 
-def test_what_is_learnt_holds_for_readmes_that_it_has_not_seen() -> None:
+def test_what_is_learned_holds_for_readmes_that_it_has_not_seen() -> None:
     unseen = examples(300, seed=1)
     nothing = Ridge.fit(np.zeros((2, BRANCHES * WIDTH)), np.zeros((2, TAGS)))
     before = f1(Learnt(START, 0.0), nothing, unseen)
@@ -407,7 +407,7 @@ def saved(head: Head, folder: Path) -> bytes:
     return (folder / "saved").read_bytes()
 
 
-def test_a_head_is_learnt_from_labels(tiny_model: LanguageModel) -> None:
+def test_a_head_is_learned_from_labels(tiny_model: LanguageModel) -> None:
     rank, heard = rank_of(tiny_model), []
     rows = labels()
     lesson = learn(rank, rows, lambda *what: heard.append(what))
@@ -421,10 +421,10 @@ def test_a_head_is_learnt_from_labels(tiny_model: LanguageModel) -> None:
     assert (head.model, head.readmes, head.labels) == ("tiny", 48, 48)
     assert head.fitted == tuple(sorted(row.text_digest for row in rows))
     assert head.rows.shape == (4, 2 * 32)
-    learnt = rank_of(tiny_model, head)
+    learned = rank_of(tiny_model, head)
     right = 0
     for kind, words in enumerate(WORDS[:3]):
-        (ranking,) = learnt.score([learnt.encode(Readme("new", f"{words} 77 {words}"))])
+        (ranking,) = learned.score([learned.encode(Readme("new", f"{words} 77 {words}"))])
         right += ranking[0].tag.name == NAMES[kind]
     assert right == 3
 
@@ -437,9 +437,9 @@ def test_labels_without_meaning_give_the_ranking_without_a_head(tiny_model: Lang
     assert lesson.head.weight == 0
     assert lesson.head.calibration.numbers == rank.calibration.numbers
     assert lesson.after is lesson.before
-    learnt = rank_of(tiny_model, lesson.head)
+    learned = rank_of(tiny_model, lesson.head)
     encoded = rank.encode(Readme("x", "A game engine."))
-    assert learnt.score([encoded]) == rank.score([encoded])
+    assert learned.score([encoded]) == rank.score([encoded])
 
 
 def test_the_same_labels_in_any_order_give_the_same_bytes(
@@ -454,7 +454,7 @@ def test_the_same_labels_in_any_order_give_the_same_bytes(
     assert saved(learn(rank_of(tiny_model), rows[1:]).head, tmp_path) != first
 
 
-def test_the_head_of_the_method_does_not_sway_what_is_learnt(
+def test_the_head_of_the_method_does_not_sway_what_is_learned(
     tiny_model: LanguageModel, tmp_path: Path
 ) -> None:
     rank = rank_of(tiny_model)
@@ -571,7 +571,7 @@ LARGE = [first + second for first, second in product(ascii_uppercase, "QZXJ")]
 
 @pytest.fixture
 def searched(monkeypatch: pytest.MonkeyPatch) -> Rank:
-    """A method with a head that was learnt on a vocabulary whose tags are searched."""
+    """A method with a head that was learned on a vocabulary whose tags are searched."""
     monkeypatch.setattr(layout_module, "AT_ONCE", 0)
     monkeypatch.setattr(search_module, "AT_A_TIME", 2)
     rows = [

@@ -49,7 +49,7 @@ def learn(run: Run, *args: str) -> Outcome:
 @pytest.fixture(scope="module")
 def content(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """What the command writes for these labels."""
-    folder = tmp_path_factory.mktemp("learnt")
+    folder = tmp_path_factory.mktemp("learned")
     labels = [Label.model_validate(row(number)) for number in range(48)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TAGGER_HOME", str(folder))
@@ -60,14 +60,14 @@ def content(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> byte
 
 @pytest.fixture
 def head(content: bytes, labels: Path, workplace: Path) -> Path:
-    """A head that was learnt from the labels, on another day: nothing is in the cache folder."""
+    """A head that was learned from the labels, on another day: nothing is in the cache folder."""
     path = workplace / "head.safetensors"
     path.write_bytes(content)
     return path
 
 
 @pytest.fixture
-def learnt(run: Run, labels: Path, workplace: Path) -> Path:
+def learned(run: Run, labels: Path, workplace: Path) -> Path:
     """The same head by the command, which keeps what it has read."""
     outcome = learn(run)
     assert outcome.code == 0, outcome.err
@@ -84,18 +84,18 @@ SCORES = ("--scores", "--threshold", "0", "--quiet")
 # Learning.
 
 
-def test_what_was_read_and_learnt_is_said(run: Run, labels: Path, workplace: Path) -> None:
+def test_what_was_read_and_learned_is_said(run: Run, labels: Path, workplace: Path) -> None:
     outcome = learn(run)
     assert outcome.code == 0, outcome.err
     assert outcome.out.splitlines()[0].rstrip() == "cross-validated on 48 READMEs"
     for measure in ("first strict", "first acceptable", "hit@3", "recall@5", "F1 (given)", "ECE"):
         assert measure in outcome.out
     (line,) = [line for line in outcome.out.splitlines() if "F1 (given)" in line]
-    without, learnt, low, high = (
+    without, learned, low, high = (
         float(word) for word in line.replace("│", " ").split() if word[0].isdigit()
     )
-    assert without < 0.6 < learnt
-    assert low <= learnt <= high
+    assert without < 0.6 < learned
+    assert low <= learned <= high
     assert "head.safetensors: from 48 READMEs, of which 48 were read now, for --head" in outcome.err
     assert "came twice" not in outcome.err
     assert "tags with fewer than" not in outcome.err
@@ -104,13 +104,13 @@ def test_what_was_read_and_learnt_is_said(run: Run, labels: Path, workplace: Pat
 
 
 def test_learning_again_reads_only_what_is_new(
-    run: Run, learnt: Path, content: bytes, workplace: Path
+    run: Run, learned: Path, content: bytes, workplace: Path
 ) -> None:
-    assert learnt.read_bytes() == content, "as in Python"
+    assert learned.read_bytes() == content, "as in Python"
     again = learn(run)
     assert again.code == 0, "its own file may be overwritten"
     assert "from 48 READMEs, of which 0 were read now" in again.err
-    assert learnt.read_bytes() == content
+    assert learned.read_bytes() == content
     more = learn(run, "labels.jsonl", "other.jsonl", "-o", "more.safetensors")
     assert "from 72 READMEs, of which 24 were read now" in more.err
     assert Head.load(workplace / "more.safetensors").readmes == 72
@@ -135,7 +135,7 @@ def test_a_readme_that_comes_twice_is_said(run: Run, labels: Path, workplace: Pa
     assert Head.load(workplace / "head.safetensors").readmes == 48
 
 
-def test_tags_of_which_little_can_be_learnt_are_named(
+def test_tags_of_which_little_can_be_learned_are_named(
     run: Run, labels: Path, workplace: Path
 ) -> None:
     rows = [row(number) for number in range(48) if number % 3 or number < 6]
@@ -182,7 +182,7 @@ BAD: dict[str, tuple[list[Any], str]] = {
     ),
     "all alike": (
         [row(number, tags=["cli"]) for number in range(40)],
-        "all labels hold the same tags, from which nothing can be learnt",
+        "all labels hold the same tags, from which nothing can be learned",
     ),
     "the same README": (
         [row(0, id=str(number), tags=[NAMES[number % 3]]) for number in range(40)],
@@ -232,7 +232,7 @@ def test_a_model_that_is_not_there_is_none_of_the_labels_fault(run: Run, labels:
     assert not Path("head.safetensors").exists()
 
 
-def test_a_damaged_cache_is_one_line(run: Run, learnt: Path, cache: Path) -> None:
+def test_a_damaged_cache_is_one_line(run: Run, learned: Path, cache: Path) -> None:
     (path,) = (cache / "readings").glob("*.state")
     path.write_bytes(path.read_bytes()[:5000])
     outcome = learn(run)
@@ -243,30 +243,30 @@ def test_a_damaged_cache_is_one_line(run: Run, learnt: Path, cache: Path) -> Non
     assert "of which 48 were read now" in learn(run).err
 
 
-# Ranking with what was learnt.
+# Ranking with what was learned.
 
 
 def test_every_command_uses_it(
     run: Run, head: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plain = confidences(run("run", "0.md", *SCORES))
-    learnt = confidences(run("run", "0.md", *SCORES, "--head", "head.safetensors"))
-    assert learnt.keys() == plain.keys()
-    assert all(learnt[name] != plain[name] for name in plain)
+    learned = confidences(run("run", "0.md", *SCORES, "--head", "head.safetensors"))
+    assert learned.keys() == plain.keys()
+    assert all(learned[name] != plain[name] for name in plain)
     monkeypatch.setenv("TAGGER_HEAD", "head.safetensors")
-    assert confidences(run("run", "0.md", *SCORES)) == learnt
+    assert confidences(run("run", "0.md", *SCORES)) == learned
     assert confidences(run("run", "0.md", *SCORES, "--head", "none")) == plain
-    assert confidences(run("batch", "0.md", *SCORES)) == learnt
+    assert confidences(run("batch", "0.md", *SCORES)) == learned
     assert confidences(run("batch", "0.md", *SCORES, "--head", "none")) == plain
 
     explained = run("explain", "0.md", "--json")
     found = json.loads(explained.out)
-    assert {tag["name"]: round(tag["confidence"], 4) for tag in found["tags"]} == learnt
+    assert {tag["name"]: round(tag["confidence"], 4) for tag in found["tags"]} == learned
     assert found["calibration"] == (
-        "learnt from 48 READMEs with 48 tags for 3 of 3 tags, else as shipped"
+        "learned from 48 READMEs with 48 tags for 3 of 3 tags, else as shipped"
     )
     assert found["threshold"] == Head.load(head).calibration.threshold
-    assert "learnt from 48 READMEs" in " ".join(run("explain", "0.md").out.split())
+    assert "learned from 48 READMEs" in " ".join(run("explain", "0.md").out.split())
     without = json.loads(run("explain", "0.md", "--json", "--head", "none").out)
     assert {tag["name"]: round(tag["confidence"], 4) for tag in without["tags"]} == plain
     assert without["calibration"] == "as shipped"
@@ -280,7 +280,7 @@ def test_it_tags_readmes_that_it_has_not_seen(run: Run, head: Path) -> None:
         for reply in map(json.loads, outcome.out.splitlines())
     }
     assert given == {f"{n}.md": [NAMES[(90 + n) % 3]] for n in range(3)}
-    assert "3 of 3 tags have learnt rows" in outcome.err
+    assert "3 of 3 tags have learned rows" in outcome.err
 
 
 def test_it_serves_other_lists_with_some_of_its_tags(run: Run, head: Path, workplace: Path) -> None:
@@ -288,9 +288,9 @@ def test_it_serves_other_lists_with_some_of_its_tags(run: Run, head: Path, workp
     args = ("run", "0.md", "--tags", "mine.json", "--scores", "--threshold", "0")
     plain = confidences(run(*args))
     outcome = run(*args, "--head", "head.safetensors")
-    learnt = confidences(outcome)
-    assert {name for name in plain if plain[name] != learnt[name]} == {" CLI"}
-    assert "1 of 3 tags have learnt rows" in outcome.err
+    learned = confidences(outcome)
+    assert {name for name in plain if plain[name] != learned[name]} == {" CLI"}
+    assert "1 of 3 tags have learned rows" in outcome.err
 
 
 def evaluated(outcome: Outcome) -> dict[str, Any]:
@@ -416,9 +416,9 @@ def other_budget(_: Path) -> tuple[str, ...]:
 @pytest.mark.parametrize(
     ("other", "named"),
     [
-        (other_prompt, "the head was learnt with another setting of prompt"),
+        (other_prompt, "the head was learned with another setting of prompt"),
         (other_model, "the head belongs to"),
-        (other_budget, "the head was learnt with another setting of README tokens"),
+        (other_budget, "the head was learned with another setting of README tokens"),
     ],
 )
 @pytest.mark.parametrize("command", ["run", "batch", "explain"])

@@ -140,7 +140,7 @@ large = st.lists(st.builds("{}{}".format, stems, ends), min_size=2, max_size=56,
     at_a_time=st.integers(1, 8),
     in_view=st.sampled_from([0, 1536]),
     with_background=st.booleans(),
-    learnt=st.sampled_from([0, 1, 3]),
+    learned=st.sampled_from([0, 1, 3]),
 )
 def test_a_search_finds_the_ten_best_tags_of_scoring_all(
     names: list[str],
@@ -150,7 +150,7 @@ def test_a_search_finds_the_ten_best_tags_of_scoring_all(
     at_a_time: int,
     in_view: int,
     with_background: bool,
-    learnt: int,
+    learned: int,
 ) -> None:
     """Also with a head that knows all tags, or a third of them."""
     calibration = Calibration(prior_weight, weight, 0.7, 0.9, 0.8, -1.0, 0.5)
@@ -162,8 +162,8 @@ def test_a_search_finds_the_ten_best_tags_of_scoring_all(
         patch.setattr(layout_module, "IN_VIEW", in_view)
         patch.setattr(search_module, "AT_A_TIME", at_a_time)
         method = ranker(tiny.model(), names, TWO, calibration)
-        if learnt:
-            head = head_of(method, names[::learnt])
+        if learned:
+            head = head_of(method, names[::learned])
             method = ranker(tiny.model(), names, TWO, calibration, head=head)
         readmes = [method.encode(Readme("x", text)) for text in [*texts, "A parser."]]
         rankings = method.score(readmes)
@@ -388,15 +388,15 @@ def test_hostile_bytes_are_no_evidence_unless_they_fit_and_are_numbers(
     assert evidence.mentions.shape == (1, 3, 2)
 
 
-@pytest.mark.parametrize("learnt", [False, True])
+@pytest.mark.parametrize("learned", [False, True])
 @pytest.mark.parametrize("at_once", [0, 128])
 def test_what_was_read_gives_the_ranking_of_what_was_scored(
-    monkeypatch: pytest.MonkeyPatch, tiny_model: LanguageModel, at_once: int, learnt: bool
+    monkeypatch: pytest.MonkeyPatch, tiny_model: LanguageModel, at_once: int, learned: bool
 ) -> None:
     monkeypatch.setattr(layout_module, "AT_ONCE", at_once)
     names = [f"{stem}{end}" for stem in ("http", "game", "cli") for end in ("", "-a", "-b", "s")]
     method = ranker(tiny_model, names)
-    if learnt:
+    if learned:
         method = ranker(tiny_model, names, head=head_of(method, names[::2]))
     readmes = [method.encode(Readme("x", text)) for text in ("A web server.", "A game.")]
     for scored, reading in zip(method.score(readmes), method.read(readmes), strict=True):

@@ -10,7 +10,7 @@
     │   ├── PromptError       a prompt template
     │   ├── LabelsError       labelled READMEs, or scores of them
     │   ├── CalibrationError  a calibration, or what one is made from
-    │   └── HeadError         a head, or what one is learnt from
+    │   └── HeadError         a head, or what one is learned from
     ├── ReplyError            a reply breaks its contract                exit code 1
     ├── ServerError           a server fails at one README               exit code 1
     ├── OutputError           results cannot be written                  exit code 74
@@ -65,7 +65,7 @@ class CalibrationError(InputError):
 
 
 class HeadError(InputError):
-    """A head cannot be used or learnt."""
+    """A head cannot be used or learned."""
 
 
 class ReplyError(TaggerError):

@@ -11,7 +11,7 @@ from tagger.cli.flatten import flattened
 if TYPE_CHECKING:
     from tagger.learning.learn import Lesson
 
-app = typer.Typer(help="Show what was learnt.")
+app = typer.Typer(help="Show what was learned.")
 
 _MEASURES = (
     "first strict",
@@ -25,7 +25,7 @@ _MEASURES = (
 )
 
 _RARE = 3
-"""Labels below which a tag is named, because little can be learnt of it."""
+"""Labels below which a tag is named, because little can be learned of it."""
 
 
 def learn(
@@ -73,7 +73,7 @@ def learn(
 
 
 def _say(lesson: "Lesson", rows: int, output: Path) -> None:
-    """Say what was read and learnt, and what was not."""
+    """Say what was read and learned, and what was not."""
     if doubles := rows - lesson.readmes:
         options.log.info("labels of READMEs that came twice, now one each: %d", doubles)
     options.log.info(
@@ -124,7 +124,7 @@ def show(
     *,
     json_: options.Json = False,
 ) -> None:
-    """Show what a head was learnt from, what it belongs to, and which tags it knows."""
+    """Show what a head was learned from, what it belongs to, and which tags it knows."""
     import json
 
     from tagger._util.text import printable

@@ -138,11 +138,11 @@ def rank_opener(
         known = Calibration.load(calibration)
         known.check(scoring_identity(vocabulary, template), model.model)
 
-    learnt = None
+    learned = None
     if head and head != NO_HEAD:
         from tagger.methods.rank.head import Head
 
-        learnt = Head.load(head)
+        learned = Head.load(head)
 
     def load() -> "Rank":
         from tagger.methods.rank.rank import Rank
@@ -154,7 +154,7 @@ def rank_opener(
             template,
             known,
             prompt.readme_tokens,
-            learnt,
+            learned,
             keep_features=keep_features,
         )
 

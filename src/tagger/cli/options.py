@@ -89,7 +89,7 @@ HeadFile = Annotated[
     typer.Option(
         "--head",
         metavar="FILE",
-        help="What tagger learn has written; none ranks without what was learnt.",
+        help="What tagger learn has written; none ranks without what was learned.",
     ),
 ]
 Offline = Annotated[

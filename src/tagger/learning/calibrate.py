@@ -203,7 +203,7 @@ def check_labels(labels: Sequence[Label]) -> None:
         )
     if len({frozenset(label.tags) for label in labels if label.tags}) == 1:
         raise CalibrationError(
-            "all labels hold the same tags, from which nothing can be learnt: label READMEs of "
+            "all labels hold the same tags, from which nothing can be learned: label READMEs of "
             "several kinds"
         )
 

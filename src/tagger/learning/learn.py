@@ -30,11 +30,11 @@ class Lesson:
     """What came of labels.
 
     Attributes:
-        head: what was learnt.
-        readmes: how many READMEs it was learnt from.
+        head: what was learned.
+        readmes: how many READMEs it was learned from.
         read: how many of them the model had to read; the others were read before.
         before: the READMEs as they are ranked without a head.
-        after: each README as it is ranked by a head that was learnt from the others.
+        after: each README as it is ranked by a head that was learned from the others.
         support: labels that each tag of the vocabulary has.
 
     """
@@ -48,7 +48,7 @@ class Lesson:
 
 
 def check_labels(labels: Sequence[Label]) -> None:
-    """Check that a head can be learnt from labels.
+    """Check that a head can be learned from labels.
 
     Raises:
         HeadError: there are too few, or all have the same tags.
@@ -62,7 +62,7 @@ def check_labels(labels: Sequence[Label]) -> None:
         )
     if len({frozenset(map(fold, label.tags)) for label in tagged}) == 1:
         raise HeadError(
-            "all labels hold the same tags, from which nothing can be learnt: label READMEs of "
+            "all labels hold the same tags, from which nothing can be learned: label READMEs of "
             "several kinds"
         )
 

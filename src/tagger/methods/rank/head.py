@@ -64,7 +64,7 @@ class _About(BaseModel):
 
 @dataclass(frozen=True)
 class Head:
-    """What was learnt from labels.
+    """What was learned from labels.
 
     Attributes:
         model: the name of the model, for people.
@@ -130,7 +130,7 @@ class Head:
             )
         if different:
             raise HeadError(
-                f"the head was learnt with another setting of {' and '.join(different)}; {_AGAIN}"
+                f"the head was learned with another setting of {' and '.join(different)}; {_AGAIN}"
             )
 
     def check_shape(self, width: int) -> None:
@@ -195,7 +195,7 @@ class Head:
         return head
 
     def __str__(self) -> str:
-        return f"learnt from {self.readmes} READMEs with {self.labels} tags"
+        return f"learned from {self.readmes} READMEs with {self.labels} tags"
 
     def _is_sound(self) -> bool:
         width = self.mean.numel()
@@ -231,7 +231,7 @@ class Confidence:
 
     Attributes:
         calibration: of tags that the head does not know.
-        head: what was learnt.
+        head: what was learned.
         rows: [tags] the head's row of every tag, -1 where it has none.
 
     """
@@ -268,8 +268,8 @@ class Confidence:
         known = self.rows >= 0
         scores = self.head.scores(evidence.features)[:, self.rows.clamp(min=0)]
         calibration = replace(self.head.calibration, background=self.calibration.background)
-        learnt = calibration.logits(evidence) + self.head.weight * scores
-        return torch.where(known, learnt, logits)
+        learned = calibration.logits(evidence) + self.head.weight * scores
+        return torch.where(known, learned, logits)
 
 
 def check_head_target(path: Path) -> None:

@@ -84,7 +84,7 @@ class Rank:
         calibration: turns evidence into confidences; by default what ships for the model.
         readme_tokens: the most tokens that are read of a README; lowered, with a warning, where the
             model's context is too short.
-        head: what was learnt from labels.
+        head: what was learned from labels.
         keep_features: whether readings hold what another head or calibration would need; without
             that they are a tenth as large.
 
@@ -141,7 +141,7 @@ class Rank:
             head.check_shape(len(self._layout.branches) * model.width)
         self.confidence = Confidence.of(self.calibration, head, vocabulary)
         if head:
-            log.info("%d of %d tags have learnt rows", self.confidence.known, len(vocabulary))
+            log.info("%d of %d tags have learned rows", self.confidence.known, len(vocabulary))
 
     @property
     def name(self) -> str:
