@@ -392,6 +392,18 @@ def test_a_score_is_one_more_input_of_the_logistic_function() -> None:
     assert confidence.known == 3
 
 
+def test_margins_are_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted, margins = [], Calibration.margins
+
+    def counting(calibration: Calibration, evidence: Evidence) -> Tensor:
+        counted.append(calibration)
+        return margins(calibration, evidence)
+
+    monkeypatch.setattr(Calibration, "margins", counting)
+    Confidence.of(BASE, HEAD, VOCABULARY).logits(EVIDENCE)
+    assert counted == [BASE]
+
+
 def test_tags_that_it_does_not_know_keep_their_logit() -> None:
     logits = Confidence.of(BASE, HEAD, VOCABULARY).logits(EVIDENCE)
     plain = BASE.logits(EVIDENCE)

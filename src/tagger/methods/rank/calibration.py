@@ -247,9 +247,13 @@ class Calibration:
 
     def logits(self, evidence: Evidence) -> Tensor:
         """Return the logit of every tag's confidence, [READMEs, tags] in nats."""
+        return self.weighed(self.margins(evidence), evidence)
+
+    def weighed(self, margins: Tensor, evidence: Evidence) -> Tensor:
+        """Return the logits of evidence whose margins are known, [READMEs, tags] in nats."""
         mentions = evidence.mentions @ torch.tensor([self.mentions, self.lead])
         shift = self.shift * prior_shift(evidence.log_probs.first, evidence.prior.first).log()
-        scores = self.margin * self.margins(evidence) + mentions
+        scores = self.margin * margins + mentions
         return scores + shift.unsqueeze(-1) + self.intercept
 
 

@@ -13,7 +13,7 @@ tells whether it was edited.
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -77,7 +77,7 @@ class Head:
         mean: [width] what is subtracted from features.
         scale: [width] what they are then multiplied with.
         calibration: gives the confidences of the tags it knows, before the head's scores are
-            added.
+            added. Its margins are those of the calibration with which the head was fitted.
         weight: of a score in a logit; 0 if the labels were too few, or taught nothing.
         readmes: how many READMEs it was fitted to.
         labels: how many tags these had.
@@ -262,14 +262,13 @@ class Confidence:
 
     def logits(self, evidence: Evidence) -> Tensor:
         """Return the logit of every tag's confidence, [READMEs, tags] in nats."""
-        logits = self.calibration.logits(evidence)
+        margins = self.margins(evidence)
+        logits = self.calibration.weighed(margins, evidence)
         if self.head is None or evidence.features is None:
             return logits
-        known = self.rows >= 0
         scores = self.head.scores(evidence.features)[:, self.rows.clamp(min=0)]
-        calibration = replace(self.head.calibration, background=self.calibration.background)
-        learned = calibration.logits(evidence) + self.head.weight * scores
-        return torch.where(known, learned, logits)
+        learned = self.head.calibration.weighed(margins, evidence) + self.head.weight * scores
+        return torch.where(self.rows >= 0, learned, logits)
 
 
 def check_head_target(path: Path) -> None:
