@@ -53,7 +53,8 @@ def test_a_head_is_read_as_it_was_written(tmp_path: Path) -> None:
     for name in ("rows", "mean", "scale"):
         assert getattr(found, name).dtype == getattr(HEAD, name).dtype
         assert getattr(found, name).equal(getattr(HEAD, name))
-    for name in vars(HEAD).keys() - {"rows", "mean", "scale"}:
+    assert found.source == str(tmp_path / "a")
+    for name in vars(HEAD).keys() - {"rows", "mean", "scale", "source"}:
         assert getattr(found, name) == getattr(HEAD, name)
     assert found.digest == HEAD.digest
     found.save(tmp_path / "b")
@@ -322,24 +323,55 @@ def other(**changed: Any) -> Identity:
 @pytest.mark.parametrize(
     ("known", "says"),
     [
-        (other(weights="x"), "the head belongs to tiny, and the model is mine; use that one"),
-        (other(weights="x", prompt="x"), "the head belongs to tiny, and the model is mine"),
-        (other(prompt="x"), "another setting of prompt;"),
-        (other(cleaning="2"), "another setting of README cleaning;"),
-        (other(readme_tokens=768), "another setting of README tokens;"),
-        (other(layers="x"), "another setting of hidden states;"),
-        (replace(IDENTITY, calibration="x"), "another setting of calibration;"),
-        (replace(IDENTITY, method="rank 9"), "another setting of method;"),
+        (other(weights="x"), "the model tiny, and the model here is mine"),
+        (
+            other(weights="x", prompt="x", layers="3"),
+            "the model tiny, and the model here is mine, and with another prompt",
+        ),
+        (other(prompt="x"), "another prompt"),
+        (other(cleaning="2"), "version 1 of the README cleaning, and here it is 2"),
+        (other(readme_tokens=768), "256 README tokens, and 768 are read here"),
+        (other(layers="3 roots"), "2 roots after 1 as hidden states, and here they are 3 roots"),
+        (replace(IDENTITY, calibration="x"), "another calibration"),
+        (replace(IDENTITY, method="rank 9"), "the method rank 8, and here it is rank 9"),
         (
             replace(other(prompt="x", readme_tokens=1), calibration="x"),
-            "another setting of prompt and README tokens and calibration;",
+            "another prompt, and with 256 README tokens, and 1 are read here, and with another "
+            "calibration",
         ),
     ],
 )
-def test_what_differs_is_named(known: Identity, says: str) -> None:
-    with pytest.raises(HeadError, match=says) as caught:
-        HEAD.check(known, "mine")
-    assert "make one with `tagger learn`" in str(caught.value)
+def test_what_differs_is_named_with_its_values(known: Identity, says: str) -> None:
+    for head, name in (
+        (HEAD, "the head"),
+        (replace(HEAD, source="h.safetensors"), "h.safetensors:"),
+    ):
+        with pytest.raises(HeadError) as caught:
+            head.check(known, "mine")
+        assert str(caught.value) == (
+            f"{name} was learned with {says}; use the same, or learn again"
+        )
+
+
+def test_other_weights_of_the_same_name_are_told_apart() -> None:
+    with pytest.raises(HeadError, match="was learned with other weights of tiny; use the same"):
+        HEAD.check(other(weights="x"), "tiny")
+
+
+def test_no_digest_is_shown_and_no_message_is_endless() -> None:
+    digest = "ab" * 32
+    strange = replace(
+        HEAD,
+        model="m" * 1000,
+        method="n" * 1000,
+        base=digest,
+        identity=replace(HEAD.identity, prompt=digest, layers="l" * 1000),
+    )
+    for weights in ("weights", "x"):
+        with pytest.raises(HeadError) as caught:
+            strange.check(other(weights=weights), "mine")
+        assert digest not in str(caught.value)
+        assert len(str(caught.value)) < 800
 
 
 def test_the_name_of_its_model_cannot_forge_lines() -> None:
@@ -507,9 +539,9 @@ def test_a_head_without_weight_gives_the_ranking_without_one(tiny_model: Languag
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"readme_tokens": 100}, "README tokens"),
-        ({"template": PromptTemplate(system="S", user="{tags} {readme}")}, "prompt"),
-        ({"calibration": BASE}, "calibration"),
+        ({"readme_tokens": 100}, "200 README tokens, and 100 are read here"),
+        ({"template": PromptTemplate(system="S", user="{tags} {readme}")}, "another prompt"),
+        ({"calibration": BASE}, "another calibration"),
     ],
     ids=lambda change: "" if isinstance(change, str) else next(iter(change)),
 )
@@ -517,7 +549,7 @@ def test_a_head_of_another_setting_is_refused(
     tiny_model: LanguageModel, change: dict[str, Any], says: str
 ) -> None:
     head = head_of(rank_with(tiny_model))
-    with pytest.raises(HeadError, match=f"another setting of {says}"):
+    with pytest.raises(HeadError, match=f"the head was learned with {says}; use the same"):
         rank_with(tiny_model, head, **change)
 
 

@@ -10,6 +10,7 @@ import pytest
 import tiny
 from console import TAGS, Outcome, Run, one_line
 from fake_server import serving
+from tagger._util.paths import user_settings
 from tagger.evaluation.labels import Label
 from tagger.learning import learn as lesson
 from tagger.methods.rank.head import Head
@@ -413,12 +414,19 @@ def other_budget(_: Path) -> tuple[str, ...]:
     return ("--readme-tokens", "77")
 
 
+NAMED = "--head names this head; --head none goes on without it)"
+
+
 @pytest.mark.parametrize(
     ("other", "named"),
     [
-        (other_prompt, "the head was learned with another setting of prompt"),
-        (other_model, "the head belongs to"),
-        (other_budget, "the head was learned with another setting of README tokens"),
+        (other_prompt, f"was learned with another prompt; use the same, or learn again ({NAMED}"),
+        (other_model, "was learned with "),
+        (
+            other_budget,
+            "was learned with 768 README tokens, and 77 are read here; use the same, or learn "
+            f"again (--readme-tokens 768 reads as much; {NAMED}",
+        ),
     ],
 )
 @pytest.mark.parametrize("command", ["run", "batch", "explain"])
@@ -433,9 +441,16 @@ def test_a_head_of_something_else_is_refused(
     args = (*other(workplace), "--tags", "tags.json", "--head", "head.safetensors", "--quiet")
     outcome = run(command, "0.md", *args)
     assert outcome.code == 2
-    assert named in one_line(outcome.err)
-    assert "make one with `tagger learn`" in outcome.err
+    assert f"head.safetensors: {named}" in one_line(outcome.err)
     assert outcome.out == ""
+
+
+def test_a_head_of_another_model_names_both(run: Run, head: Path, workplace: Path) -> None:
+    args = ("--head", "head.safetensors", "--quiet")
+    said = one_line(run("run", "0.md", *other_model(workplace), *args).err)
+    both = f"the model {Head.load(head).model}, and the model here is {workplace / 'other'}; use"
+    assert both in said
+    assert "reads as much" not in said
 
 
 def test_a_head_and_another_calibration_do_not_go_together(run: Run, head: Path) -> None:
@@ -447,7 +462,7 @@ def test_a_head_and_another_calibration_do_not_go_together(run: Run, head: Path)
     args = ("--calibration", "c.json", "--head", "head.safetensors", "--quiet")
     outcome = run("run", "0.md", *args)
     assert outcome.code == 2
-    assert "another setting of calibration" in one_line(outcome.err)
+    assert "was learned with another calibration; use the same" in one_line(outcome.err)
 
 
 @pytest.mark.parametrize(
@@ -474,10 +489,26 @@ def test_a_damaged_head_is_one_line_before_the_model_is_loaded(
     assert reason in one_line(outcome.err)
 
 
-def test_a_head_that_is_not_there_is_named(run: Run) -> None:
-    outcome = run("run", "README.md", "--tags", "tags.json", "--head", "nowhere")
-    assert outcome.code == 2
-    assert "nowhere: cannot be read: No such file" in one_line(outcome.err)
+@pytest.mark.parametrize("command", ["run", "batch", "explain"])
+def test_a_head_that_is_not_there_is_named_with_what_names_it(
+    run: Run, workplace: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    def said(*args: str) -> str:
+        args = (command, "README.md", "--tags", "tags.json", *args)
+        outcome = run(*args, model="there is no such model")
+        assert outcome.code == 2
+        assert "nowhere: cannot be read: No such file" in outcome.err
+        return one_line(outcome.err)
+
+    goes_on = "names this head; --head none goes on without it)"
+    assert f"(--head {goes_on}" in said("--head", "nowhere")
+    user_settings().parent.mkdir(parents=True)
+    user_settings().write_text('head = "nowhere"\n')
+    assert f"({user_settings()} {goes_on}" in said()
+    monkeypatch.setenv("TAGGER_HEAD", "nowhere")
+    assert f"(TAGGER_HEAD {goes_on}" in said()
+    assert f"(--head {goes_on}" in said("--head", "./nowhere").replace("./", "")
+    assert run(command, "README.md", "--tags", "tags.json", "--head", "none").code == 0
 
 
 @pytest.mark.parametrize("name", ["tagger.toml", "pyproject.toml"])

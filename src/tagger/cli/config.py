@@ -123,6 +123,30 @@ def announce(context: typer.Context) -> None:
         typer.echo(f"tagger: {folder.name} sets {keys}", err=True)
 
 
+class Named(str):
+    """A value of an option, and what gave it.
+
+    Attributes:
+        by: the option, its variable, or a settings file.
+
+    """
+
+    by: str
+
+    @classmethod
+    def of(cls, text: str, context: typer.Context, option: Any) -> "Named":
+        """Take a value that Typer has found for an option of a command."""
+        named, source = cls(text), context.get_parameter_source(option.name)
+        named.by = f"--{_key(option)}"
+        if source is not None and source.name == "ENVIRONMENT":
+            named.by = option.envvar
+        elif _is_from_file(context, option) and (
+            file := context.find_root().obj.setting(_key(option))
+        ):
+            named.by = file.name
+        return named
+
+
 def origin(error: Any) -> str:
     """Say where a value that Typer refuses is from, if that is a settings file."""
     context, option = getattr(error, "ctx", None), getattr(error, "param", None)

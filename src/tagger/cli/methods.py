@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tagger.cli import models
 from tagger.cli.options import MethodOptions, ModelOptions, PromptOptions
-from tagger.errors import UsageError
+from tagger.errors import HeadError, UsageError
 from tagger.types import DEFAULT_MODEL
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from tagger.methods.base import Method
     from tagger.methods.endpoint.endpoint import Endpoint
+    from tagger.methods.rank.head import Head
     from tagger.methods.rank.rank import Rank
     from tagger.methods.written.generate import Generate
     from tagger.prompts.prompt import PromptTemplate
@@ -138,27 +139,47 @@ def rank_opener(
         known = Calibration.load(calibration)
         known.check(scoring_identity(vocabulary, template), model.model)
 
-    learned = None
-    if head and head != NO_HEAD:
-        from tagger.methods.rank.head import Head
-
-        learned = Head.load(head)
+    learned = _read_head(head) if head and head != NO_HEAD else None
 
     def load() -> "Rank":
         from tagger.methods.rank.rank import Rank
 
         language_model = models.load(model, quiet=quiet)
-        return Rank(
-            language_model,
-            vocabulary,
-            template,
-            known,
-            prompt.readme_tokens,
-            learned,
-            keep_features=keep_features,
-        )
+        try:
+            return Rank(
+                language_model,
+                vocabulary,
+                template,
+                known,
+                prompt.readme_tokens,
+                learned,
+                keep_features=keep_features,
+            )
+        except HeadError as error:
+            tokens = learned.identity.readme_tokens if learned else 0
+            same = "" if tokens == prompt.readme_tokens else f"--readme-tokens {tokens}"
+            raise _with_hint(error, head, same) from error
 
     return load
+
+
+def _read_head(name: str) -> "Head":
+    from tagger.methods.rank.head import Head
+
+    try:
+        return Head.load(name)
+    except HeadError as error:
+        raise _with_hint(error, name) from error
+
+
+def _with_hint(error: HeadError, name: str | None, same: str = "") -> HeadError:
+    """Say what has named a head that cannot be used, and how to do without it."""
+    hints = [
+        *([f"{same} reads as much"] if same else []),
+        f"{getattr(name, 'by', '--head')} names this head",
+        f"--head {NO_HEAD} goes on without it",
+    ]
+    return HeadError(f"{error} ({'; '.join(hints)})")
 
 
 def _endpoint(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from tagger.cli.config import Named
 from tagger.errors import UsageError
 from tagger.types import DEFAULT_MODEL, README_TOKENS
 
@@ -29,6 +30,10 @@ def _device(value: str) -> str:
     if not re.fullmatch(r"auto|cpu|mps|cuda(:\d{1,3})?", value):
         raise typer.BadParameter(f"{value!r} is none of auto, cpu, cuda, cuda:N, mps")
     return value
+
+
+def _head(context: typer.Context, option: typer.CallbackParam, value: str | None) -> str | None:
+    return Named.of(value, context, option) if value else value
 
 
 def model_names(beginning: str) -> list[str]:
@@ -90,6 +95,7 @@ HeadFile = Annotated[
         "--head",
         metavar="FILE",
         help="What tagger learn has written; none ranks without what was learned.",
+        callback=_head,
     ),
 ]
 Offline = Annotated[

@@ -83,7 +83,7 @@ class Identity:
 
     def differences(self, other: "Identity") -> list[str]:
         """Return the names of what differs, leaving out what either side does not know."""
-        mine, others = self._values(), other._values()
+        mine, others = self.values(), other.values()
         return [
             name for name, value in mine.items() if value and others[name] not in (0, "", value)
         ]
@@ -111,7 +111,8 @@ class Identity:
         except (TypeError, KeyError, RecursionError) as error:
             raise ValueError("not an identity") from error
 
-    def _values(self) -> dict[str, Any]:
+    def values(self) -> dict[str, Any]:
+        """Return what it depends on by the names that people are told."""
         return {
             each.metadata["name"]: getattr(part, each.name)
             for part in (self.features, self)

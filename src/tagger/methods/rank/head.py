@@ -13,7 +13,7 @@ tells whether it was edited.
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -41,6 +41,17 @@ MAX_BYTES = 256 * 1024 * 1024
 _AGAIN = "make one with `tagger learn`"
 
 _TENSORS = ("rows", "mean", "scale")
+
+_LONGEST = 200
+"""Characters of a model's name, or of a setting, that a message shows."""
+
+_SHOWN = {
+    "README cleaning": "version {} of the README cleaning, and here it is {}",
+    "README tokens": "{} README tokens, and {} are read here",
+    "hidden states": "{} as hidden states, and here they are {}",
+    "method": "the method {}, and here it is {}",
+}
+"""How two values of a setting are said. Those of the others are digests, which tell nobody more."""
 
 
 class _About(BaseModel):
@@ -82,6 +93,7 @@ class Head:
         readmes: how many READMEs it was fitted to.
         labels: how many tags these had.
         fitted: digests of these READMEs, sorted.
+        source: the name of the file that it was read from, for messages.
 
     """
 
@@ -98,6 +110,7 @@ class Head:
     readmes: int
     labels: int
     fitted: tuple[str, ...]
+    source: str = field(default="", compare=False)
 
     def scores(self, features: Tensor) -> Tensor:
         """Return how far features speak for each of its tags, [READMEs, tags].
@@ -118,25 +131,32 @@ class Head:
         """Make sure that it belongs to what features depend on. Any machine will do.
 
         Raises:
-            HeadError: it belongs to something else; the difference is named.
+            HeadError: it belongs to something else; the differences are named.
 
         """
         mine = Identity(self.identity, method=self.method, calibration=self.base)
         different = mine.differences(identity)
-        if "model" in different:
-            raise HeadError(
-                f"the head belongs to {printable(self.model)}, and the model is "
-                f"{printable(model)}; use that one, or {_AGAIN}"
+        if "model" in different:  # others of these go with the model
+            different = [name for name in different if name not in ("calibration", "hidden states")]
+        values, others = mine.values(), identity.values()
+        said = [
+            _models(self.model, model)
+            if name == "model"
+            else _SHOWN.get(name, f"another {name}").format(
+                _shown(values[name]), _shown(others[name])
             )
-        if different:
+            for name in different
+        ]
+        if said:
             raise HeadError(
-                f"the head was learned with another setting of {' and '.join(different)}; {_AGAIN}"
+                f"{self._name} was learned with {', and with '.join(said)}; use the same, or learn "
+                "again"
             )
 
     def check_shape(self, width: int) -> None:
         """Make sure that it is about features of so many numbers. Raises `HeadError`."""
         if len(self.mean) != width:
-            raise HeadError(f"the head's numbers do not fit this model; {_AGAIN}")
+            raise HeadError(f"{self._name} has numbers that do not fit this model; {_AGAIN}")
 
     @property
     def digest(self) -> str:
@@ -182,6 +202,7 @@ class Head:
                 readmes=about.readmes,
                 labels=about.labels,
                 fitted=about.fitted,
+                source=name,
             )
             sound = head._is_sound()
         except (SafetensorError, ValueError, TypeError, LookupError, RuntimeError) as error:
@@ -196,6 +217,10 @@ class Head:
 
     def __str__(self) -> str:
         return f"learned from {self.readmes} READMEs with {self.labels} tags"
+
+    @property
+    def _name(self) -> str:
+        return f"{self.source}:" if self.source else "the head"
 
     def _is_sound(self) -> bool:
         width = self.mean.numel()
@@ -288,6 +313,18 @@ def check_head_target(path: Path) -> None:
         return True
 
     check_target(path, ours, "head")
+
+
+def _models(learned: str, here: str) -> str:
+    """Say what model a head was learned with, and what is here."""
+    if learned == here:
+        return f"other weights of {_shown(here)}"
+    return f"the model {_shown(learned)}, and the model here is {_shown(here)}"
+
+
+def _shown(value: object) -> str:
+    text = str(value)
+    return printable(text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…")
 
 
 def _metadata(content: bytes) -> dict[str, Any]:
