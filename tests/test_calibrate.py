@@ -11,7 +11,7 @@ import torch
 
 from console import Run, one_line
 from tagger.errors import CalibrationError
-from tagger.evaluation.labels import Label
+from tagger.evaluation.label import Label, text_digest
 from tagger.evaluation.measures import measure
 from tagger.evaluation.scores import Scores
 from tagger.learning import calibrate
@@ -118,8 +118,14 @@ def test_a_background_takes_ten_readmes(count: int, text: str) -> None:
 def test_labels_of_the_same_readme_count_once() -> None:
     same = [Label(id=str(number), readme="the same", tags=("tag 1",)) for number in range(40)]
     untagged = [Label(id=f"x{number}", readme=f"{number}", tags=()) for number in range(40)]
-    with pytest.raises(CalibrationError, match="take 30 labels of different .* here is one"):
+    says = (
+        r"take 30 labels of different .* here is one \(80 rows, but only 41 different READMEs; 40"
+    )
+    with pytest.raises(CalibrationError, match=says):
         calibrate.check_labels([*same, *untagged])
+    different = [*labelled_alike(30), Label(id="x", readme="x", tags=("tag 2",))]
+    corpus = calibrate.Corpus(tuple(different), (*different, *different))
+    assert corpus.labels == tuple(different)
 
 
 def test_labels_that_are_all_alike_are_refused() -> None:
@@ -185,11 +191,11 @@ def test_labels_alone_are_the_corpus(rank: Rank) -> None:
     ]
     drawn = calibrate.Corpus.draw(None, [*labels, *labels])
     assert len(drawn.readmes) == 36, "the same text counts once"
-    assert len(drawn.labels) == 72
+    assert len(drawn.labels) == 36
     fitted = calibrate.calibrate(rank, drawn)
     assert fitted.before.keys() == fitted.after.keys()
     assert fitted.calibration.numbers != Calibration.shipped("").numbers
-    assert fitted.calibration.origin == Origin("tiny", rank.scoring_identity, 36, labels=72)
+    assert fitted.calibration.origin == Origin("tiny", rank.scoring_identity, 36, labels=36)
 
 
 def test_a_readme_of_a_corpus_keeps_its_markup(corpus: Path) -> None:
@@ -275,6 +281,24 @@ def test_labels_give_confidences_too(run: Run, labels: Path, workplace: Path) ->
     again = run(*args)  # its own file may be overwritten
     assert again.code == 0
     assert json.loads((workplace / "c.json").read_text()) == file
+
+
+def test_the_corpus_has_the_readmes_of_labels_that_hold_digests(
+    run: Run, labels: Path, workplace: Path
+) -> None:
+    args = ("calibrate", "labels.jsonl", "--labels", "digests.jsonl", "--tags", "tags.json")
+    rows = [json.loads(line) for line in labels.read_text().splitlines()]
+    digests = [
+        {"id": row["id"], "tags": row["tags"], "readme_digest": text_digest(row["readme"])}
+        for row in rows
+    ]
+    (workplace / "digests.jsonl").write_text("\n".join(map(json.dumps, digests)))
+    outcome = run(*args, "-o", "c.json")
+    assert outcome.code == 0, outcome.err
+    assert "from 36 READMEs and 36 labels" in outcome.err
+    alone = run("calibrate", *args[2:], model="there is no such model")
+    assert alone.code == 2
+    assert "say where the READMEs are" in one_line(alone.err)
 
 
 def test_every_command_uses_it(

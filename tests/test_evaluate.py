@@ -1,6 +1,5 @@
-"""Labels, measures and intervals, by hand and against scikit-learn."""
+"""Measures and intervals, by hand and against scikit-learn."""
 
-import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -24,7 +23,7 @@ from tagger.errors import (
     UsageError,
 )
 from tagger.evaluation.evaluate import Evaluation, evaluate
-from tagger.evaluation.labels import Label, load_labels
+from tagger.evaluation.labels import Label
 from tagger.evaluation.measures import (
     Judged,
     calibration_error,
@@ -50,11 +49,6 @@ from tagger.tagging import GivenTag, Ranking
 from tagger.vocabulary import Vocabulary
 
 VOCABULARY = Vocabulary.from_names(["ai", "cli", "web ", "game", "lib"])
-
-
-def write(path: Path, *rows: object) -> Path:
-    path.write_text("\n".join(row if isinstance(row, str) else json.dumps(row) for row in rows))
-    return path
 
 
 def row(id_: str = "a", **more: object) -> dict[str, object]:
@@ -156,56 +150,6 @@ def test_what_nothing_was_given_for_is_not_measured() -> None:
 
 def test_reliability_counts_every_given_tag() -> None:
     assert sum(count for _, _, count in reliability(judged())) == judged().given.sum()
-
-
-@pytest.mark.parametrize(
-    ("rows", "says"),
-    [
-        ([], "holds no labels"),
-        (["", "  "], "holds no labels"),
-        (["{"], "row 1: Invalid JSON"),
-        ([row(), {"id": "b", "tags": ["ai"]}], "row 2: readme: Field required"),
-        ([row(tags="ai")], "row 1: tags"),
-        ([row(id="")], "row 1: id"),
-        ([row(tags=["ai", "nope"])], "row 1: not in the vocabulary: nope"),
-        ([row(acceptable=["no\x1bpe"])], r"not in the vocabulary: no\\x1bpe"),
-        ([row(), row()], "row 2: has the id 'a' of row 1"),
-        ([row(tags=["x"]), "{", row("c", tags=["y"])], "row 1: .*row 2: .*row 3: "),
-        ([row(str(n), tags=["x"]) for n in range(30)], "and 10 more"),
-        ([row(id=None, readme=7)], "row 1: id.*row 1: readme"),
-        ([row(readme=" \n")], "row 1: readme: is empty"),
-        ([row(readme="a\0b")], "row 1: readme: is a binary file"),
-    ],
-)
-def test_bad_labels_are_named_all_at_once(tmp_path: Path, rows: list[object], says: str) -> None:
-    path = write(tmp_path / "labels.jsonl", *rows)
-    with pytest.raises(LabelsError, match=says):
-        load_labels(path, VOCABULARY)
-
-
-def test_a_message_about_labels_has_an_end(tmp_path: Path) -> None:
-    path = write(tmp_path / "labels.jsonl", row(tags=["x" * 100_000]))
-    with pytest.raises(LabelsError) as caught:
-        load_labels(path, VOCABULARY)
-    assert len(str(caught.value)) < 1000
-
-
-@pytest.mark.parametrize("char", ["\u2028", "\u2029", "\x85", "\x0b"])
-def test_only_line_feeds_end_a_row(tmp_path: Path, char: str) -> None:
-    path = tmp_path / "labels.jsonl"
-    lines = [json.dumps(row(id_, readme=f"a{char}b"), ensure_ascii=False) for id_ in "ab"]
-    path.write_bytes("\r\n".join(lines).encode())
-    assert [label.readme for label in load_labels(path, VOCABULARY)] == [f"a{char}b"] * 2
-
-
-def test_label_files_that_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(LabelsError, match="no such label file"):
-        load_labels(tmp_path / "none", VOCABULARY)
-    with pytest.raises(LabelsError, match="Is a directory"):
-        load_labels(tmp_path, VOCABULARY)
-    (tmp_path / "latin").write_bytes(b"\xe9")
-    with pytest.raises(LabelsError, match="not UTF-8"):
-        load_labels(tmp_path / "latin", VOCABULARY)
 
 
 IDENTITY = Identity(FeatureIdentity("w", "p", "1", 768), "rank", vocabulary=VOCABULARY.wording)
@@ -466,6 +410,23 @@ def test_written_replies_are_ranked_as_they_name_their_tags() -> None:
     assert result.confidences.tolist() == [[0, 0, 0.5, 1, 0], [0] * 5]
     assert result.given.tolist() == [[False, False, True, True, False], [False] * 5]
     assert not result.sure
+
+
+def test_a_readme_that_is_labelled_twice_is_measured_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO")
+    again = load_labels_of(
+        row("b2", readme="A game engine.", tags=["game", "lib"]),
+        row("a2", readme="A web server.", tags=["ai"], source="teacher"),
+    )
+    method = Scripted({"a": "web", "b": "game lib", "c": "ai"})
+    found = evaluate(Tagger(method), [*LABELS, *again])
+    assert sum(method.sizes) == 3
+    assert [label.id for label in found.labels] == ["a", "b", "c"], "in the order of the labels"
+    assert found.measures == evaluate(Tagger(method), LABELS).measures
+    said = "labels of READMEs that came before, merged with the earlier ones: 2"
+    assert caplog.messages.count(said) == 1
 
 
 def test_a_label_outside_the_vocabulary_is_named() -> None:

@@ -21,6 +21,7 @@ from tagger.errors import HeadError, UsageError
 from tagger.evaluation.labels import Label, merged
 from tagger.evaluation.measures import Bools, measure
 from tagger.learning import fit as module
+from tagger.learning import learn as lesson_module
 from tagger.learning.fit import Examples, Learnt, Ridge, fit
 from tagger.learning.learn import check_labels, learn
 from tagger.methods.rank import layout as layout_module
@@ -296,16 +297,30 @@ def several(count: int) -> list[Label]:
 def test_a_head_takes_thirty_labels() -> None:
     check_labels(several(30))
     untagged = [label(f"x{n}", f"other {n}") for n in range(30)]
-    with pytest.raises(HeadError, match="takes 30 READMEs .* with a tag, and here are 29: label"):
+    with pytest.raises(
+        HeadError, match=r"takes 30 different READMEs .* with a tag, and here are 29 \(30 "
+    ):
         check_labels([*several(29), *untagged])
-    with pytest.raises(HeadError, match="here are 0"):
+    with pytest.raises(HeadError, match="here are 0: label more"):
         check_labels([])
 
 
 def test_labels_of_the_same_readme_count_once() -> None:
     again = [label(f"again {n}", "text 0", "cli") for n in range(30)]
-    with pytest.raises(HeadError, match="here are 29"):
+    with pytest.raises(HeadError, match=r"29 \(59 rows, but only 29 different READMEs\): label"):
         check_labels([*several(29), *again])
+
+
+def test_labels_are_merged_once(tiny_model: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    counted = []
+
+    def counting(labels: Sequence[Label]) -> list[Label]:
+        counted.append(len(labels))
+        return merged(labels)
+
+    monkeypatch.setattr(lesson_module, "merged", counting)
+    learn(rank_of(tiny_model), [*labels(), *labels()])
+    assert counted == [96]
 
 
 def test_labels_that_are_all_alike_are_refused() -> None:
@@ -506,7 +521,7 @@ def test_reading_that_was_broken_off_goes_on(tiny_model: LanguageModel) -> None:
 def test_few_labels_are_refused_before_anything_is_read(
     tiny_model: LanguageModel, cache: Path
 ) -> None:
-    with pytest.raises(HeadError, match="takes 30 READMEs"):
+    with pytest.raises(HeadError, match="takes 30 different READMEs"):
         learn(rank_of(tiny_model), labels(29))
     with pytest.raises(HeadError, match="all labels hold the same tags"):
         learn(rank_of(tiny_model), labels(40, kinds=1))

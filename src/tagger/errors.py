@@ -9,6 +9,8 @@
     │   ├── ReadmeError       a README
     │   ├── PromptError       a prompt template
     │   ├── LabelsError       labelled READMEs, or scores of them
+    │   │   ├── NoReadmesError    digests of READMEs, and none to look up
+    │   │   └── AllFittedError    a head has seen all of them
     │   ├── CalibrationError  a calibration, or what one is made from
     │   └── HeadError         a head, or what one is learned from
     ├── ReplyError            a reply breaks its contract                exit code 1
@@ -58,6 +60,14 @@ class PromptError(InputError):
 
 class LabelsError(InputError):
     """Labelled READMEs, or kept scores of them, cannot be used."""
+
+
+class NoReadmesError(LabelsError):
+    """Labels give READMEs by their digests, and there are none to look up."""
+
+
+class AllFittedError(LabelsError):
+    """A head was fitted to all of the READMEs that it is to be measured on."""
 
 
 class CalibrationError(InputError):

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
-from tagger.errors import LabelsError, TaggerError
-from tagger.evaluation.labels import Label
+from tagger.errors import AllFittedError, TaggerError
+from tagger.evaluation.label import Label, once, say_merged
 from tagger.evaluation.measures import (
     Judged,
     errors_by_chance,
@@ -109,25 +109,29 @@ def evaluate(
 
     Args:
         tagger: tags the READMEs.
-        labels: the READMEs and their right tags.
+        labels: the READMEs and their right tags; see `once` for READMEs that come twice.
         progress: hears how many READMEs are done.
         include_fitted: measure READMEs that the tagger's head was fitted to, too; what it says of
             those says little about others.
 
     Raises:
-        LabelsError: the head was fitted to all of the READMEs.
+        AllFittedError: the head was fitted to all of the READMEs.
         ReadmeError: a README cannot be read.
         ModelError: the model cannot be used, or the server answers no README.
         ReplyError: no reply at all can be used.
 
     """
-    method = tagger.method
+    method, given = tagger.method, labels
+    labels = once(given)
+    say_merged(given, labels)
     if isinstance(method, Rank):
         head = method.confidence.head
         fitted = frozenset(head.fitted) if head and not include_fitted else frozenset()
         unseen = [label for label in labels if label.text_digest not in fitted]
         if not unseen:
-            raise LabelsError("the head was fitted to all of these READMEs: measure it on others")
+            raise AllFittedError(
+                "the head was fitted to all of these READMEs: measure it on others"
+            )
         scores = score(method, unseen, progress)
         evaluation = Evaluation.of_scores(
             scores, tagger.vocabulary, method.confidence, tagger.selection

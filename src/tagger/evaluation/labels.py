@@ -1,35 +1,44 @@
-"""Labelled READMEs.
+"""Files of labelled READMEs.
 
-Labels are JSON Lines, one README a row: `id`, `readme`, `tags` (those that a curator gives, the
-most defining first; empty if none fits) and optionally `acceptable` (further tags that a careful
-curator would accept), `rejected` (tags that one has refused), `source` (who labelled it: `human`
-or `teacher`, a model) and `selection` (why this README: `random`, `uncertain` or `bulk`).
+Labels are JSON Lines, one README a row: `id`, `readme` (its text), `tags` (those that a curator
+gives, the most defining first; empty if none fits) and optionally `acceptable` (further tags that a
+careful curator would accept), `rejected` (tags that one has refused), `source` (who labelled it:
+`human` or `teacher`, a model) and `selection` (why this README: `random`, `uncertain` or `bulk`).
+
+In place of `readme` a row may hold `readme_digest`, the SHA-256 of the text, which is then looked
+up among READMEs that lie elsewhere.
 """
 
-import hashlib
-from collections.abc import Iterable
+import difflib
+import logging
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    StrictStr,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, StrictStr, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from tagger._util.reading import read_bounded
-from tagger._util.text import printable, storable
-from tagger.errors import LabelsError, ReadmeError
+from tagger._util.text import printable
+from tagger.errors import LabelsError, NoReadmesError, ReadmeError
+from tagger.evaluation.label import (
+    HUMAN,
+    Judgement,
+    Label,
+    PlacedLabel,
+    counted,
+    merged,
+    once,
+    say_merged,
+    text_digest,
+)
 from tagger.readme.readme import Readme
+from tagger.readme.sources import Sources
 from tagger.vocabulary import Vocabulary, fold
 
-HUMAN = "human"
-"""The source of labels that count for more than those of any other."""
+__all__ = ["HUMAN", "Label", "counted", "load_labels", "merged", "once", "say_merged"]
 
 MAX_LABELS = 256 * 1024 * 1024
 """Bytes of a label file beyond which it is refused; measuring keeps all of it in memory."""
@@ -40,131 +49,245 @@ _LISTED = 20
 _LONGEST = 300
 """Characters of an error that are shown."""
 
+_UNKNOWN = 5
+"""Tags outside the vocabulary that are named."""
 
-class Label(BaseModel):
-    """One README and the tags that it should get."""
+_SHORT = 40
+"""Characters of a tag or an id that are shown."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+_REASONS = {
+    "model_type": "is not a JSON object",
+    "missing": "lacks {field}",
+    "string_type": "{field} is not text",
+    "tuple_type": "{field} is not a list",
+    "string_too_short": "{field} is empty",
+    "string_too_long": "{field} is longer than {max_length} characters",
+    "string_pattern_mismatch": "{field} is not a SHA-256 of 64 hexadecimal digits",
+    "literal_error": "{field} may be {expected}, and is {given}",
+}
+"""What is wrong, by Pydantic's name for it."""
 
-    id: Annotated[StrictStr, Field(min_length=1)]
-    readme: StrictStr
-    tags: tuple[StrictStr, ...]
-    acceptable: tuple[StrictStr, ...] = ()
-    rejected: tuple[StrictStr, ...] = ()
-    source: StrictStr = HUMAN
-    selection: StrictStr = "random"
+log = logging.getLogger(__name__)
 
-    @field_validator("id", mode="before")
-    @classmethod
-    def _as_text(cls, value: object) -> object:
-        return str(value) if type(value) is int else value
+
+class _Row(Judgement):
+    """What a row holds: a README's text, or its digest."""
+
+    readme: StrictStr | None = None
+    readme_digest: Annotated[StrictStr, Field(pattern="^[0-9a-fA-F]{64}$")] | None = None
 
     @model_validator(mode="after")
-    def _without_contradictions(self) -> Self:
-        right = set(map(fold, (*self.tags, *self.acceptable)))
-        both = [tag for tag in self.rejected if fold(tag) in right]
-        if both:
-            raise ValueError(f"{min(both)!r} is both given and rejected")
+    def _of_one_readme(self) -> Self:
+        if self.readme is None:
+            if self.readme_digest is None:
+                raise ValueError("has neither 'readme', a text, nor 'readme_digest'")
+        elif self.readme_digest and self.readme_digest.lower() != text_digest(self.readme):
+            raise ValueError("'readme_digest' is not that of its 'readme': take one of them out")
         return self
 
     @property
-    def text_digest(self) -> str:
+    def digest(self) -> str:
         """What tells its README from others."""
-        return hashlib.sha256(storable(self.readme).encode()).hexdigest()
+        return (self.readme_digest or "").lower() or text_digest(self.readme or "")
 
-    def to_readme(self) -> Readme:
-        """Return the README, checked by the same rules as a file. Raises `ReadmeError`."""
-        return Readme.from_text(self.readme, self.id, "readme")
+    def to_label(self, found: Readme | None = None) -> Label:
+        """Return the label of a README that was found, or of the row's own text."""
+        said = self.model_dump(exclude={"readme", "readme_digest"})
+        if found is None:
+            return Label(readme=self.readme or "", **said)
+        return PlacedLabel(readme=found.text, place=found.source, **said)
 
 
-def load_labels(path: Path, vocabulary: Vocabulary) -> list[Label]:
-    """Read a label file.
+@dataclass(frozen=True)
+class _Placed:
+    """A row, and where it stands."""
+
+    row: _Row
+    place: str
+
+
+def load_labels(
+    path: Path | Sequence[Path], vocabulary: Vocabulary, readmes: Sources | None = None
+) -> list[Label]:
+    """Read one or several label files. The same README may come several times; see `once`.
+
+    Args:
+        path: the file or files.
+        vocabulary: the tags that labels may name.
+        readmes: where READMEs are looked up of which rows hold only a digest. They are walked once.
 
     Raises:
-        LabelsError: the file is unreadable, empty or larger than `MAX_LABELS`, or rows are not
-            labels or name unknown tags; one message lists all errors.
+        LabelsError: a file is unreadable, empty or larger than `MAX_LABELS`, or rows are not
+            labels, name unknown tags, share an id although their READMEs differ, or give digests
+            that no README has; one message lists all errors of a file.
+        NoReadmesError: rows hold only digests, and there are no READMEs to look up.
+        InputError: a source breaks off.
 
     """
-    try:
-        lines = read_bounded(path, MAX_LABELS).decode("utf-8-sig").split("\n")
-    except FileNotFoundError as error:
-        raise LabelsError(f"{printable(str(path))}: no such label file") from error
-    except OSError as error:
-        raise LabelsError(f"{printable(str(path))}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise LabelsError(f"{printable(str(path))}: is not UTF-8 text") from error
-    names = {fold(tag.name) for tag in vocabulary}
-    labels, errors = [], []
-    rows: dict[str, int] = {}
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            label = Label.model_validate_json(line)
-        except ValidationError as error:
-            errors += [f"row {number}: {_reason(detail)}" for detail in error.errors()]
-            continue
-        try:
-            label.to_readme()
-        except ReadmeError as error:
-            errors.append(f"row {number}: {error}")
-        unknown = [
-            tag
-            for tag in (*label.tags, *label.acceptable, *label.rejected)
-            if fold(tag) not in names
-        ]
-        if unknown:
-            errors.append(f"row {number}: not in the vocabulary: {', '.join(unknown)}")
-        if label.id in rows:
-            errors.append(f"row {number}: has the id {label.id!r} of row {rows[label.id]}")
-        rows[label.id] = number
-        labels.append(label)
-    if errors:
-        reasons = "; ".join(error[:_LONGEST] for error in errors[:_LISTED])
-        more = f" and {len(errors) - _LISTED} more" if len(errors) > _LISTED else ""
-        raise LabelsError(f"{printable(str(path))}: {printable(reasons)}{more}")
-    if not labels:
-        raise LabelsError(f"{printable(str(path))}: holds no labels")
+    paths = [path] if isinstance(path, Path) else path
+    rows = [row for each in paths for row in _rows(each, vocabulary)]
+    found = _looked_up([each for each in rows if each.row.readme is None], readmes)
+    labels = [
+        each.row.to_label(found[each.row.digest] if each.row.readme is None else None)
+        for each in rows
+    ]
+    twice = sum(
+        len(label.tags) < len(each.row.tags) for each, label in zip(rows, labels, strict=True)
+    )
+    if twice:
+        log.info("rows that name one of their tags twice, which counts once: %d", twice)
     return labels
 
 
-def merged(labels: Iterable[Label]) -> list[Label]:
-    """Return labels so that no README comes twice, in the order of the READMEs' digests.
+def _looked_up(rows: Sequence[_Placed], readmes: Sources | None) -> dict[str, Readme]:
+    """Return the READMEs of rows that hold digests."""
+    if not rows:
+        return {}
+    if readmes is None:
+        raise NoReadmesError(
+            f"labels that give their README by its digest alone: {_first_of(rows)}: say where the "
+            "READMEs are, or put each text into 'readme'"
+        )
+    wanted, found = {each.row.digest for each in rows}, dict[str, Readme]()
+    failures: list[ReadmeError] = []
+    for item in readmes:
+        try:
+            readme = item.read()
+        except ReadmeError as error:
+            failures.append(error)
+            continue
+        if (key := text_digest(readme.text)) in wanted:
+            found.setdefault(key, readme)
+            if len(found) == len(wanted):
+                break
+    missing = [each for each in rows if each.row.digest not in found]
+    if missing:
+        unread = ""
+        if failures:
+            unread = f" (READMEs that cannot be read: {len(failures)}, the first: {failures[0]})"
+        raise LabelsError(
+            f"labels whose README is found nowhere by its digest: {_first_of(missing)}: name the "
+            f"folders or files that hold these READMEs, unchanged{unread}"
+        )
+    return found
 
-    A person's label replaces a teacher's, and a later one an earlier one of the same id. Of two
-    others, the tags that both have stay, and the rest is acceptable.
-    """
-    by_text: dict[str, list[Label]] = {}
-    for label in labels:
-        by_text.setdefault(label.text_digest, []).append(label)
-    return [_one(by_text[key]) for key in sorted(by_text)]
+
+def _first_of(rows: Sequence[_Placed]) -> str:
+    first = rows[0]
+    return f"{len(rows)}, the first with the id {_short(first.row.id)} ({first.place})"
 
 
-def _one(labels: list[Label]) -> Label:
-    """Return the label that several of the same README amount to."""
-    people = [label for label in labels if label.source == HUMAN]
-    latest = list({label.id: label for label in people or labels}.values())
-    first = latest[0]
-    common = tuple(
-        tag for tag in first.tags if all(fold(tag) in map(fold, other.tags) for other in latest[1:])
-    )
-    folded = {fold(tag) for tag in common}
-    rest = {
-        fold(tag): tag
-        for label in latest
-        for tag in (*label.tags, *label.acceptable)
-        if fold(tag) not in folded
-    }
-    rejected = {fold(tag): tag for label in latest for tag in label.rejected}
-    return first.model_copy(
-        update={
-            "tags": common,
-            "acceptable": tuple(rest.values()),
-            "rejected": tuple(tag for key, tag in rejected.items() if key not in rest),
-        }
-    )
+def _rows(path: Path, vocabulary: Vocabulary) -> list[_Placed]:
+    """Return the rows of a file. Raises `LabelsError`, which lists all that is wrong with them."""
+    name = printable(str(path))
+    rows, faults, unknown = [], _Faults(), _Unknown(vocabulary)
+    first: dict[str, tuple[int, str]] = {}
+    for number, line in enumerate(_lines(path, name), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = _Row.model_validate_json(line)
+            if row.readme is not None:
+                Readme.from_text(row.readme, row.id, "readme")
+        except ValidationError as error:
+            faults.add(number, map(_reason, error.errors()))
+            continue
+        except ReadmeError as error:
+            faults.add(number, [str(error)])
+            continue
+        unknown.look(number, (*row.tags, *row.acceptable, *row.rejected))
+        before, digest = first.setdefault(row.id, (number, row.digest))
+        if digest != row.digest:
+            reason = f"has the id {_short(row.id)} of line {before}, which is another README"
+            faults.add(number, [reason])
+        rows.append(_Placed(row, f"{name}, line {number}"))
+    if said := [*faults.said(), *unknown.said()]:
+        also = "" if faults.reasons else ", or add the tags to the vocabulary"
+        raise LabelsError(f"{name}: {'; '.join(said)}; correct these rows{also}")
+    if not rows:
+        raise LabelsError(f"{name}: holds no labels")
+    return rows
+
+
+def _lines(path: Path, name: str) -> list[str]:
+    try:
+        return read_bounded(path, MAX_LABELS).decode("utf-8-sig").split("\n")
+    except FileNotFoundError as error:
+        raise LabelsError(f"{name}: no such label file") from error
+    except OSError as error:
+        raise LabelsError(f"{name}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise LabelsError(f"{name}: is not UTF-8 text") from error
+
+
+@dataclass
+class _Faults:
+    """What is wrong with rows, in order."""
+
+    reasons: list[str] = field(default_factory=list)
+
+    def add(self, number: int, reasons: Iterable[str]) -> None:
+        self.reasons += [f"line {number}: {printable(reason[:_LONGEST])}" for reason in reasons]
+
+    def said(self) -> list[str]:
+        more = len(self.reasons) - _LISTED
+        return [*self.reasons[:_LISTED], *([f"and {more} more"] if more > 0 else [])]
+
+
+@dataclass
+class _Unknown:
+    """Tags of rows that are not in the vocabulary."""
+
+    vocabulary: Vocabulary
+    tags: dict[str, str] = field(default_factory=dict)
+    lines: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._known = {fold(tag.name): tag.label for tag in self.vocabulary}
+
+    def look(self, number: int, tags: Iterable[str]) -> None:
+        unknown = [tag for tag in tags if fold(tag) not in self._known]
+        for tag in unknown:
+            self.tags.setdefault(fold(tag), tag)
+        self.lines += [number] if unknown else []
+
+    def said(self) -> list[str]:
+        if not self.tags:
+            return []
+        shown = [self._with_nearest(tag) for tag in list(self.tags.values())[:_UNKNOWN]]
+        if (more := len(self.tags) - _UNKNOWN) > 0:
+            shown.append(f"and {more} more")
+        return [
+            f"tags that are not in the vocabulary: {len(self.tags)}, in {_rows_of(self.lines)}: "
+            f"{', '.join(shown)}"
+        ]
+
+    def _with_nearest(self, tag: str) -> str:
+        near = difflib.get_close_matches(fold(tag)[:_SHORT], self._known, n=1)
+        return _short(tag) + (f" (did you mean {_short(self._known[near[0]])}?)" if near else "")
+
+
+def _rows_of(lines: Sequence[int]) -> str:
+    if len(lines) == 1:
+        return f"line {lines[0]}"
+    return f"{len(lines)} rows from line {lines[0]} on"
+
+
+def _short(text: str) -> str:
+    """Return a quotation of a text, at most of its beginning."""
+    return printable(f"'{text[:_SHORT]}…'" if len(text) > _SHORT else f"'{text}'")
 
 
 def _reason(detail: ErrorDetails) -> str:
-    where, message = ".".join(map(str, detail["loc"])), detail["msg"].removeprefix("Value error, ")
-    return f"{where}: {message}" if where else message
+    """Say what Pydantic has found wrong with a row."""
+    kind, place = detail["type"], detail["loc"]
+    more: dict[str, Any] = detail.get("ctx", {})
+    named = repr(place[0]) if place else ""
+    if kind == "json_invalid":
+        why = re.sub(r" at line \d+ column (\d+)$", r" (character \1)", str(more.get("error", "")))
+        return f"is not JSON: {why}"
+    if kind in _REASONS:
+        named = f"what {named} holds" if place[1:] else named
+        return _REASONS[kind].format(field=named, given=_short(str(detail["input"])), **more)
+    message = detail["msg"].removeprefix("Value error, ")
+    return f"{named} {message}" if named else message

@@ -15,7 +15,7 @@ import numpy as np
 
 from tagger._util.hashing import digest
 from tagger.errors import CalibrationError, ReadmeError
-from tagger.evaluation.labels import Label
+from tagger.evaluation.label import Label, PlacedLabel, counted, once, say_merged
 from tagger.evaluation.measures import (
     Judged,
     judge,
@@ -26,7 +26,6 @@ from tagger.evaluation.scores import Scores, score
 from tagger.learning.fit import moving_average
 from tagger.methods.rank.calibration import Calibration, Origin
 from tagger.methods.rank.rank import Rank
-from tagger.readme.readme import Readme
 from tagger.readme.sources import Sources
 from tagger.selection import Selection
 from tagger.types import Progress, no_progress
@@ -52,15 +51,6 @@ SAMPLE = 100
 log = logging.getLogger(__name__)
 
 
-class _Drawn(Label):
-    """A README of a corpus: nobody has labelled it, and its place may tell its markup."""
-
-    place: str
-
-    def to_readme(self) -> Readme:
-        return Readme(self.id, self.readme, self.place)
-
-
 @dataclass(frozen=True)
 class Corpus:
     """What a calibration is made from, checked before a model is loaded.
@@ -68,6 +58,7 @@ class Corpus:
     Attributes:
         readmes: READMEs of the corpus, with or without tags: these give the background.
         labels: READMEs with their right tags: these give confidences and threshold; may be empty.
+            READMEs that come twice are merged; see `once`.
 
     Raises:
         CalibrationError: there are too few of either, or the labels teach nothing.
@@ -80,7 +71,7 @@ class Corpus:
     def __post_init__(self) -> None:
         check_readmes(len({label.readme for label in self.readmes}))
         if self.labels:
-            check_labels(self.labels)
+            object.__setattr__(self, "labels", tuple(check_labels(self.labels)))
 
     @classmethod
     def draw(
@@ -109,7 +100,7 @@ class Corpus:
             except ReadmeError as error:
                 failures.append(error)
                 continue
-            drawn[digest(readme.text)] = _Drawn(
+            drawn[digest(readme.text)] = PlacedLabel(
                 id=item.id, readme=readme.text, tags=(), place=readme.source
             )
             if len(drawn) > 2 * sample:
@@ -188,24 +179,27 @@ def check_readmes(count: int) -> None:
         )
 
 
-def check_labels(labels: Sequence[Label]) -> None:
-    """Check that confidences can be fitted to labels.
+def check_labels(labels: Sequence[Label]) -> list[Label]:
+    """Return labels as confidences are fitted to them: each README once; see `once`.
 
     Raises:
         CalibrationError: there are too few, or all have the same tags.
 
     """
-    count = len({label.readme for label in labels if label.tags})
-    if count < NEEDED_LABELS:
+    readmes = once(labels)
+    tagged = [label for label in readmes if label.tags]
+    if len(tagged) < NEEDED_LABELS:
         raise CalibrationError(
             f"confidences take {NEEDED_LABELS} labels of different READMEs, with a tag each, and "
-            f"here {_are(count)}: label more, or calibrate on READMEs without labels"
+            f"here {counted(labels, readmes)}: label more, or calibrate on READMEs without labels"
         )
-    if len({frozenset(label.tags) for label in labels if label.tags}) == 1:
+    if len({frozenset(label.tags) for label in tagged}) == 1:
         raise CalibrationError(
             "all labels hold the same tags, from which nothing can be learned: label READMEs of "
             "several kinds"
         )
+    say_merged(labels, readmes)
+    return readmes
 
 
 def fit(scores: Scores, vocabulary: Vocabulary, start: Calibration) -> Calibration:

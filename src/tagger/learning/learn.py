@@ -10,7 +10,7 @@ import torch
 from tagger._util.paths import cache_home
 from tagger.batch.ledger import Ledger
 from tagger.errors import HeadError, OutputError
-from tagger.evaluation.labels import Label, merged
+from tagger.evaluation.label import Label, counted, merged, say_merged
 from tagger.evaluation.measures import Judged
 from tagger.learning.fit import Examples, fit
 from tagger.methods.rank.evidence import Evidence
@@ -47,24 +47,27 @@ class Lesson:
     support: dict[str, int]
 
 
-def check_labels(labels: Sequence[Label]) -> None:
-    """Check that a head can be learned from labels.
+def check_labels(labels: Sequence[Label]) -> list[Label]:
+    """Return labels as a head is learned from them: each README once; see `merged`.
 
     Raises:
         HeadError: there are too few, or all have the same tags.
 
     """
-    tagged = [label for label in merged(labels) if label.tags]
+    readmes = merged(labels)
+    tagged = [label for label in readmes if label.tags]
     if len(tagged) < NEEDED_LABELS:
         raise HeadError(
-            f"a head takes {NEEDED_LABELS} READMEs that are labelled with a tag, and here are "
-            f"{len(tagged)}: label more"
+            f"a head takes {NEEDED_LABELS} different READMEs that are labelled with a tag, and "
+            f"here {counted(labels, readmes)}: label more"
         )
     if len({frozenset(map(fold, label.tags)) for label in tagged}) == 1:
         raise HeadError(
             "all labels hold the same tags, from which nothing can be learned: label READMEs of "
             "several kinds"
         )
+    say_merged(labels, readmes)
+    return readmes
 
 
 def learn(rank: Rank, labels: Sequence[Label], progress: Progress = no_progress) -> Lesson:
@@ -84,8 +87,11 @@ def learn(rank: Rank, labels: Sequence[Label], progress: Progress = no_progress)
         ModelError: as `Rank.read`.
 
     """
-    check_labels(labels)
-    labels = merged(labels)
+    return learn_checked(rank, check_labels(labels), progress)
+
+
+def learn_checked(rank: Rank, labels: Sequence[Label], progress: Progress = no_progress) -> Lesson:
+    """Learn a head from labels as `check_labels` returns them; see `learn`."""
     evidence, count = read(rank, labels, progress)
     examples = Examples.of(evidence, labels, rank.vocabulary)
     # Neither the order of the labels nor that of the digests: folds are to be random.
