@@ -96,7 +96,7 @@ def test_results_are_shown_though_the_scores_cannot_be_kept(
     ("args", "says"),
     [
         (("nowhere.jsonl",), "no such label file"),
-        (("tags.json",), "row 1: "),
+        (("tags.json",), "line 1: "),
         (("labels.jsonl", "--dump", "x", "--from", "y"), "--from runs none"),
         (("labels.jsonl", "--from", "nowhere.parquet"), "no such file of scores"),
         (("labels.jsonl", "--from", "labels.jsonl"), "cannot be read"),

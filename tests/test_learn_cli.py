@@ -1,5 +1,6 @@
 """`tagger learn`, `tagger head`, and `--head` of the other commands, on a tiny model."""
 
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -98,7 +99,7 @@ def test_what_was_read_and_learned_is_said(run: Run, labels: Path, workplace: Pa
     assert without < 0.6 < learned
     assert low <= learned <= high
     assert "head.safetensors: from 48 READMEs, of which 48 were read now, for --head" in outcome.err
-    assert "came twice" not in outcome.err
+    assert "came before" not in outcome.err
     assert "tags with fewer than" not in outcome.err
     assert "counts for nothing" not in outcome.err
     assert Head.load(workplace / "head.safetensors").weight > 0
@@ -132,8 +133,13 @@ def test_a_readme_that_comes_twice_is_said(run: Run, labels: Path, workplace: Pa
     write(workplace / "teacher.jsonl", teacher)
     outcome = learn(run, "labels.jsonl", "teacher.jsonl")
     assert outcome.code == 0, outcome.err
-    assert "labels of READMEs that came twice, now one each: 6" in outcome.err
+    said = "labels of READMEs that came before, merged with the earlier ones: 6\n"
+    assert outcome.err.count(said) == 1
     assert Head.load(workplace / "head.safetensors").readmes == 48
+    write(labels, [row(number) for number in range(48)] + teacher)
+    again = learn(run)
+    assert again.code == 0, "in the same file, too"
+    assert again.err.count(said) == 1
 
 
 def test_tags_of_which_little_can_be_learned_are_named(
@@ -165,29 +171,52 @@ def test_quiet_says_nothing(run: Run, labels: Path) -> None:
 
 BAD: dict[str, tuple[list[Any], str]] = {
     "unknown tags": (
-        [row(0, tags=["nope"], acceptable=["neither"])],
-        "labels.jsonl: row 1: not in the vocabulary: nope, neither",
+        [row(0, tags=["nope"], acceptable=["clì"]), row(1, tags=["nope"])],
+        "labels.jsonl: tags that are not in the vocabulary: 2, in 2 rows from line 1 on: 'nope', "
+        "'clì' (did you mean 'cli'?); correct these rows, or add the tags to the vocabulary",
     ),
-    "no text": ([{"id": "a", "tags": []}], "row 1: readme: Field required"),
+    "no text": (
+        [{"id": "a", "tags": []}],
+        "line 1: has neither 'readme', a text, nor 'readme_digest'; correct",
+    ),
+    "a digest alone": (
+        [{"id": "a", "tags": [], "readme_digest": "0" * 64}],
+        "its digest alone: 1, the first with the id 'a' (labels.jsonl, line 1): say where the "
+        "READMEs are, or put each text into 'readme' (--readmes SOURCE)",
+    ),
     "a tag that is both": (
         [row(0, rejected=["cli", "3D"])],
-        "row 1: '3D' is both given and rejected",
+        "line 1: '3D' is both given and rejected; correct these rows",
     ),
-    "an id that comes twice": ([row(0), row(0)], "row 2: has the id '0' of row 1"),
-    "no object": ([5], "row 1: "),
+    "an id of two READMEs": (
+        [row(0), row(0, readme="other")],
+        "line 2: has the id '0' of line 1, which is another README; correct these rows",
+    ),
+    "another selection": (
+        [row(0, selection="best")],
+        "'selection' may be 'random', 'uncertain' or 'bulk', and is 'best'",
+    ),
+    "an endless source": ([row(0, source="x" * 99)], "'source' is longer than 40 characters"),
+    "no object": ([5], "line 1: is not a JSON object"),
     "nothing": ([], "holds no labels"),
-    "a binary file": ([row(0, readme="\0\0\0")], "row 1: "),
+    "a binary file": ([row(0, readme="\0\0\0")], "line 1: readme: is a binary file"),
     "few": (
         [row(number) for number in range(29)],
-        "a head takes 30 READMEs that are labelled with a tag, and here are 29: label more",
+        "a head takes 30 different READMEs that are labelled with a tag, and here are 29: label "
+        "more",
     ),
     "all alike": (
         [row(number, tags=["cli"]) for number in range(40)],
         "all labels hold the same tags, from which nothing can be learned",
     ),
+    "the same README with the same tag": (
+        [row(0, id=str(number)) for number in range(40)],
+        "and here is one (40 rows, but only 1 different README): label more",
+    ),
     "the same README": (
         [row(0, id=str(number), tags=[NAMES[number % 3]]) for number in range(40)],
-        "and here are 0: label more",
+        "and here are 0 (40 rows, but only 1 different README; 1 without a tag, or without one "
+        "that its labels have in common): label more",
     ),
 }
 
@@ -202,6 +231,53 @@ def test_bad_labels_are_one_line_before_the_model_is_loaded(
     assert reason in one_line(outcome.err)
     assert outcome.out == ""
     assert not (workplace / "head.safetensors").exists()
+
+
+def test_labels_may_hold_digests_of_readmes_that_lie_elsewhere(
+    run: Run, head: Path, workplace: Path
+) -> None:
+    rows, dump = [], []
+    for number in range(48):
+        readme = row(number)["readme"]
+        if number % 2:
+            (workplace / "catalogue" / str(number)).mkdir(parents=True)
+            (workplace / "catalogue" / str(number) / "README.md").write_text(readme)
+        else:
+            dump.append({"id": number, "text": readme})
+        digest = hashlib.sha256(readme.encode()).hexdigest()
+        rows.append(row(number) | {"readme": None, "readme_digest": digest})
+    write(workplace / "digests.jsonl", rows)
+    write(workplace / "dump.jsonl", dump)
+    readmes = ("--readmes", "catalogue", "--readmes", "dump.jsonl", "--readme-field", "text")
+    outcome = learn(run, "digests.jsonl", *readmes, "-o", "same")
+    assert outcome.code == 0, outcome.err
+    assert (workplace / "same").read_bytes() == head.read_bytes()
+    args = ("eval", "digests.jsonl", "--tags", "tags.json", "--json", "--quiet")
+    assert evaluated(run(*args, *readmes))["readmes"] == 48
+    missing = run(*args, "--readmes", "catalogue", model="there is no such model")
+    assert missing.code == 2
+    assert "found nowhere by its digest: 24, the first with the id '0'" in one_line(missing.err)
+    nowhere = run(*args, "--readmes", "nowhere", model="there is no such model")
+    assert (nowhere.code, one_line(nowhere.err)) == (
+        2,
+        "tagger: nowhere: No such file or directory\n",
+    )
+
+
+def test_a_readme_that_is_labelled_twice_counts_once_in_eval(
+    run: Run, labels: Path, workplace: Path
+) -> None:
+    rows = [row(number) for number in range(6)]
+    write(workplace / "plain.jsonl", rows)
+    write(workplace / "again.jsonl", [*rows, *(row(0, id=str(n)) for n in range(6, 20))])
+    plain = evaluated(run("eval", "plain.jsonl", "--json", "--dump", "s.parquet"))
+    outcome = run("eval", "again.jsonl", "--json")
+    assert evaluated(outcome) == plain
+    said = "labels of READMEs that came before, merged with the earlier ones: 14\n"
+    assert outcome.err.count(said) == 1
+    kept = run("eval", "again.jsonl", "--json", "--from", "s.parquet")
+    assert evaluated(kept) == plain
+    assert kept.err.count(said) == 1
 
 
 @pytest.mark.parametrize(
@@ -326,8 +402,13 @@ def test_readmes_that_it_was_fitted_to_are_left_out_of_eval(
 def test_a_head_that_has_seen_everything_cannot_be_measured(run: Run, head: Path) -> None:
     outcome = run("eval", "labels.jsonl", "--head", "head.safetensors")
     assert outcome.code == 2
-    assert "the head was fitted to all of these READMEs: measure it on others" in outcome.err
+    assert (
+        "the head was fitted to all of these READMEs: measure it on others (--include-fitted "
+        "measures it on these all the same)"
+    ) in outcome.err
     assert outcome.out == ""
+    args = ("eval", "labels.jsonl", "--head", "head.safetensors", "--include-fitted", "--json")
+    assert evaluated(run(*args))["readmes"] == 48
 
 
 def test_kept_scores_have_no_use_for_a_head(

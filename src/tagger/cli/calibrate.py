@@ -68,8 +68,11 @@ def calibrate(
     vocabulary = options.load_vocabulary(prompt.tags)
     opener = methods.rank_opener(vocabulary, prompt, model, quiet=common.quiet)
     check_calibration_target(output)
-    labelled = load_labels(labels, vocabulary) if labels else []
-    corpus = Corpus.draw(source.sources(sources) if sources else None, labelled, sample)
+    found = source.sources(sources) if sources else None
+    # What can be walked twice holds the READMEs of labels that only have their digests, too.
+    beside = found if found and found.rereadable else None
+    labelled = load_labels(labels, vocabulary, beside) if labels else []
+    corpus = Corpus.draw(found, labelled, sample)
     rank = opener()
     with counting(quiet=common.quiet) as progress:
         fitted = fit(rank, corpus, progress)
@@ -83,7 +86,7 @@ def calibrate(
                 "more, or leave out --labels"
             )
     fitted.calibration.save(output)
-    also = f" and {len(labelled)} labels" if labelled else ""
+    also = f" and {len(corpus.labels)} labels" if labelled else ""
     options.log.info("%s: from %d READMEs%s, for --calibration", output, len(corpus.readmes), also)
 
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tagger.cli import methods, options
-from tagger.errors import UsageError
+from tagger.cli.labels import Readmes, load_labels
+from tagger.errors import AllFittedError, UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -56,6 +57,8 @@ def evaluate(
             help="Measure READMEs that the head was fitted to, too.",
         ),
     ] = False,
+    readmes: Readmes = None,
+    source: options.SourceOptions,
     prompt: options.PromptOptions,
     selection: options.SelectionOptions,
     model: options.ModelOptions,
@@ -79,7 +82,7 @@ def evaluate(
     from tagger.cli.progress import counting
     from tagger.evaluation.evaluate import Evaluation
     from tagger.evaluation.evaluate import evaluate as measure
-    from tagger.evaluation.labels import load_labels
+    from tagger.evaluation.label import once, say_merged
     from tagger.evaluation.scores import Scores, check_target
     from tagger.methods.rank.calibration import Calibration
     from tagger.methods.rank.head import Confidence
@@ -88,7 +91,7 @@ def evaluate(
     chosen = selection.selection()
     methods.check(method, model, chosen)
     vocabulary = options.load_vocabulary(prompt.tags)
-    rows = load_labels(labels, vocabulary)
+    rows = load_labels([labels], vocabulary, readmes, source)
     if dump or kept:
         arrow()
     if report:
@@ -98,7 +101,8 @@ def evaluate(
     if dump:
         check_target(dump)
     if kept:
-        scores = Scores.load(kept, vocabulary, rows)
+        scores = Scores.load(kept, vocabulary, once(rows))
+        say_merged(rows, scores.labels)
         calibration = (
             Calibration.load(method.calibration)
             if method.calibration
@@ -113,7 +117,12 @@ def evaluate(
         opener = methods.opener(vocabulary, prompt, model, method, chosen, quiet=common.quiet)
         tagger = Tagger(opener(), chosen)
         with counting(quiet=common.quiet) as progress:
-            evaluation = measure(tagger, rows, progress, include_fitted=include_fitted)
+            try:
+                evaluation = measure(tagger, rows, progress, include_fitted=include_fitted)
+            except AllFittedError as error:
+                raise AllFittedError(
+                    f"{error} (--include-fitted measures it on these all the same)"
+                ) from error
         if evaluation.left_out:
             options.log.info(
                 "READMEs left out because the head was fitted to them: %d; --include-fitted "
@@ -121,7 +130,9 @@ def evaluate(
                 evaluation.left_out,
             )
         if evaluation.failed:
-            options.log.warning("%d of %d replies could not be used", evaluation.failed, len(rows))
+            options.log.warning(
+                "%d of %d replies could not be used", evaluation.failed, len(evaluation.labels)
+            )
     try:
         if dump and evaluation.scores:
             evaluation.scores.save(dump, vocabulary)

@@ -7,6 +7,7 @@ import typer
 
 from tagger.cli import options
 from tagger.cli.flatten import flattened
+from tagger.cli.labels import Readmes, load_labels
 
 if TYPE_CHECKING:
     from tagger.learning.learn import Lesson
@@ -42,6 +43,8 @@ def learn(
         Path,
         typer.Option("-o", "--output", metavar="FILE", help="The head to write, for --head."),
     ] = Path("head.safetensors"),
+    readmes: Readmes = None,
+    source: options.SourceOptions,
     prompt: options.PromptOptions,
     model: options.ModelOptions,
     common: options.CommonOptions,
@@ -54,28 +57,23 @@ def learn(
     # Here, not above: `--help` and wrong usage are answered without them.
     from tagger.cli import methods
     from tagger.cli.progress import counting
-    from tagger.evaluation.labels import load_labels
-    from tagger.learning.learn import check_labels
-    from tagger.learning.learn import learn as learn_from
+    from tagger.learning.learn import check_labels, learn_checked
     from tagger.methods.rank.head import check_head_target
 
     vocabulary = options.load_vocabulary(prompt.tags)
     opener = methods.rank_opener(vocabulary, prompt, model, quiet=common.quiet)
     check_head_target(output)
-    rows = [label for path in labels for label in load_labels(path, vocabulary)]
-    check_labels(rows)
+    checked = check_labels(load_labels(labels, vocabulary, readmes, source))
     rank = opener()
     with counting(quiet=common.quiet) as progress:
-        lesson = learn_from(rank, rows, progress)
+        lesson = learn_checked(rank, checked, progress)
     lesson.head.save(output)
     typer.echo(_table(lesson))
-    _say(lesson, len(rows), output)
+    _say(lesson, output)
 
 
-def _say(lesson: "Lesson", rows: int, output: Path) -> None:
+def _say(lesson: "Lesson", output: Path) -> None:
     """Say what was read and learned, and what was not."""
-    if doubles := rows - lesson.readmes:
-        options.log.info("labels of READMEs that came twice, now one each: %d", doubles)
     options.log.info(
         "%s: from %d READMEs, of which %d were read now, for --head",
         output,

@@ -51,6 +51,7 @@ USER = frozenset(
         "on-duplicate",
         "prompt",
         "quiet",
+        "readmes",
         "report",
         "sample",
         "tags",
