@@ -26,7 +26,7 @@ def row(id_: str = "a", **more: object) -> dict[str, object]:
     return {"id": id_, "readme": "words", "tags": ["ai"]} | more
 
 
-def without(key: str, **more: object) -> dict[str, object]:
+def without(key: str, **more: Any) -> dict[str, object]:
     return {name: value for name, value in row(**more).items() if name != key}
 
 
@@ -244,7 +244,7 @@ def beside(*paths: Path, **more: Any) -> Sources:
     return Sources(tuple(map(str, paths)), **more)
 
 
-def by_digest(text: str, id_: str = "a", **more: object) -> dict[str, object]:
+def by_digest(text: str, id_: str = "a", **more: Any) -> dict[str, object]:
     return without("readme", id_=id_, readme_digest=text_digest(text)) | more
 
 

@@ -2,7 +2,10 @@
 
 import random
 import sqlite3
+import threading
+import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import permutations, product
 from pathlib import Path
@@ -17,13 +20,13 @@ from pydantic import ValidationError
 import tiny
 from heads import head_of
 from tagger.batch.ledger import Ledger
-from tagger.errors import HeadError, UsageError
-from tagger.evaluation.labels import Label, merged
+from tagger.errors import HeadError, OutputError, UsageError
+from tagger.evaluation.label import Label, PlacedLabel, merged
 from tagger.evaluation.measures import Bools, measure
 from tagger.learning import fit as module
 from tagger.learning import learn as lesson_module
 from tagger.learning.fit import Examples, Learnt, Ridge, fit
-from tagger.learning.learn import check_labels, learn
+from tagger.learning.learn import check_labels, learn, read
 from tagger.methods.rank import layout as layout_module
 from tagger.methods.rank import search as search_module
 from tagger.methods.rank.calibration import Calibration
@@ -560,6 +563,103 @@ def test_a_cache_of_another_version_says_what_to_do(tiny_model: LanguageModel, c
     database.close()
     with pytest.raises(UsageError, match="go on with that version, or remove it, and the READMEs"):
         learn(rank_of(tiny_model), labels(30))
+
+
+@pytest.mark.parametrize("content", [b"not a database, " * 100, b"", b"SQLite"])
+def test_another_file_in_its_place_says_what_to_remove(
+    tiny_model: LanguageModel, cache: Path, content: bytes
+) -> None:
+    learn(rank_of(tiny_model), labels(30))
+    path = readings(cache)
+    path.write_bytes(content)
+    if not content:
+        assert learn(rank_of(tiny_model), labels(30)).read == 30
+        return
+    kind = "is not tagger's" if len(content) > 99 else "is damaged"
+    says = f"{path} {kind}: remove it, and the READMEs are read again"
+    for _ in range(2):
+        with pytest.raises(UsageError) as caught:
+            learn(rank_of(tiny_model), labels(30))
+        assert str(caught.value) == says
+    path.unlink()
+    path.symlink_to(cache / "elsewhere")
+    with pytest.raises(UsageError, match="is a symbolic link: remove it, and the READMEs are read"):
+        learn(rank_of(tiny_model), labels(30))
+    path.unlink()
+    assert learn(rank_of(tiny_model), labels(30)).read == 30
+
+
+def test_two_at_once_wait_for_one_another(
+    tiny_model: LanguageModel, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    waiting = "another learner is reading for this model and list of tags: waiting for it"
+    begun, go_on = threading.Event(), threading.Event()
+
+    def pause(*_: object) -> None:
+        begun.set()
+        assert go_on.wait(60)
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(learn, rank_of(tiny_model), labels(30), pause)
+        assert begun.wait(60)
+        second = pool.submit(learn, rank_of(tiny_model), labels(32))
+        deadline = time.monotonic() + 60
+        while waiting not in caplog.messages:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        assert not second.done()
+        go_on.set()
+        assert first.result(60).read == 30
+        assert second.result(60).read == 2, "what the first one has read is there"
+    assert caplog.messages.count(waiting) == 1
+    assert "cannot be kept" not in caplog.text
+
+
+def test_a_cache_that_cannot_be_had_is_done_without(
+    tiny_model: LanguageModel, cache: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = learn(rank_of(tiny_model), labels(30))
+    with Ledger(readings(cache)):  # as one that knows nothing of the lock
+        again = learn(rank_of(tiny_model), labels(30))
+    assert (first.read, again.read) == (30, 30)
+    assert again.head.digest == first.head.digest
+    assert caplog.text.count("what is read cannot be kept for the next time") == 1
+    assert learn(rank_of(tiny_model), labels(30)).read == 0
+
+
+def test_a_disk_that_fills_up_costs_nothing_but_the_memory(
+    tiny_model: LanguageModel, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    kept: list[bytes] = []
+    keep = Ledger.keep
+
+    def full(ledger: Ledger, key: bytes, content: bytes) -> None:
+        if len(kept) == 12:
+            raise OutputError("no space")
+        kept.append(key)
+        keep(ledger, key, content)
+
+    monkeypatch.setattr(Ledger, "keep", full)
+    assert learn(rank_of(tiny_model), labels(30)).read == 30
+    assert caplog.messages.count("what is read cannot be kept for the next time: no space") == 1
+
+
+def test_a_readme_is_read_by_its_own_markup(tiny_model: LanguageModel) -> None:
+    """The same text is not the same README where it is marked up in another way."""
+    rank = rank_of(tiny_model)
+    text = "Title\n=====\n\n.. image:: alpha.png\n\nBeta.\n"
+    plain = label("a", text, "cli")
+    placed = PlacedLabel(**plain.model_dump(), place="a/README.rst")
+    assert read(rank, [plain])[1] == read(rank, [placed])[1] == 1
+    for each in (plain, placed):
+        found, count = read(rank, [each])
+        expected = rank.evidence([rank.encode(each.to_readme())])
+        assert count == 0
+        assert torch.allclose(found.log_probs.full, expected.log_probs.full, atol=1e-2)
+    assert not torch.allclose(
+        read(rank, [plain])[0].log_probs.full, read(rank, [placed])[0].log_probs.full, atol=1e-2
+    )
 
 
 def test_a_reading_that_does_not_fit_is_damage(

@@ -46,11 +46,15 @@ def write_atomically(path: Path, text: str) -> None:
         part.write_text(text, encoding="utf-8")
 
 
-def check_own_file(path: Path) -> None:
+def check_own_file(path: Path, remedy: str = "") -> None:
     """Make sure that what is written to `path` changes no file of another name.
 
     Links can come with a clone or an archive. Links among the folders above the file are the
     user's own choice.
+
+    Args:
+        path: the file.
+        remedy: what people are to do about a link, where the file is not one that they have named.
 
     Raises:
         UsageError: a symbolic link goes by the name, or a file that has other names as well.
@@ -62,13 +66,12 @@ def check_own_file(path: Path) -> None:
     except OSError:  # not there, or opening it will tell
         return
     if stat.S_ISLNK(found.st_mode):
-        raise UsageError(
-            f"{name} is a symbolic link: name the file that it leads to, or remove the link"
-        )
+        remedy = remedy or "name the file that it leads to, or remove the link"
+        raise UsageError(f"{name} is a symbolic link: {remedy}")
     if stat.S_ISREG(found.st_mode) and found.st_nlink > 1:
         raise UsageError(
-            f"{name} has other names (hard links), whose content would change with it: name "
-            "another output, or remove it"
+            f"{name} has other names (hard links), whose content would change with it: "
+            f"{remedy or 'name another output, or remove it'}"
         )
 
 

@@ -48,15 +48,26 @@ class Ledger(Closing):
         path: its file; None keeps it in a temporary one that goes with the process.
         restart: forget what it holds, also what another version wrote.
         remedy: what people are to do about a file that cannot be used.
+        foreign: what they are to do about one that is not ours, or a link.
 
     Raises:
         OutputError: the file cannot be written.
-        UsageError: the file is not a ledger, a damaged one, one of another version, or in use.
+        UsageError: the file is not a ledger, a damaged one, or one of another version.
+        InUseError: another process has it.
 
     """
 
-    def __init__(self, path: Path | None, *, restart: bool = False, remedy: str = RESTART) -> None:
-        self._file = StateFile(path, _TABLES, _APPLICATION, FORMAT, restart=restart, remedy=remedy)
+    def __init__(
+        self,
+        path: Path | None,
+        *,
+        restart: bool = False,
+        remedy: str = RESTART,
+        foreign: str = "",
+    ) -> None:
+        self._file = StateFile(
+            path, _TABLES, _APPLICATION, FORMAT, restart=restart, remedy=remedy, foreign=foreign
+        )
 
     def close(self) -> None:
         """Close the file; see `StateFile.close`."""

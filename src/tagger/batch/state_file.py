@@ -39,6 +39,10 @@ RESTART = "restart the batch to do all of it again"
 log = logging.getLogger(__name__)
 
 
+class InUseError(UsageError):
+    """Another process has the file."""
+
+
 class _UnusableError(UsageError):
     """A ledger of ours that has to be begun again."""
 
@@ -53,10 +57,12 @@ class StateFile:
         version: of the tables.
         restart: forget what it holds, also what another version wrote.
         remedy: what people are to do about a file that cannot be used.
+        foreign: what they are to do about one that is not ours, or a link.
 
     Raises:
         OutputError: the file cannot be written.
         UsageError: the file is something else, damaged, of another version, or in use.
+        InUseError: it is in use.
 
     """
 
@@ -69,9 +75,11 @@ class StateFile:
         *,
         restart: bool,
         remedy: str = RESTART,
+        foreign: str = "",
     ) -> None:
         self._path = path
         self._remedy = remedy
+        self._foreign = foreign
         self._statements = tables.strip().split(";\n")
         self._application = application
         self._version = version
@@ -79,7 +87,7 @@ class StateFile:
         self._lock = threading.Lock()
         if path:
             for file in _files(path):
-                check_own_file(file)
+                check_own_file(file, foreign)
             if restart:
                 self._remove(path)
         with self._reporting():
@@ -193,7 +201,7 @@ class StateFile:
         except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter in a damaged schema
             code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the rest says more of the same
             if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-                raise UsageError(f"{self._name} is in use by another tagger batch") from error
+                raise InUseError(f"{self._name} is in use by another tagger batch") from error
             path = self._path
             if path is None or (
                 code in _CANNOT_WRITE
@@ -201,13 +209,12 @@ class StateFile:
                 and not (code == sqlite3.SQLITE_READONLY and os.access(path, os.W_OK))
             ):
                 raise OutputError(
-                    f"cannot write {self._name}, where the batch keeps what it has done "
+                    f"cannot write {self._name}, where tagger keeps what it has done "
                     f"({error}): make room or give leave to write, and run the same command again"
                 ) from error
             if not self._is_ours(path):
-                raise UsageError(
-                    f"{self._name} is not tagger's: name another output, or remove it"
-                ) from error
+                remedy = self._foreign or "name another output, or remove it"
+                raise UsageError(f"{self._name} is not tagger's: {remedy}") from error
             raise self.damaged() from error
 
     def _is_ours(self, path: Path) -> bool:

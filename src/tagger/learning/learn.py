@@ -1,18 +1,16 @@
 """Learn a head from labels: check them, read their READMEs once, fit, and judge the outcome."""
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
-from tagger._util.paths import cache_home
-from tagger.batch.ledger import Ledger
-from tagger.errors import HeadError, OutputError
+from tagger.errors import HeadError
 from tagger.evaluation.label import Label, counted, merged, say_merged
 from tagger.evaluation.measures import Judged
 from tagger.learning.fit import Examples, fit
+from tagger.learning.readings import Readings, identity_of
 from tagger.methods.rank.evidence import Evidence
 from tagger.methods.rank.head import Head
 from tagger.methods.rank.rank import Rank
@@ -21,8 +19,6 @@ from tagger.vocabulary import fold
 
 NEEDED_LABELS = 30
 """READMEs with a tag that a head takes at least."""
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -118,41 +114,27 @@ def learn_checked(rank: Rank, labels: Sequence[Label], progress: Progress = no_p
     return Lesson(head, len(labels), count, outcome.before, outcome.after, support)
 
 
-def _cache(name: str) -> Ledger:
-    """Open what was read before, or something for this time alone if the folder is not writable."""
-    path = cache_home() / "readings" / name
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return Ledger(path, remedy="remove it, and the READMEs are read again")
-    except (OSError, OutputError) as error:
-        log.warning("what is read cannot be kept for the next time: %s", error)
-        return Ledger(None)
-
-
 def read(
     rank: Rank, labels: Sequence[Label], progress: Progress = no_progress
 ) -> tuple[Evidence, int]:
     """Return the evidence for each README, and how many the model had to read for it.
 
-    What was read before is in the cache folder, and need not be read again.
+    What was read before is in the cache folder, and need not be read again; see `Readings`.
     """
     rank.prepare()
-    method = f"{rank.identity.method}, all tags"
-    identity = replace(rank.identity, method=method, calibration="", head="")
     parts, count = [], 0
-    with _cache(f"{identity.digest[:40]}.state") as ledger:
-        ledger.use(identity, identity)
+    with Readings(identity_of(rank.identity)) as readings:
         for done, label in enumerate(labels, start=1):
-            key = bytes.fromhex(label.text_digest)
-            content = ledger.reading(key)
+            readme = label.to_readme()
+            content = readings.get(readme)
             if content is None:
-                (content,) = rank.evidence([rank.encode(label.to_readme())]).to_bytes()
-                ledger.keep(key, content)
+                (content,) = rank.evidence([rank.encode(readme)]).to_bytes()
+                readings.keep(readme, content)
                 count += 1
             try:
                 evidence = Evidence.from_bytes(content, rank.prior, rank.model.width, rank.limit)
             except ValueError as error:
-                raise ledger.damaged() from error
+                raise readings.damaged() from error
             parts.append(evidence)
             progress("reading", done, len(labels))
     return Evidence.cat(parts), count
