@@ -92,8 +92,11 @@ def test_another_file_is_not_overwritten(tmp_path: Path) -> None:
 
 
 def test_eval_writes_a_page_that_others_may_read(run: Run, workplace: Path) -> None:
-    # The same README with each of the tags: whatever is given first is wrong for some of them.
-    rows = [{"id": tag, "readme": "A b.", "tags": [tag]} for tag in ("cli", "3d", "game-engine")]
+    # The same words with each of the tags: whatever is given first is wrong for some of them.
+    rows = [
+        {"id": tag, "readme": "A b." + "\n" * number, "tags": [tag]}
+        for number, tag in enumerate(("cli", "3d", "game-engine"))
+    ]
     (workplace / "labels.jsonl").write_text("\n".join(map(json.dumps, rows)))
     args = ("eval", "labels.jsonl", "--tags", "tags.json", "--report", "r.html")
     first = run(*args, "--dump", "s.parquet")
