@@ -657,7 +657,7 @@ def test_failures_that_differ_or_do_not_come_in_a_row_stop_nothing() -> None:
 
 
 def test_eval_asks_the_server(run: Run, server: Server, workplace: Path) -> None:
-    rows = [{"id": f"r{n}", "readme": "A game.", "tags": ["3d"]} for n in range(5)]
+    rows = [{"id": f"r{n}", "readme": f"A game {n}.", "tags": ["3d"]} for n in range(5)]
     (workplace / "labels.jsonl").write_text("\n".join(map(json.dumps, rows)))
     outcome = run("eval", "labels.jsonl", "--json", "--endpoint", server.url, *OPTIONS, model=None)
     assert outcome.code == 0
