@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from tiktoken.load import load_tiktoken_bpe
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+import legacy
 from console import Run
 from tagger.errors import LoadError, UsageError
 from tagger.models import qwen1 as first_generation
@@ -23,21 +24,25 @@ from tagger.models.load import convert, load
 from tagger.models.shape import native
 from tagger.models.tokenizer import ChatTokenizer
 
-FIXTURE = Path(__file__).parent / "legacy-qwen"
-LOGITS = json.loads((FIXTURE / "logits.json").read_text())
-TOKENS = json.loads((FIXTURE / "tokens.json").read_text())
+LOGITS = json.loads((legacy.KEPT / "logits.json").read_text())
+TOKENS = json.loads((legacy.KEPT / "tokens.json").read_text())
 WITHIN = [case for case in LOGITS["cases"] if case["within_trained_length"]]
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return legacy.save(tmp_path_factory.mktemp("legacy"))
 
 
 @cache
 def tokenizer() -> Any:
-    return first_generation.load_tokenizer(FIXTURE)
+    return first_generation.load_tokenizer(legacy.vocabulary().parent)
 
 
 @cache
 def original() -> tiktoken.Encoding:
     """The original tokenizer without its control tokens."""
-    ranks = load_tiktoken_bpe(str(FIXTURE / "qwen.tiktoken"))
+    ranks = load_tiktoken_bpe(str(legacy.vocabulary()))
     return tiktoken.Encoding("qwen", pat_str=PATTERN, mergeable_ranks=ranks, special_tokens={})
 
 
@@ -50,24 +55,38 @@ def largest_difference(network: Any, case: dict[str, Any]) -> float:
     return float((logits[-1, LOGITS["probe_ids"]] - expected).abs().max())
 
 
-def test_logits_are_those_of_the_original_code_up_to_the_trained_length() -> None:
-    network = load(str(FIXTURE), device="cpu", dtype="float32")._network
+def test_logits_are_those_of_the_original_code_up_to_the_trained_length(checkpoint: Path) -> None:
+    network = load(str(checkpoint), device="cpu", dtype="float32")._network
     assert len(WITHIN) == 4
     for case in WITHIN:
         assert largest_difference(network, case) < 1e-5
 
 
-def test_the_context_is_the_trained_length() -> None:
-    assert load(str(FIXTURE), device="cpu", dtype="float32").context_length == 2048
+@pytest.mark.shared
+def test_what_is_kept_of_the_fixture_is_the_original(checkpoint: Path, shared: Path) -> None:
+    kept = legacy.kept()
+    for shard in legacy.SHARDS:
+        made, original = (load_file(at / shard) for at in (checkpoint, shared / "legacy-qwen"))
+        assert set(made) == set(original)
+        for name, weights in made.items():
+            ids = kept.get(f"{name.removesuffix('.weight')}.ids", torch.arange(len(weights)))
+            assert weights.shape == original[name].shape
+            assert torch.equal(weights[ids], original[name][ids])
+
+
+def test_the_context_is_the_trained_length(checkpoint: Path) -> None:
+    assert load(str(checkpoint), device="cpu", dtype="float32").context_length == 2048
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32"])
-def test_it_loads_in_every_number_format(dtype: str) -> None:
-    assert load(str(FIXTURE), device="cpu", dtype=dtype).dtype == getattr(torch, dtype)
+def test_it_loads_in_every_number_format(checkpoint: Path, dtype: str) -> None:
+    assert load(str(checkpoint), device="cpu", dtype=dtype).dtype == getattr(torch, dtype)
 
 
-def test_a_converted_folder_is_loaded_by_plain_transformers(tmp_path: Path) -> None:
-    convert(FIXTURE, tmp_path / "native")
+def test_a_converted_folder_is_loaded_by_plain_transformers(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    convert(checkpoint, tmp_path / "native")
     network = AutoModelForCausalLM.from_pretrained(tmp_path / "native", dtype=torch.float32)
     assert network.config.architectures == ["Qwen2ForCausalLM"]
     for case in WITHIN:
@@ -106,8 +125,8 @@ def test_a_chat_is_laid_out_as_the_original_does() -> None:
     assert ids == chat["ids"]
 
 
-def test_run_tags_with_it(run: Run) -> None:
-    outcome = run("run", "README.md", model=str(FIXTURE))
+def test_run_tags_with_it(run: Run, checkpoint: Path) -> None:
+    outcome = run("run", "README.md", model=str(checkpoint))
     assert outcome.code == 0
     reply = json.loads(outcome.out)
     assert reply["id"] == "README.md"
@@ -115,15 +134,17 @@ def test_run_tags_with_it(run: Run) -> None:
     assert "brings code of its own, which is not run" in outcome.err
 
 
-def test_a_readme_budget_beyond_the_trained_length_is_lowered_and_said_so(run: Run) -> None:
-    outcome = run("run", "README.md", "--readme-tokens", "5000", model=str(FIXTURE))
+def test_a_readme_budget_beyond_the_trained_length_is_lowered_and_said_so(
+    run: Run, checkpoint: Path
+) -> None:
+    outcome = run("run", "README.md", "--readme-tokens", "5000", model=str(checkpoint))
     assert outcome.code == 0
     assert "tokens of each README are read, not 5000" in outcome.err
 
 
 @pytest.fixture
-def copy(tmp_path: Path) -> Path:
-    return Path(shutil.copytree(FIXTURE, tmp_path / "copy"))
+def copy(checkpoint: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(checkpoint, tmp_path / "copy"))
 
 
 def changed(folder: Path, **values: object) -> None:
@@ -156,7 +177,7 @@ def test_a_config_without_a_shape_says_what_it_lacks() -> None:
         native({"model_type": "qwen"})
 
 
-DOUBLED = (FIXTURE / "qwen.tiktoken").read_bytes().replace(b"IQ== 0\n", b"IQ== 0\nIQ== 1\n", 1)
+DOUBLED = legacy.vocabulary().read_bytes().replace(b"IQ== 0\n", b"IQ== 0\nIQ== 1\n", 1)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"not base64 at all\n", DOUBLED])
@@ -196,16 +217,16 @@ def test_weights_kept_in_eight_bits_are_refused(copy: Path) -> None:
 
 
 def test_converting_needs_a_first_generation_model_and_a_new_folder(
-    copy: Path, tiny_folder: Path
+    checkpoint: Path, copy: Path, tiny_folder: Path
 ) -> None:
     with pytest.raises(UsageError, match="is no first-generation model"):
         convert(tiny_folder, copy / "out")
     with pytest.raises(UsageError, match="is there already"):
-        convert(FIXTURE, copy)
+        convert(checkpoint, copy)
 
 
-def test_models_convert_says_where_it_wrote(run: Run, workplace: Path) -> None:
-    outcome = run("models", "convert", str(FIXTURE), "-o", "native")
+def test_models_convert_says_where_it_wrote(run: Run, checkpoint: Path, workplace: Path) -> None:
+    outcome = run("models", "convert", str(checkpoint), "-o", "native")
     assert outcome.code == 0
     assert outcome.out == ""
     assert "is in native" in outcome.err
