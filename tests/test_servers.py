@@ -19,8 +19,8 @@ from typing import Any
 import pytest
 
 from console import Run
+from tagger._util.hashing import file_digest
 from tagger.models.fetch import pull as fetch
-from tagger.models.fetch import store
 from tagger.models.fetch.catalogue import entry
 from tagger.models.fetch.download import download
 
@@ -114,7 +114,7 @@ def test_the_server_of_llama_cpp_heeds_the_schema(
     known = entry(NAME)
     given = os.environ.get("TAGGER_TEST_GGUF")
     weights = Path(given) if given else download(known, tmp_path)
-    assert store.digest(weights) == known.sha256
+    assert file_digest(weights) == known.sha256
     port = free_port()
     command = (str(LLAMA), "-m", "llama_cpp.server", "--model", str(weights), "--n_ctx", "4096")
     with started(*command, "--port", str(port), "--host", "127.0.0.1", port=port) as url:

@@ -9,39 +9,18 @@ from collections.abc import Mapping
 from functools import cache
 from importlib import resources
 from types import MappingProxyType
-from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, TypeAdapter
+from pydantic import BaseModel, ConfigDict, PositiveInt, TypeAdapter
 
+from tagger._util.hashing import Sha256
 from tagger.errors import UnknownModelError
-
-Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-
-
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+from tagger.models.fetch.mirror import Mirror, mirrors
 
 
-class Wheel(_Record):
-    """A package that holds one part of a model's file, and the digest of its one wheel."""
-
-    package: str
-    version: str
-    bytes: PositiveInt
-    sha256: Sha256
-
-
-class Mirror(_Record):
-    """Packages whose parts, put together in order, are the official file."""
-
-    member: str
-    """Pattern of the part's path in each wheel, as `fnmatch` reads it."""
-
-    wheels: Annotated[tuple[Wheel, ...], Field(min_length=1)]
-
-
-class CatalogueEntry(_Record):
+class CatalogueEntry(BaseModel):
     """A model: the published file, its licence, and what it takes to run it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     repository: str
@@ -58,8 +37,9 @@ class CatalogueEntry(_Record):
     memory_bytes: PositiveInt
     """Peak memory of `tagger run` on a processor in bfloat16, with READMEs cut to 768 tokens."""
 
-    mirror: Mirror
     notes: str
+    mirror: Mirror | None = None
+    """Packages that hold the same file; they are listed apart, in `mirrors.json`."""
 
     @property
     def weights_bytes(self) -> int:
@@ -72,7 +52,12 @@ def catalogue() -> Mapping[str, CatalogueEntry]:
     """Return every known model by name, in the catalogue's order."""
     text = resources.files(__package__).joinpath("catalogue.json").read_text("utf-8")
     entries = TypeAdapter(tuple[CatalogueEntry, ...]).validate_json(text)
-    return MappingProxyType({entry.name: entry for entry in entries})
+    return MappingProxyType(
+        {
+            entry.name: entry.model_copy(update={"mirror": mirrors().get(entry.name)})
+            for entry in entries
+        }
+    )
 
 
 def entry(name: str) -> CatalogueEntry:

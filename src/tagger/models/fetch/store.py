@@ -13,12 +13,12 @@ A folder counts as complete when its manifest names the digest the catalogue has
 new revision of a model is fetched and an old one never taken for it.
 """
 
-import hashlib
 import shutil
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from tagger._util.hashing import file_digest
 from tagger._util.paths import cache_home
 from tagger.errors import DigestError, LoadError, ModelMissingError
 from tagger.models.fetch.catalogue import CatalogueEntry
@@ -67,7 +67,7 @@ def seal(entry: CatalogueEntry, staging: Path) -> None:
     What may lie there is older or broken, and goes. Whoever calls holds the model's lock.
     """
     files = {
-        path.name: _File(bytes=path.stat().st_size, sha256=digest(path))
+        path.name: _File(bytes=path.stat().st_size, sha256=file_digest(path))
         for path in sorted(staging.iterdir())
     }
     manifest = _Manifest(name=entry.name, source_sha256=entry.sha256, layout=_LAYOUT, files=files)
@@ -93,7 +93,7 @@ def verify(entry: CatalogueEntry) -> None:
         path = folder(entry) / name
         if not path.is_file():
             raise LoadError(f"{path} is gone; {again}")
-        if digest(path) != file.sha256:
+        if file_digest(path) != file.sha256:
             raise DigestError(f"{path} has changed since it was written; {again}")
 
 
@@ -101,12 +101,6 @@ def missing(entry: CatalogueEntry) -> ModelMissingError:
     """Return the error for a model that is not here, or not all of it."""
     lack = "is here in part" if folder(entry).exists() else "is not on this machine"
     return ModelMissingError(f"{entry.name} {lack}; `tagger models pull {entry.name}` fetches it")
-
-
-def digest(path: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal. Reads it in pieces."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _manifest(entry: CatalogueEntry) -> _Manifest | None:
