@@ -12,6 +12,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 from sklearn.metrics import brier_score_loss
 
 from tagger.errors import (
@@ -34,6 +35,7 @@ from tagger.evaluation.measures import (
     measure,
     reliability,
     select,
+    wilson,
 )
 from tagger.evaluation.scores import Scores, check_target
 from tagger.methods.base import Capacity, FeatureIdentity, Identity
@@ -101,6 +103,13 @@ def test_brier_is_that_of_scikit_learn(rows: list[tuple[float, bool]]) -> None:
     everything = np.ones_like(right)
     brier = measure(Judged(stated, everything, right | True, right))["Brier"]
     assert brier == pytest.approx(brier_score_loss(right.ravel(), stated.ravel()))
+
+
+@given(st.integers(0, 200), st.integers(1, 200))
+def test_the_interval_of_a_share_is_that_of_scipy(right: int, count: int) -> None:
+    right = min(right, count)
+    limits = binomtest(right, count).proportion_ci(method="wilson")
+    assert wilson(right / count, count) == pytest.approx((limits.low, limits.high))
 
 
 def test_perfect_and_broken_confidences_are_told_apart() -> None:

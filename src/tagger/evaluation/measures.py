@@ -1,5 +1,6 @@
 """How good tags are: measures of rankings and replies, with intervals."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Self
@@ -23,6 +24,9 @@ RELIABILITY_BINS = 5
 
 RESAMPLES = 1000
 _SEED = 0
+
+_NORMAL = 1.959963984540054
+"""Standard deviations around the mean that hold 95 % of a normal distribution."""
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -226,3 +230,11 @@ def reliability(judged: Judged) -> list[tuple[float, float, int]]:
         for part in parts
         if len(part)
     ]
+
+
+def wilson(share: float, count: int) -> tuple[float, float]:
+    """Return the 95 % interval of a share that was seen in a number of cases (Wilson 1927)."""
+    spread = _NORMAL**2 / count
+    centre = (share + spread / 2) / (1 + spread)
+    half = math.sqrt(spread * (share * (1 - share) + spread / 4)) / (1 + spread)
+    return max(centre - half, 0.0), min(centre + half, 1.0)
