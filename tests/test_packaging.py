@@ -1,34 +1,241 @@
-"""The package installed from this checkout into an empty environment."""
+"""The package as it is built, installed into environments of its own and used there."""
 
 import json
 import subprocess
 import sys
+import zipfile
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from typer.main import get_command
+
+import environments
+from environments import ROOT, requirements
+from fake_server import serving
+from tagger.cli.app import app
+
+PINS = {
+    canonicalize_name(requirement.name): requirement
+    for requirement in map(
+        Requirement,
+        filter(
+            lambda line: line and not line.startswith("#"),
+            (ROOT / "constraints.txt").read_text().splitlines(),
+        ),
+    )
+}
+
+BASE_BYTES = 290e6
+"""The most that a base install takes beside PyTorch and Transformers. It was 636 MB when all was
+one."""
+
+USES_EVERYTHING = """
+import importlib, pkgutil, sys
+import tagger
+from tagger.cli import main
+
+for module in pkgutil.walk_packages(tagger.__path__, "tagger."):
+    if not module.name.endswith("__main__"):
+        importlib.import_module(module.name)
+for line in sys.stdin.read().splitlines():
+    sys.argv = ["tagger", *line.split()]
+    try:
+        main()
+    except SystemExit as exit_:
+        if exit_.code:
+            raise RuntimeError(f"{line}: {exit_.code}")
+"""
+
+PROGRAM = '''
+"""What a user may write."""
+
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+from tagger import Readme, Selection, Tagger, TaggerError, Vocabulary
 
 
-def test_installed_and_run_from_another_folder(tiny_folder: Path, tmp_path: Path) -> None:
-    python = tmp_path / "env" / "bin" / "python"
-    subprocess.run([sys.executable, "-m", "venv", tmp_path / "env"], check=True)
-    pip: list[str | Path] = [
-        python,
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
+def names(path: Path) -> list[str]:
+    tagger = Tagger.load("qwen2.5-coder-0.5b", Vocabulary.load("tags.json"), Selection(max_tags=2))
+    try:
+        return [tag.name for tagging in tagger.tag([Readme.read(path)]) for tag in tagging.tags]
+    except TaggerError as error:
+        return [str(error)]
+'''
+
+MISTAKES = {
+    "Selection(max_tags=2)": ('Selection(max_tags="2")', 'expected "int"'),
+    "tag.name for": ("tag.label_ for", 'no attribute "label_"'),
+    "list[str]": ("list[int]", 'expected "int"'),
+}
+
+
+def slow(test: Any) -> Any:
+    """Mark a test that installs packages from the package index."""
+    return pytest.mark.slow(pytest.mark.network(test))
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("given")
+    environments.link_given(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, "wheel", "--no-deps", "--wheel-dir", folder, ROOT], check=True)
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def base(given: Path, wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The Python of an environment with the package, its pinned requirements, and no extra."""
+    folder = tmp_path_factory.mktemp("base")
+    return environments.make(folder, given, "--constraint", ROOT / "constraints.txt", wheel)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder to work in, away from the checkout."""
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    names, words = ("game-engine", "cli", "3d"), ("alpha beta", "omega psi", "xyz")
+    (folder / "README.md").write_text("# Voxel\n\nA game engine.")
+    (folder / "tags.json").write_text(json.dumps(names))
+    rows = [
+        {"id": str(n), "readme": f"{words[n % 3]} {n}", "tags": [names[n % 3]]} for n in range(36)
     ]
-    subprocess.run([*pip, "--constraint", ROOT / "constraints.txt", ROOT], check=True)
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir()
-    (elsewhere / "README.md").write_text("# Voxel\n\nA game engine.")
-    (elsewhere / "tags.json").write_text('["game-engine", "cli"]')
-    done = subprocess.run(
-        [python.with_name("tagger"), "run", "README.md", "--model", tiny_folder],
-        cwd=elsewhere,
-        capture_output=True,
-        text=True,
-    )
+    (folder / "labels.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    return folder
+
+
+def tagger(python: Path, folder: Path, *args: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [python.with_name("tagger"), *args]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True)
+
+
+def commands(group: Any, *path: str) -> Iterator[str]:
+    """Yield every command line that asks for help."""
+    yield " ".join((*path, "--help"))
+    for name, command in getattr(group, "commands", {}).items():
+        yield from commands(command, *path, name)
+
+
+def bytes_of(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def test_what_is_required_is_pinned_within_its_bounds() -> None:
+    extras = environments.PROJECT["optional-dependencies"]
+    for requirement in requirements(*(set(extras) - {"all"})):
+        (pin,) = PINS[canonicalize_name(requirement.name)].specifier
+        assert pin.operator == "=="
+        assert pin.version in requirement.specifier, requirement
+
+
+def test_what_is_pinned_is_what_is_installed() -> None:
+    for name, pin in PINS.items():
+        assert metadata.version(name).partition("+")[0] in pin.specifier
+    assert environments.reachable() == set(PINS)
+
+
+@slow
+def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
+    source = ROOT / "src"
+    files = [path for path in (source / "tagger").rglob("*") if path.is_file()]
+    names = {str(path.relative_to(source)) for path in files if "__pycache__" not in path.parts}
+    assert "tagger/py.typed" in names
+    held = zipfile.ZipFile(wheel).namelist()
+    assert {name for name in held if ".dist-info/" not in name} == names
+
+
+@slow
+def test_a_base_install_runs(base: Path, folder: Path, tiny_folder: Path) -> None:
+    done = tagger(base, folder, "run", "README.md", "--model", tiny_folder)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["id"] == "README.md"
+    done = tagger(
+        base, folder, "eval", "labels.jsonl", "--model", tiny_folder, "--report", "report.html"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "<svg" in (folder / "report.html").read_text()
+    assert bytes_of(environments.site_packages(base.parents[1])) < BASE_BYTES
+
+
+@slow
+@pytest.mark.parametrize(
+    ("command", "extra"),
+    [
+        ("run README.md --endpoint http://localhost:1/v1 --model m", "endpoint"),
+        ("run README.md --method generate", "generate"),
+        ("calibrate --labels labels.jsonl", "learn"),
+        ("eval labels.jsonl --dump scores.parquet", "parquet"),
+    ],
+)
+def test_a_base_install_says_what_it_lacks(
+    base: Path, folder: Path, command: str, extra: str
+) -> None:
+    done = tagger(base, folder, *command.split())
+    assert done.returncode == 2
+    assert done.stderr.endswith(f": pip install 'tagger[{extra}]'\n")
+    assert done.stderr.count("\n") == 1
+
+
+@slow
+def test_a_program_of_a_users_is_checked_against_the_types(base: Path, tmp_path: Path) -> None:
+    (tmp_path / "right.py").write_text(PROGRAM)
+    for number, (right, (wrong, _)) in enumerate(MISTAKES.items()):
+        assert right in PROGRAM
+        (tmp_path / f"wrong{number}.py").write_text(PROGRAM.replace(right, wrong))
+    # What is not ours takes a minute to look through.
+    (tmp_path / "mypy.ini").write_text(
+        "[mypy]\nstrict = True\n[mypy-torch.*,transformers.*,numpy.*]\nfollow_imports = skip\n"
+    )
+    files = sorted(path.name for path in tmp_path.glob("*.py"))
+    mypy = [sys.executable, "-m", "mypy", "--python-executable", base, *files]
+    done = subprocess.run(mypy, cwd=tmp_path, capture_output=True, text=True)
+    complaints = done.stdout.splitlines()[:-1]
+    assert len(complaints) == len(MISTAKES), done.stdout + done.stderr
+    for number, (_, says) in enumerate(MISTAKES.values()):
+        assert complaints[number].startswith(f"wrong{number}.py:")
+        assert says in complaints[number]
+
+
+@slow
+@pytest.mark.parametrize("bounds", ["lowest", "newest"])
+def test_everything_runs_with_any_versions_that_are_allowed(
+    bounds: str, given: Path, wheel: Path, folder: Path, tiny_folder: Path, tmp_path: Path
+) -> None:
+    constraints = tmp_path / "constraints.txt"
+    constraints.write_text(environments.lowest() if bounds == "lowest" else "")
+    python = environments.make(tmp_path / "env", given, "-c", constraints, f"{wheel}[all]")
+    assert tagger(python, folder, "--version").returncode == 0
+    model = f"--model {tiny_folder}"
+    with serving() as server:
+        lines = [
+            *commands(get_command(app)),
+            f"run README.md {model}",
+            f"run README.md {model} --method generate",
+            f"run README.md --model m --endpoint {server.url}",
+            f"batch labels.jsonl {model} -o table.parquet",
+            f"eval labels.jsonl {model} --dump scores.parquet --report report.html",
+            f"calibrate --labels labels.jsonl {model}",
+            f"learn labels.jsonl {model}",
+            f"batch labels.jsonl {model} --head head.safetensors",
+        ]
+        done = subprocess.run(
+            [python, "-c", USES_EVERYTHING],
+            cwd=folder,
+            input="\n".join(lines),
+            capture_output=True,
+            text=True,
+        )
+    assert done.returncode == 0, done.stderr[-3000:]

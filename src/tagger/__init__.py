@@ -89,9 +89,21 @@ _HOMES = {
     "load_labels": "evaluation.labels",
 }
 
+_EXTRAS = {"Endpoint": "endpoint", "Generate": "generate", "learn": "learn"}
+"""Names that need the optional packages of an extra."""
+
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used: PyTorch takes seconds."""
+    """Import a public name when it is first used: PyTorch takes seconds.
+
+    Raises:
+        MissingPackageError: it needs a package that is not installed.
+
+    """
     if name in _HOMES:
+        if name in _EXTRAS:
+            from tagger._util.extras import need
+
+            need(_EXTRAS[name])
         return getattr(import_module(f"tagger.{_HOMES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -5,6 +5,7 @@
     TaggerError
     ├── InputError            what the user gave cannot be used          exit code 2
     │   ├── UsageError        options that contradict each other
+    │   │   └── MissingPackageError   an optional package is not installed
     │   ├── VocabularyError   the list of tags
     │   ├── ReadmeError       a README
     │   ├── PromptError       a prompt template
@@ -44,6 +45,10 @@ class InputError(TaggerError):
 
 class UsageError(InputError):
     """Options that contradict each other."""
+
+
+class MissingPackageError(UsageError):
+    """What is asked for needs an optional package, which is not installed."""
 
 
 class VocabularyError(InputError):

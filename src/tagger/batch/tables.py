@@ -6,7 +6,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from tagger._util.arrow import arrow
+from tagger._util.extras import arrow
 from tagger._util.files import replacing, reporting
 from tagger._util.text import printable, storable
 from tagger.errors import UsageError
@@ -25,7 +25,8 @@ def check_table(vocabulary: Vocabulary, tags_as: TagsAs, *, scores: bool) -> Non
     """Make sure, before anything is computed, that a table can hold every tag of a vocabulary.
 
     Raises:
-        UsageError: it cannot, or pyarrow is not installed.
+        UsageError: it cannot.
+        MissingPackageError: pyarrow is not installed.
 
     """
     pyarrow = arrow()

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from tagger._util.extras import need
 from tagger.cli import options
 from tagger.errors import UsageError
 
@@ -56,6 +57,8 @@ def calibrate(
     """
     if not sources and not labels:
         raise UsageError("nothing to calibrate on: name READMEs, or --labels FILE, or both")
+    if labels:
+        need("learn")
 
     # Here, not above: `--help` and wrong usage are answered without them.
     from tagger.cli import methods

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tagger._util.extras import need
 from tagger.cli import methods, options
 from tagger.cli.labels import Readmes, load_labels
 from tagger.errors import AllFittedError, UsageError
@@ -77,8 +78,10 @@ def evaluate(
     if methods.is_written(method) and (dump or kept):
         raise UsageError("a written reply has no scores: leave out --dump and --from")
 
+    if dump or kept:
+        need("parquet")
+
     # Here, not above: `--help` and wrong usage are answered without them.
-    from tagger._util.arrow import arrow
     from tagger.cli.progress import counting
     from tagger.evaluation.evaluate import Evaluation
     from tagger.evaluation.evaluate import evaluate as measure
@@ -92,8 +95,6 @@ def evaluate(
     methods.check(method, model, chosen)
     vocabulary = options.load_vocabulary(prompt.tags)
     rows = load_labels([labels], vocabulary, readmes, source)
-    if dump or kept:
-        arrow()
     if report:
         from tagger.evaluation import report as page
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from tagger._util.extras import need
 from tagger.cli.config import Named
 from tagger.errors import UsageError
 from tagger.types import DEFAULT_MODEL, README_TOKENS
@@ -271,6 +272,13 @@ class MethodOptions:
             help="With --endpoint: requests at a time. Default: 8.",
         ),
     ] = None
+
+    def __post_init__(self) -> None:
+        """Ask for the packages of the method. Raises `MissingPackageError`."""
+        if self.endpoint:
+            need("endpoint")
+        elif self.method == "generate":
+            need("generate")
 
 
 @dataclass(frozen=True)

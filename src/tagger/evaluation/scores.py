@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tagger._util.arrow import arrow as pyarrow
+from tagger._util.extras import arrow as pyarrow
 from tagger._util.files import check_target as check
 from tagger._util.files import replacing, reporting
 from tagger._util.text import printable
@@ -82,7 +82,7 @@ class Scores:
 
         Raises:
             OutputError: the file cannot be written.
-            UsageError: pyarrow is not installed.
+            MissingPackageError: pyarrow is not installed.
 
         """
         arrow = pyarrow()

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from tagger._util.arrow import arrow
+from tagger._util.extras import arrow
 from tagger._util.text import printable
 from tagger.errors import InputError
 

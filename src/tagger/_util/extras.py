@@ -1,0 +1,37 @@
+"""Optional packages: what needs which, and the extra of this package that installs them."""
+
+from importlib.util import find_spec
+from typing import Any
+
+from tagger.errors import MissingPackageError
+
+EXTRAS = {
+    "endpoint": ("asking a server", {"openai": "openai", "json_repair": "json-repair"}),
+    "generate": ("writing replies", {"llguidance": "llguidance", "json_repair": "json-repair"}),
+    "learn": ("learning from labels", {"sklearn": "scikit-learn", "scipy": "scipy"}),
+    "parquet": ("Parquet", {"pyarrow": "pyarrow"}),
+}
+"""By extra: what it is for, and its modules with the packages that hold them."""
+
+
+def need(extra: str) -> None:
+    """Make sure that the packages of an extra are installed, without importing them.
+
+    Raises:
+        MissingPackageError: one is not.
+
+    """
+    purpose, modules = EXTRAS[extra]
+    missing = [package for module, package in modules.items() if find_spec(module) is None]
+    if missing:
+        raise MissingPackageError(
+            f"{purpose} needs {' and '.join(missing)}: pip install 'tagger[{extra}]'"
+        )
+
+
+def arrow() -> Any:
+    """Return the module pyarrow. Raises `MissingPackageError`."""
+    need("parquet")
+    import pyarrow.parquet
+
+    return pyarrow
