@@ -1,5 +1,6 @@
 # make demo    tag an example README with the default model
 # make test    run the tests
+# make test-versions  the package with the lowest and the newest versions it allows: minutes, weekly
 # make test-servers   the tests against real servers, llama.cpp's among them: minutes, weekly
 # make fuzz    hostile input of every kind, about an hour on two processors
 # make check   what CI runs before the tests: style, types, drift of the generated docs
@@ -8,7 +9,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test test-servers fuzz check docs clean
+.PHONY: demo test test-versions test-servers fuzz check docs clean
 
 demo: .venv/installed
 	@$(BIN)/tagger run examples/readmes/tumblewick.md --tags tags.json --id 1375
@@ -17,7 +18,10 @@ test: .venv/installed-dev
 	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get update -qq && \
 	  apt-get install -qq -y chromium >/dev/null; } || \
 	  echo "no chromium here: the tests of the report in a browser will be skipped" >&2
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m 'not slow'
+
+test-versions: .venv/installed-dev
+	$(BIN)/python -m pytest -m slow
 
 test-servers: .venv/installed-dev .llama/installed
 	TAGGER_TEST_LLAMA=.llama/bin/python $(BIN)/python -m pytest -m servers

@@ -65,10 +65,9 @@ def link_given(folder: Path) -> None:
     for distribution in metadata.distributions():
         if _GIVEN.fullmatch(distribution.metadata["Name"]):
             for name in {file.parts[0] for file in distribution.files or ()}:
-                if name not in ("..", "__pycache__"):
-                    # Several packages of NVIDIA's have one folder in common.
-                    target = Path(str(distribution.locate_file(name)))
-                    (folder / name).exists() or (folder / name).symlink_to(target)
+                # Several packages of NVIDIA's have one folder in common.
+                if name not in ("..", "__pycache__") and not (folder / name).exists():
+                    (folder / name).symlink_to(str(distribution.locate_file(name)))
 
 
 def make(folder: Path, given: Path, *what: str | Path) -> Path:
