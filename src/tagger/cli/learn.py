@@ -61,7 +61,9 @@ def learn(
     from tagger.methods.rank.head import check_head_target
 
     vocabulary = options.load_vocabulary(prompt.tags)
-    opener = methods.rank_opener(vocabulary, prompt, model, quiet=common.quiet)
+    opener = methods.rank_opener(
+        vocabulary, prompt, model, head=methods.NO_HEAD, quiet=common.quiet
+    )
     check_head_target(output)
     checked = check_labels(load_labels(labels, vocabulary, readmes, source))
     rank = opener()

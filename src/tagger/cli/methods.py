@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from tagger.cli import models
 from tagger.cli.options import MethodOptions, ModelOptions, PromptOptions
@@ -139,7 +139,7 @@ def rank_opener(
         known = Calibration.load(calibration)
         known.check(scoring_identity(vocabulary, template), model.model)
 
-    learned = _read_head(head) if head and head != NO_HEAD else None
+    learned: Head | Literal["shipped"] | None = _read_head(head) if head else "shipped"
 
     def load() -> "Rank":
         from tagger.methods.rank.rank import Rank
@@ -156,20 +156,28 @@ def rank_opener(
                 keep_features=keep_features,
             )
         except HeadError as error:
-            tokens = learned.identity.readme_tokens if learned else 0
-            same = "" if tokens == prompt.readme_tokens else f"--readme-tokens {tokens}"
-            raise _with_hint(error, head, same) from error
+            raise _with_hint(error, head, _same_tokens(learned, prompt)) from error
 
     return load
 
 
-def _read_head(name: str) -> "Head":
+def _read_head(name: str) -> "Head | None":
     from tagger.methods.rank.head import Head
 
+    if name == NO_HEAD:
+        return None
     try:
         return Head.load(name)
     except HeadError as error:
         raise _with_hint(error, name) from error
+
+
+def _same_tokens(head: object, prompt: PromptOptions) -> str:
+    """Return the option that reads as much of a README as the head is for, if that differs."""
+    identity = getattr(head, "identity", None)
+    if identity is None or identity.readme_tokens == prompt.readme_tokens:
+        return ""
+    return f"--readme-tokens {identity.readme_tokens}"
 
 
 def _with_hint(error: HeadError, name: str | None, same: str = "") -> HeadError:

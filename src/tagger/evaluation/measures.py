@@ -26,6 +26,7 @@ _SEED = 0
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
+Rows = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Judged:
             sure=all(part.sure for part in parts),
         )
 
-    def take(self, rows: NDArray[np.int64]) -> Self:
+    def take(self, rows: Rows) -> Self:
         """Return some of the READMEs; rows may repeat."""
         return replace(
             self,

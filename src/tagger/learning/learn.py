@@ -8,9 +8,11 @@ import torch
 
 from tagger.errors import HeadError
 from tagger.evaluation.label import Label, counted, merged, say_merged
-from tagger.evaluation.measures import Judged
+from tagger.evaluation.measures import Judged, Rows
+from tagger.learning.duplicates import near_duplicates
 from tagger.learning.fit import Examples, fit
 from tagger.learning.readings import Readings, identity_of
+from tagger.learning.void import void_texts
 from tagger.methods.rank.evidence import Evidence
 from tagger.methods.rank.head import Head
 from tagger.methods.rank.rank import Rank
@@ -86,12 +88,29 @@ def learn(rank: Rank, labels: Sequence[Label], progress: Progress = no_progress)
     return learn_checked(rank, check_labels(labels), progress)
 
 
-def learn_checked(rank: Rank, labels: Sequence[Label], progress: Progress = no_progress) -> Lesson:
-    """Learn a head from labels as `check_labels` returns them; see `learn`."""
+def learn_checked(
+    rank: Rank,
+    labels: Sequence[Label],
+    progress: Progress = no_progress,
+    sets: Rows | None = None,
+) -> Lesson:
+    """Learn a head from labels as `check_labels` returns them; see `learn`.
+
+    Args:
+        rank: reads the READMEs.
+        labels: READMEs and their right tags.
+        progress: hears how many READMEs are read.
+        sets: [labels] which set each label is from, where they were drawn in several ways. Each
+            set then weighs the same in the regressions, and a README is judged by what was learned
+            from the other sets.
+
+    """
+    void, _ = read(rank, void_texts(), progress)
     evidence, count = read(rank, labels, progress)
-    examples = Examples.of(evidence, labels, rank.vocabulary)
+    groups = near_duplicates([label.readme for label in labels]) if sets is None else sets
+    weights = None if sets is None else 1 / np.bincount(sets)[sets]
     # Neither the order of the labels nor that of the digests: folds are to be random.
-    examples = examples.take(np.random.default_rng(0).permutation(len(examples)))
+    examples = Examples.of(evidence, labels, rank.vocabulary, void, groups, weights).shuffled()
     outcome = fit(examples, rank.calibration)
     head = Head(
         model=rank.model.name,
@@ -102,8 +121,8 @@ def learn_checked(rank: Rank, labels: Sequence[Label], progress: Progress = no_p
         rows=torch.tensor(outcome.ridge.rows).half(),
         mean=torch.tensor(outcome.ridge.mean).float(),
         scale=torch.tensor(outcome.ridge.scale).float(),
-        calibration=replace(outcome.learnt.calibration, background=None, origin=None),
-        weight=outcome.learnt.weight,
+        calibration=replace(outcome.learned.calibration, background=None, origin=None),
+        weight=outcome.learned.weight,
         readmes=len(labels),
         labels=int(examples.gold.sum()),
         fitted=tuple(label.text_digest for label in labels),

@@ -273,8 +273,12 @@ class Confidence:
 
     @property
     def threshold(self) -> float:
-        """The confidence from which a tag is given."""
-        return self.head.calibration.threshold if self.head else self.calibration.threshold
+        """The confidence from which a tag is given: as much the head's as it knows of the tags."""
+        before = self.calibration.threshold
+        if self.head is None:
+            return before
+        share = self.known / len(self.rows)
+        return before + share * (self.head.calibration.threshold - before)
 
     @property
     def known(self) -> int:

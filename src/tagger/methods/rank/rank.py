@@ -17,18 +17,14 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from tagger._util.hashing import digest
 from tagger.errors import LoadError
-from tagger.methods.base import (
-    Capacity,
-    Identity,
-    ranking_from_bytes,
-    ranking_to_bytes,
-)
+from tagger.methods.base import Capacity, Identity, ranking_from_bytes, ranking_to_bytes
 from tagger.methods.rank.calibration import Calibration
 from tagger.methods.rank.evidence import Evidence, ScoredTag, TagLogProbs
 from tagger.methods.rank.head import Confidence, Head
@@ -38,6 +34,7 @@ from tagger.methods.rank.mentions import Mentions
 from tagger.methods.rank.prefix import Prefix
 from tagger.methods.rank.prior import prior
 from tagger.methods.rank.search import LIMIT, search
+from tagger.methods.rank.shipped import shipped_head
 from tagger.methods.rank.tree import TagTree
 from tagger.models.kv import KVCache, concat
 from tagger.models.language import LanguageModel
@@ -84,7 +81,7 @@ class Rank:
         calibration: turns evidence into confidences; by default what ships for the model.
         readme_tokens: the most tokens that are read of a README; lowered, with a warning, where the
             model's context is too short.
-        head: what was learned from labels.
+        head: what was learned from labels; by default what ships for the model, where it fits.
         keep_features: whether readings hold what another head or calibration would need; without
             that they are a tenth as large.
 
@@ -110,7 +107,7 @@ class Rank:
         template: PromptTemplate | None = None,
         calibration: Calibration | None = None,
         readme_tokens: int = README_TOKENS,
-        head: Head | None = None,
+        head: Head | Literal["shipped"] | None = "shipped",
         *,
         keep_features: bool = True,
     ) -> None:
@@ -135,13 +132,16 @@ class Rank:
                 self.readme_tokens,
                 readme_tokens,
             )
-        self._head = head
-        if head:
+        self._head: Head | None = None
+        if head == "shipped":
+            # The tags of a large list are searched, by another prompt than the head is for.
+            small = self._layout.small
+            head = shipped_head(model.name, self.identity, vocabulary) if small else None
+        elif head:
             head.check(self.identity, model.name)
             head.check_shape(len(self._layout.branches) * model.width)
+        self._head = head
         self.confidence = Confidence.of(self.calibration, head, vocabulary)
-        if head:
-            log.info("%d of %d tags have learned rows", self.confidence.known, len(vocabulary))
 
     @property
     def name(self) -> str:
