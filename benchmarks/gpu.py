@@ -100,12 +100,13 @@ def check_room(shape: str, device: torch.device, dtype: torch.dtype) -> None:
 
 
 def readmes(count: int, tokens: int) -> Iterator[Readme]:
-    """Yield READMEs that fill the budget, no two alike."""
+    """Yield READMEs of about twice the budget, no two alike."""
     files = sorted((ROOT / "examples" / "readmes").glob("*.md"))
     texts = [file.read_text(encoding="utf-8") for file in files]
     for number in range(count):
         text = f"# Project {number}\n\n" + "\n\n".join(texts[number % len(texts) :] + texts)
-        yield Readme(str(number), text * (1 + 8 * tokens // len(text)))
+        size = 8 * tokens  # characters, four or so a token
+        yield Readme(str(number), (text * (1 + size // len(text)))[:size])
 
 
 def wait(device: torch.device) -> None:
@@ -146,7 +147,9 @@ def main() -> None:
     network = network_of(options.shape, device, dtype)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    model = LanguageModel(network, ChatTokenizer(tokenizer), options.shape, "random", str(device))
+    # The name of the weights keeps the caches of the shapes apart.
+    weights = f"random {options.shape}"
+    model = LanguageModel(network, ChatTokenizer(tokenizer), options.shape, weights, str(device))
     vocabulary = SAMPLE
     method = Rank(model, vocabulary, readme_tokens=options.readme_tokens)
     method.prepare()
