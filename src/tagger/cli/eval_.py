@@ -113,6 +113,7 @@ def evaluate(
         calibration.warn(scores.model, vocabulary)
         confidence = Confidence.of(calibration, None, vocabulary)
         evaluation = Evaluation.of_scores(scores, vocabulary, confidence, chosen)
+        options.log.info("scores hold no features: the tags are ranked without a head")
     else:
         opener = methods.opener(vocabulary, prompt, model, method, chosen, quiet=common.quiet)
         tagger = Tagger(opener(), chosen)
@@ -123,6 +124,7 @@ def evaluate(
                 raise AllFittedError(
                     f"{error} (--include-fitted measures it on these all the same)"
                 ) from error
+        methods.say_coverage(tagger.method)
         if evaluation.left_out:
             options.log.info(
                 "READMEs left out because the head was fitted to them: %d; --include-fitted "

@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from tagger.cli import models
-from tagger.cli.options import MethodOptions, ModelOptions, PromptOptions
+from tagger.cli.options import MethodOptions, ModelOptions, PromptOptions, log
 from tagger.errors import HeadError, UsageError
 from tagger.types import DEFAULT_MODEL
 
@@ -170,6 +170,13 @@ def _read_head(name: str) -> "Head | None":
         return Head.load(name)
     except HeadError as error:
         raise _with_hint(error, name) from error
+
+
+def say_coverage(method: "Method[Any]") -> None:
+    """Say of how many tags something was learned, if a head counts."""
+    confidence = getattr(method, "confidence", None)
+    if confidence is not None and confidence.head:
+        log.info("%d of %d tags have learned rows", confidence.known, len(method.vocabulary))
 
 
 def _same_tokens(head: object, prompt: PromptOptions) -> str:

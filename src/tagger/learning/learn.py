@@ -22,6 +22,9 @@ from tagger.vocabulary import fold
 NEEDED_LABELS = 30
 """READMEs with a tag that a head takes at least."""
 
+NEEDED_GROUPS = 3
+"""Different READMEs without which nothing could be fitted and judged on others, twice over."""
+
 
 @dataclass(frozen=True)
 class Lesson:
@@ -107,7 +110,7 @@ def learn_checked(
     """
     void, _ = read(rank, void_texts(), progress)
     evidence, count = read(rank, labels, progress)
-    groups = near_duplicates([label.readme for label in labels]) if sets is None else sets
+    groups = _groups(labels) if sets is None else sets
     weights = None if sets is None else 1 / np.bincount(sets)[sets]
     # Neither the order of the labels nor that of the digests: folds are to be random.
     examples = Examples.of(evidence, labels, rank.vocabulary, void, groups, weights).shuffled()
@@ -131,6 +134,17 @@ def learn_checked(
         zip((tag.label for tag in rank.vocabulary), examples.gold.sum(axis=0).tolist(), strict=True)
     )
     return Lesson(head, len(labels), count, outcome.before, outcome.after, support)
+
+
+def _groups(labels: Sequence[Label]) -> Rows:
+    """Return which READMEs nearly repeat one another, [labels]. Raises `HeadError`."""
+    groups = near_duplicates([label.readme for label in labels])
+    if len(np.unique(groups)) < NEEDED_GROUPS:
+        raise HeadError(
+            f"the {len(labels)} READMEs nearly repeat one another, from which nothing can be "
+            "learned: label READMEs of different projects"
+        )
+    return groups
 
 
 def read(

@@ -33,13 +33,14 @@ def shipped_head(model: str, identity: Identity, vocabulary: Vocabulary) -> Head
     path = head_path(model)
     if model not in catalogue() or not path.is_file():
         return None
-    head = _load(path, model)
+    head = _load(path)
     if not (head.known(vocabulary) >= 0).any():
         return None
     try:
         head.check(identity, model)
     except HeadError as error:
-        log.info("%s, which is not done now", str(error).partition(";")[0])
+        difference = str(error).partition(";")[0]
+        log.info("%s, so the head that ships for %s is not used", difference, model)
         return None
     return head
 
@@ -50,5 +51,5 @@ def head_path(model: str) -> Path:
 
 
 @cache
-def _load(path: Path, model: str) -> Head:
-    return replace(Head.load(path), source=f"the head that ships for {model}")
+def _load(path: Path) -> Head:
+    return replace(Head.load(path), source="")
