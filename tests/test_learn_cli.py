@@ -505,8 +505,8 @@ NAMED = "--head names this head; --head none goes on without it)"
         (other_model, "was learned with "),
         (
             other_budget,
-            "was learned with 768 README tokens, and 77 are read here; use the same, or learn "
-            f"again (--readme-tokens 768 reads as much; {NAMED}",
+            "was learned with 256 README tokens, and 77 are read here; use the same, or learn "
+            f"again (--readme-tokens 256 reads as much; {NAMED}",
         ),
     ],
 )
