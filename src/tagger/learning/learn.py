@@ -108,8 +108,9 @@ def learn_checked(
             from the other sets.
 
     """
-    void, _ = read(rank, void_texts(), progress)
-    evidence, count = read(rank, labels, progress)
+    everything, fresh = read(rank, [*labels, *void_texts()], progress)
+    evidence, void = (everything.select(part) for part in _split(len(labels)))
+    count = sum(fresh[: len(labels)])
     groups = _groups(labels) if sets is None else sets
     weights = None if sets is None else 1 / np.bincount(sets)[sets]
     # Neither the order of the labels nor that of the digests: folds are to be random.
@@ -136,6 +137,10 @@ def learn_checked(
     return Lesson(head, len(labels), count, outcome.before, outcome.after, support)
 
 
+def _split(at: int) -> tuple[slice, slice]:
+    return slice(at), slice(at, None)
+
+
 def _groups(labels: Sequence[Label]) -> Rows:
     """Return which READMEs nearly repeat one another, [labels]. Raises `HeadError`."""
     groups = near_duplicates([label.readme for label in labels])
@@ -149,25 +154,25 @@ def _groups(labels: Sequence[Label]) -> Rows:
 
 def read(
     rank: Rank, labels: Sequence[Label], progress: Progress = no_progress
-) -> tuple[Evidence, int]:
-    """Return the evidence for each README, and how many the model had to read for it.
+) -> tuple[Evidence, list[bool]]:
+    """Return the evidence for each README, and whether the model had to read it for that.
 
     What was read before is in the cache folder, and need not be read again; see `Readings`.
     """
     rank.prepare()
-    parts, count = [], 0
+    parts, fresh = [], []
     with Readings(identity_of(rank.identity)) as readings:
         for done, label in enumerate(labels, start=1):
             readme = label.to_readme()
             content = readings.get(readme)
+            fresh.append(content is None)
             if content is None:
                 (content,) = rank.evidence([rank.encode(readme)]).to_bytes()
                 readings.keep(readme, content)
-                count += 1
             try:
                 evidence = Evidence.from_bytes(content, rank.prior, rank.model.width, rank.limit)
             except ValueError as error:
                 raise readings.damaged() from error
             parts.append(evidence)
             progress("reading", done, len(labels))
-    return Evidence.cat(parts), count
+    return Evidence.cat(parts), fresh

@@ -133,13 +133,16 @@ class Rank:
                 readme_tokens,
             )
         self._head: Head | None = None
+        if isinstance(head, Head):
+            head.check(self.identity, model.name)
+            head.check_shape(len(self._layout.branches) * model.width)
+            if not head.weight:
+                log.warning("the head counts for nothing: tags are ranked as without it")
+                head = "shipped"
         if head == "shipped":
             # The tags of a large list are searched, by another prompt than the head is for.
             small = self._layout.small
             head = shipped_head(model.name, self.identity, vocabulary) if small else None
-        elif head:
-            head.check(self.identity, model.name)
-            head.check_shape(len(self._layout.branches) * model.width)
         self._head = head
         self.confidence = Confidence.of(self.calibration, head, vocabulary)
 
