@@ -109,8 +109,8 @@ def learn_checked(
 
     """
     everything, fresh = read(rank, [*labels, *void_texts()], progress)
-    evidence, void = (everything.select(part) for part in _split(len(labels)))
-    count = sum(fresh[: len(labels)])
+    size = len(labels)
+    evidence, void = everything.select(slice(size)), everything.select(slice(size, None))
     groups = _groups(labels) if sets is None else sets
     weights = None if sets is None else 1 / np.bincount(sets)[sets]
     # Neither the order of the labels nor that of the digests: folds are to be random.
@@ -127,18 +127,14 @@ def learn_checked(
         scale=torch.tensor(outcome.ridge.scale).float(),
         calibration=replace(outcome.learned.calibration, background=None, origin=None),
         weight=outcome.learned.weight,
-        readmes=len(labels),
+        readmes=size,
         labels=int(examples.gold.sum()),
         fitted=tuple(label.text_digest for label in labels),
     )
     support = dict(
         zip((tag.label for tag in rank.vocabulary), examples.gold.sum(axis=0).tolist(), strict=True)
     )
-    return Lesson(head, len(labels), count, outcome.before, outcome.after, support)
-
-
-def _split(at: int) -> tuple[slice, slice]:
-    return slice(at), slice(at, None)
+    return Lesson(head, size, sum(fresh[:size]), outcome.before, outcome.after, support)
 
 
 def _groups(labels: Sequence[Label]) -> Rows:

@@ -139,12 +139,11 @@ class Rank:
             if not head.weight:
                 log.warning("the head counts for nothing: tags are ranked as without it")
                 head = "shipped"
-        if head == "shipped":
-            # The tags of a large list are searched, by another prompt than the head is for.
-            small = self._layout.small
-            head = shipped_head(model.name, self.identity, vocabulary) if small else None
-        self._head = head
-        self.confidence = Confidence.of(self.calibration, head, vocabulary)
+        # The tags of a large list are searched, by another prompt than what ships is for.
+        if head == "shipped" and self._layout.small:
+            head = shipped_head(model.name, self.identity, vocabulary)
+        self._head = head if isinstance(head, Head) else None
+        self.confidence = Confidence.of(self.calibration, self._head, vocabulary)
 
     @property
     def name(self) -> str:
