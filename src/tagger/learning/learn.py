@@ -5,17 +5,20 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 
 from tagger.errors import HeadError
 from tagger.evaluation.label import Label, counted, merged, say_merged
-from tagger.evaluation.measures import Judged, Rows
+from tagger.evaluation.measures import Judged, Rows, judge, select
 from tagger.learning.duplicates import near_duplicates
 from tagger.learning.fit import Examples, fit
 from tagger.learning.readings import Readings, identity_of
 from tagger.learning.void import void_texts
 from tagger.methods.rank.evidence import Evidence
-from tagger.methods.rank.head import Head
+from tagger.methods.rank.head import Confidence, Head
 from tagger.methods.rank.rank import Rank
+from tagger.methods.rank.shipped import shipped_head
+from tagger.selection import Selection
 from tagger.types import Progress, no_progress
 from tagger.vocabulary import fold
 
@@ -36,6 +39,8 @@ class Lesson:
         read: how many of them the model had to read; the others were read before.
         before: the READMEs as they are ranked without a head.
         after: each README as it is ranked by a head that was learned from the others.
+        shipped: the READMEs as they are ranked by the head that ships for the model; None where
+            there is none, or where it was learned from some of them.
         support: labels that each tag of the vocabulary has.
 
     """
@@ -45,6 +50,7 @@ class Lesson:
     read: int
     before: Judged
     after: Judged
+    shipped: Judged | None
     support: dict[str, int]
 
 
@@ -115,7 +121,8 @@ def learn_checked(
     weights = None if sets is None else 1 / np.bincount(sets)[sets]
     # Neither the order of the labels nor that of the digests: folds are to be random.
     examples = Examples.of(evidence, labels, rank.vocabulary, void, groups, weights).shuffled()
-    outcome = fit(examples, rank.calibration)
+    with threadpool_limits(limits=1, user_api="blas"):  # NumPy's threads and PyTorch's would clash.
+        outcome = fit(examples, rank.calibration)
     head = Head(
         model=rank.model.name,
         identity=rank.identity.features,
@@ -134,7 +141,26 @@ def learn_checked(
     support = dict(
         zip((tag.label for tag in rank.vocabulary), examples.gold.sum(axis=0).tolist(), strict=True)
     )
-    return Lesson(head, size, sum(fresh[:size]), outcome.before, outcome.after, support)
+    return Lesson(
+        head,
+        size,
+        sum(fresh[:size]),
+        outcome.before,
+        outcome.after,
+        _by_shipped(rank, evidence, labels),
+        support,
+    )
+
+
+def _by_shipped(rank: Rank, evidence: Evidence, labels: Sequence[Label]) -> Judged | None:
+    """Judge the head that ships, unless there is none or it knows some of the READMEs."""
+    head = shipped_head(rank.name, rank.identity, rank.vocabulary)
+    if head is None or not {label.text_digest for label in labels}.isdisjoint(head.fitted):
+        return None
+    confidence = Confidence.of(rank.calibration, head, rank.vocabulary)
+    confidences = confidence.logits(evidence).sigmoid().double().numpy()
+    given = select(confidences, Selection(), confidence.threshold)
+    return judge(labels, rank.vocabulary, confidences, given)
 
 
 def _groups(labels: Sequence[Label]) -> Rows:
@@ -155,8 +181,8 @@ def read(
 
     What was read before is in the cache folder, and need not be read again; see `Readings`.
     """
-    rank.prepare()
-    parts, fresh = [], []
+    rank.prepare(reading=False)
+    contents, fresh = [], []
     with Readings(identity_of(rank.identity)) as readings:
         for done, label in enumerate(labels, start=1):
             readme = label.to_readme()
@@ -165,10 +191,10 @@ def read(
             if content is None:
                 (content,) = rank.evidence([rank.encode(readme)]).to_bytes()
                 readings.keep(readme, content)
-            try:
-                evidence = Evidence.from_bytes(content, rank.prior, rank.model.width, rank.limit)
-            except ValueError as error:
-                raise readings.damaged() from error
-            parts.append(evidence)
+            contents.append(content)
             progress("reading", done, len(labels))
-    return Evidence.cat(parts), fresh
+        try:
+            evidence = Evidence.from_bytes(contents, rank.prior, rank.model.width, rank.limit)
+        except ValueError as error:
+            raise readings.damaged() from error
+    return evidence, fresh
