@@ -33,7 +33,7 @@ from tagger.batch.pipeline import Pipeline
 from tagger.models.fetch import store
 from tagger.models.fetch.catalogue import catalogue
 from tagger.models.language import LanguageModel
-from tagger.models.load import processor
+from tagger.models.processor import Processor
 from tagger.models.tokenizer import ChatTokenizer
 from tagger.prompts.prompt import Prompt, PromptTemplate
 from tagger.readme.sources import Item
@@ -100,12 +100,13 @@ def check_room(shape: str, device: torch.device, dtype: torch.dtype) -> None:
 
 
 def readmes(count: int, tokens: int) -> Iterator[Readme]:
-    """Yield READMEs that fill the budget, no two alike."""
+    """Yield READMEs of about twice the budget, no two alike."""
     files = sorted((ROOT / "examples" / "readmes").glob("*.md"))
     texts = [file.read_text(encoding="utf-8") for file in files]
     for number in range(count):
         text = f"# Project {number}\n\n" + "\n\n".join(texts[number % len(texts) :] + texts)
-        yield Readme(str(number), text * (1 + 8 * tokens // len(text)))
+        size = 8 * tokens  # characters, four or so a token
+        yield Readme(str(number), (text * (1 + size // len(text)))[:size])
 
 
 def wait(device: torch.device) -> None:
@@ -140,13 +141,19 @@ def main() -> None:
 
     if options.device == "cuda" and not torch.cuda.is_available():
         sys.exit("there is no GPU here; --device cpu --shape tiny shows that the script works")
-    device, dtype = processor(options.device, "auto")
+    processor = Processor.choose(options.device)
+    device, dtype = processor.device, processor.dtype
     tokenizer = AutoTokenizer.from_pretrained(options.tokenizer or tokenizer_here())
     check_room(options.shape, device, dtype)
     network = network_of(options.shape, device, dtype)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    model = LanguageModel(network, ChatTokenizer(tokenizer), options.shape, "random", str(device))
+    # The name of the weights keeps the caches of the shapes apart.
+    weights = f"random {options.shape}"
+    chat_tokenizer = ChatTokenizer(tokenizer)
+    model = LanguageModel(
+        lambda: network, network.config, chat_tokenizer, options.shape, weights, processor
+    )
     vocabulary = SAMPLE
     method = Rank(model, vocabulary, readme_tokens=options.readme_tokens)
     method.prepare()

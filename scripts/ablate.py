@@ -13,9 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from fit_calibration import VOID, Data, Features, cross_validated, features_of
+from fit_calibration import Data, Features, cross_validated, features_of
 from tagger import Vocabulary
 from tagger.evaluation.measures import Judged, measure
+from tagger.learning.void import PATH
 from tagger.methods.rank.evidence import TagLogProbs
 
 ROOT = Path(__file__).parents[1]
@@ -70,7 +71,7 @@ def main() -> None:
     options = parser.parse_args()
     vocabulary = Vocabulary.load(options.tags)
     data = Data.load(options.labels, options.scores, vocabulary)
-    void = Data.load(VOID, options.void, vocabulary)
+    void = Data.load(PATH, options.void, vocabulary)
     features = features_of(data, void)
     variants = {
         "all": features,

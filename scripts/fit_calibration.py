@@ -1,13 +1,13 @@
 """Fit a model's calibration on the raw scores of labelled READMEs and write it into the package.
 
     tagger eval labels.jsonl --tags tags.json --model NAME --dump scores.parquet
-    tagger eval scripts/void.jsonl --tags tags.json --model NAME --dump void.parquet
+    tagger eval src/tagger/learning/void.jsonl --tags tags.json --model NAME --dump void.parquet
     python scripts/fit_calibration.py labels.jsonl scores.parquet void.parquet
 
 1. For each prior weight on a grid, the weights of the evidence are fitted: a logistic regression of
-   "a curator accepts this tag" over all READMEs and tags, and over the texts of scripts/void.jsonl,
-   written for this, which say nothing and for which no tag is right. The prior weight whose ranking
-   is best is taken, averaged over its neighbours.
+   "a curator accepts this tag" over all READMEs and tags, and over the texts of void.jsonl, which
+   say nothing and for which no tag is right. The prior weight whose ranking is best is taken,
+   averaged over its neighbours.
 2. The threshold is the highest one that loses next to nothing of the best F1 of given tags (one to
    three tags a README), averaged over thresholds nearby.
 3. The same is done five times without a fifth of the READMEs, to print what it gives on those that
@@ -31,6 +31,7 @@ from tagger import Vocabulary
 from tagger.evaluation.labels import Label, load_labels
 from tagger.evaluation.measures import (
     Judged,
+    Rows,
     errors_by_chance,
     intervals,
     judge,
@@ -39,11 +40,11 @@ from tagger.evaluation.measures import (
 )
 from tagger.evaluation.scores import Scores
 from tagger.learning.calibrate import best, judged
+from tagger.learning.void import PATH
 from tagger.methods.rank import calibration as package
 from tagger.methods.rank.calibration import Calibration, prior_shift
 
 ROOT = Path(__file__).parents[1]
-VOID = Path(__file__).with_name("void.jsonl")
 PRIOR_WEIGHTS = [round(0.05 * step, 2) for step in range(21)]
 ENOUGH = 0.005
 """F1 that may be lost for a higher threshold, which gives fewer tags and surer ones."""
@@ -51,7 +52,6 @@ ENOUGH = 0.005
 FOLDS = 5
 
 Floats = NDArray[np.float64]
-Rows = NDArray[np.int64]
 
 
 class Data:
@@ -146,7 +146,7 @@ def main() -> None:
     options = parser.parse_args()
     vocabulary = Vocabulary.load(options.tags)
     data = Data.load(options.labels, options.scores, vocabulary)
-    void = Data.load(VOID, options.void, vocabulary)
+    void = Data.load(PATH, options.void, vocabulary)
     features = features_of(data, void)
     report(f"{data.scores.model}, cross-validated", cross_validated(data, features))
     calibration = fit(data, features, np.arange(len(data.labels)))

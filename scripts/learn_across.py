@@ -1,41 +1,87 @@
-"""Judge heads on sets of labels that they were not learnt from: leave one set out.
+"""Judge heads on sets of labels that they were not learned from: leave one set out.
 
-python scripts/learn_across.py SET.jsonl SET.jsonl … --model NAME --readme-tokens N [--draws N]
+python scripts/learn_across.py SET.jsonl SET.jsonl … --model NAME [--readme-tokens N] [--draws N]
 
-For each set, a head is learnt from all the others. READMEs are read once and kept in the cache
-folder. With --draws, heads are also learnt from few labels and from labels that were shuffled among
-the READMEs, and their F1 is compared with that of no head.
+For each set, the zero-shot calibration and then a head are fitted to all the others, each of which
+weighs the same. READMEs are read once and kept in the cache folder. With --draws, heads are also
+learned from few labels and from labels that were shuffled among the READMEs, and their F1 is
+compared with that of no head.
 """
 
 import argparse
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+import fit_calibration
 from tagger import Rank, Vocabulary, load
-from tagger.evaluation.labels import load_labels, merged
+from tagger.evaluation.label import Label, merged
+from tagger.evaluation.labels import load_labels
 from tagger.evaluation.measures import Judged, errors_by_chance, measure
-from tagger.learning.fit import Examples, Learnt, Outcome, fit
+from tagger.evaluation.scores import Scores
+from tagger.learning.fit import Examples, Learned, Outcome, fit
 from tagger.learning.learn import NEEDED_LABELS, read
+from tagger.learning.void import void_texts
 from tagger.methods.rank.calibration import Calibration
 from tagger.methods.rank.evidence import Evidence
+from tagger.types import README_TOKENS, Progress
 
 SIZES = (30, 60, 120)
 SHUFFLED = 60
 
 
+@dataclass(frozen=True)
+class Set:
+    """A set of labels, as heads and as calibrations are fitted to it."""
+
+    examples: Examples
+    data: fit_calibration.Data
+
+
+def load_set(labels: list[Label], rank: Rank, void: Evidence, progress: Progress) -> Set:
+    """Read a set's READMEs, unless they have been read before."""
+    evidence, _ = read(rank, labels, progress)
+    return Set(
+        Examples.of(evidence, labels, rank.vocabulary, void), data_of(labels, evidence, rank)
+    )
+
+
+def data_of(labels: list[Label], evidence: Evidence, rank: Rank) -> fit_calibration.Data:
+    """Return labels and evidence as calibrations are fitted to them."""
+    scores = Scores(rank.name, rank.identity, tuple(labels), evidence, tuple("" for _ in labels))
+    return fit_calibration.Data(labels, scores, rank.vocabulary)
+
+
 def cat(parts: Sequence[Examples]) -> Examples:
-    """Put sets together, in a random order."""
+    """Put sets together, each of the same weight and a group of its own, in a random order."""
+    sizes = [len(part) for part in parts]
     joined = Examples(
         Evidence.cat([part.evidence for part in parts]),
         np.concatenate([part.gold for part in parts]),
         np.concatenate([part.accepted for part in parts]),
+        np.arange(len(sizes)).repeat(sizes),
+        np.repeat([1 / size for size in sizes], sizes),
+        parts[0].void,
     )
-    return joined.take(np.random.default_rng(0).permutation(len(joined)))
+    return joined.shuffled()
+
+
+def zero_shot(sets: Sequence[Set], void: fit_calibration.Data) -> Calibration:
+    """Fit a zero-shot calibration to sets."""
+    labels = [label for each in sets for label in each.data.labels]
+    scores = replace(
+        sets[0].data.scores,
+        labels=tuple(labels),
+        evidence=Evidence.cat([each.examples.evidence for each in sets]),
+        read=tuple("" for _ in labels),
+    )
+    data = fit_calibration.Data(labels, scores, void.vocabulary)
+    features = fit_calibration.features_of(data, void)
+    return fit_calibration.fit(data, features, np.arange(len(data.labels)))
 
 
 def row(name: str, judged: Judged) -> dict[str, float]:
@@ -52,26 +98,28 @@ def row(name: str, judged: Judged) -> dict[str, float]:
 
 
 def judge_with(outcome: Outcome, test: Examples) -> Judged:
-    """Judge a set with what was learnt."""
-    return outcome.learnt.judged(test, outcome.ridge.scores(test.features))
+    """Judge a set with what was learned."""
+    return outcome.learned.judged(test, outcome.ridge.scores(test.features))
 
 
-def leave_one_out(sets: dict[str, Examples], start: Calibration) -> None:
-    """Print each set without a head and with one that was learnt from the others."""
+def leave_one_out(sets: dict[str, Set], void: fit_calibration.Data) -> None:
+    """Print each set without a head and with one that was learned from the others."""
     print("| set | F1 (given) | first strict | first acceptable | hit@3 | recall@5 | ", end="")
     print("ECE (by chance) | confidence less right |")
     print("|---|---|---|---|---|---|---|---|")
     rows, parts = [], []
-    for name, test in sets.items():
-        train = cat([other for key, other in sets.items() if key != name])
-        row(f"{name}, zero-shot", Learnt(start, 0.0).judged(test, np.zeros(test.gold.shape)))
+    for name, each in sets.items():
+        test, others = each.examples, [other for key, other in sets.items() if key != name]
+        start = zero_shot(others, void)
+        row(f"{name}, zero-shot", Learned(start, 0.0).judged(test, np.zeros(test.gold.shape)))
+        train = cat([other.examples for other in others])
         begun = time.perf_counter()
         outcome = fit(train, start)
         seconds = time.perf_counter() - begun
         parts.append(judge_with(outcome, test))
         rows.append(row(f"{name}, head from {len(train)} others in {seconds:.1f} s", parts[-1]))
     row("all left out", Judged.cat(parts))
-    for key in ("F1 (given)", "first acceptable", "recall@5"):
+    for key in ("F1 (given)", "first strict", "first acceptable", "recall@5"):
         print(f"mean {key}: {np.mean([found[key] for found in rows]):.3f}")
 
 
@@ -81,17 +129,18 @@ def draw(sets: dict[str, Examples], start: Calibration, draws: int) -> None:
     print("|---|---|---|---|---|")
     for name, test in sets.items():
         others = cat([other for key, other in sets.items() if key != name])
-        zero = Learnt(start, 0.0).judged(test, np.zeros(test.gold.shape))
+        zero = Learned(start, 0.0).judged(test, np.zeros(test.gold.shape))
         for size, shuffled in (*((size, False) for size in SIZES), (SHUFFLED, True)):
             changes, count = [], 0
             for seed in range(draws):
                 random = np.random.default_rng(seed)
-                train = others.take(random.choice(len(others), size, replace=False))
+                drawn = others.take(random.choice(len(others), size, replace=False))
+                train = replace(drawn, groups=np.arange(size), weights=np.ones(size))
                 if shuffled:
                     order = random.permutation(size)
                     train = replace(train, gold=train.gold[order], accepted=train.accepted[order])
                 outcome = fit(train, start)
-                count += outcome.learnt.weight > 0
+                count += outcome.learned.weight > 0
                 found = measure(judge_with(outcome, test))["F1 (given)"]
                 changes.append(found - measure(zero)["F1 (given)"])
             label = f"{size}, shuffled" if shuffled else str(size)
@@ -108,26 +157,28 @@ def main() -> None:
     parser.add_argument("labels", nargs="+", type=Path)
     parser.add_argument("--tags", type=Path, default=Path("tags.json"))
     parser.add_argument("--model", default="qwen2.5-coder-0.5b")
-    parser.add_argument("--readme-tokens", type=int, default=256)
+    parser.add_argument("--readme-tokens", type=int, default=README_TOKENS)
     parser.add_argument("--threads", type=int)
     parser.add_argument("--draws", type=int, default=0)
     options = parser.parse_args()
     vocabulary = Vocabulary.load(options.tags)
     model = load(options.model, device="cpu", threads=options.threads)
-    rank = Rank(model, vocabulary, readme_tokens=options.readme_tokens)
+    rank = Rank(model, vocabulary, readme_tokens=options.readme_tokens, head=None)
 
     def progress(_: str, done: int, total: int) -> None:
-        print(f"\r{done} of {total}", end="", file=sys.stderr)
+        if done == total:
+            print(f"read {total} READMEs", file=sys.stderr)
 
-    sets = {}
-    for path in options.labels:
-        labels = merged(load_labels(path, vocabulary))
-        evidence, _ = read(rank, labels, progress)
-        sets[path.stem] = Examples.of(evidence, labels, vocabulary)
-    print(file=sys.stderr)
-    leave_one_out(sets, rank.calibration)
+    nothing, _ = read(rank, void_texts(), progress)
+    sets = {
+        path.stem: load_set(merged(load_labels(path, vocabulary)), rank, nothing, progress)
+        for path in options.labels
+    }
+    void = data_of(void_texts(), nothing, rank)
+    leave_one_out(sets, void)
     if options.draws:
-        draw(sets, rank.calibration, options.draws)
+        examples = {name: each.examples for name, each in sets.items()}
+        draw(examples, rank.calibration, options.draws)
         print(f"\nFewer than {NEEDED_LABELS} labels are refused, so that they change nothing.")
 
 

@@ -294,7 +294,7 @@ def test_config_says_what_is_in_force_and_from_where(
     assert lines["max-tags"][1] == "5"
     assert lines["max-tags"][2].startswith(file.name)
     assert lines["min-tags"] == ["min-tags", "0", "TAGGER_MIN_TAGS"]
-    assert lines["readme-tokens"] == ["readme-tokens", "768", "default"]
+    assert lines["readme-tokens"] == ["readme-tokens", "256", "default"]
 
 
 def test_other_tables_of_a_pyproject_are_nobodys_business(run: Run, workplace: Path) -> None:

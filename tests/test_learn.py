@@ -25,7 +25,7 @@ from tagger.evaluation.label import Label, PlacedLabel, merged
 from tagger.evaluation.measures import Bools, measure
 from tagger.learning import fit as module
 from tagger.learning import learn as lesson_module
-from tagger.learning.fit import Examples, Learnt, Ridge, fit
+from tagger.learning.fit import Examples, Learned, Ridge, fit
 from tagger.learning.learn import check_labels, learn, read
 from tagger.methods.rank import layout as layout_module
 from tagger.methods.rank import search as search_module
@@ -66,11 +66,16 @@ def examples(count: int, seed: int = 0, telling: float = 1.0) -> Examples:
         torch.zeros(count, TAGS, 2),
         torch.tensor(features).reshape(count, BRANCHES, WIDTH).half().float(),
     )
-    return Examples(evidence, gold, gold)
+    return of(evidence, gold)
+
+
+def of(evidence: Evidence, gold: Bools) -> Examples:
+    void = np.zeros((0, BRANCHES * WIDTH))
+    return Examples(evidence, gold, gold, np.arange(len(gold)), np.ones(len(gold)), void)
 
 
 def with_gold(examples: Examples, gold: Bools) -> Examples:
-    return Examples(examples.evidence, gold, gold)
+    return replace(examples, gold=gold, accepted=gold)
 
 
 def shuffled(examples: Examples, seed: int = 0) -> Examples:
@@ -80,51 +85,77 @@ def shuffled(examples: Examples, seed: int = 0) -> Examples:
     )
 
 
-def f1(learned: Learnt, ridge: Ridge, on: Examples) -> float:
+def f1(learned: Learned, ridge: Ridge, on: Examples) -> float:
     return measure(learned.judged(on, ridge.scores(on.features)))["F1 (given)"]
 
 
 # The regressions.
 
 
-def test_the_dual_gives_the_regression_of_the_primal() -> None:
-    known = examples(40)
-    ridge = Ridge.fit(known.features, known.targets, penalty=0.7)
+def test_the_dual_gives_the_weighted_regression_of_the_primal() -> None:
+    weights = np.random.default_rng(0).uniform(0.5, 2.0, 40)
+    known = replace(examples(40), weights=7 * weights)
+    ridge = Ridge.fit(known)
+    weights = weights / weights.mean()
     standard = (known.features - ridge.mean) * ridge.scale
-    assert np.allclose(standard.mean(axis=0), 0)
-    assert (standard**2).sum(axis=1).mean() == pytest.approx(1.0), "a mean square sum of one"
-    deviations = known.targets - known.targets.mean(axis=0)
-    gram = standard.T @ standard + 0.7 * np.eye(standard.shape[1])
-    assert np.allclose(ridge.rows.T, np.linalg.solve(gram, standard.T @ deviations))
+    assert np.allclose(weights @ standard, 0)
+    squares = np.average((standard**2).sum(axis=1), weights=weights)
+    assert squares == pytest.approx(1.0), "a mean square sum of one"
+    deviations = known.targets - np.average(known.targets, axis=0, weights=weights)
+    weighted = standard.T * weights
+    gram = weighted @ standard + module.RIDGE * np.eye(standard.shape[1])
+    assert np.allclose(ridge.rows.T, np.linalg.solve(gram, weighted @ deviations))
     unseen = examples(5, seed=1)
     by_hand = ((unseen.features - ridge.mean) * ridge.scale) @ ridge.rows.T
     assert np.allclose(ridge.scores(unseen.features), by_hand)
 
 
+def test_a_readme_of_twice_the_weight_counts_as_two() -> None:
+    known = examples(40)
+    twice = Ridge.fit(known.take(np.array([*range(40), 0])))
+    # Weights are relative: the penalty stands beside their mean.
+    weighted = replace(known, weights=np.array([2.0] + 39 * [1.0]))
+    once = Ridge.fit(weighted)
+    assert np.allclose(once.mean, twice.mean)
+    assert np.allclose(once.rows, twice.rows, rtol=0.1, atol=0.02)
+
+
 def test_features_that_are_all_alike_teach_nothing_and_break_nothing() -> None:
     known = examples(40)
-    features = known.features.copy()
-    features[:, :3] = 7.0
-    ridge = Ridge.fit(features, known.targets)
+    assert known.evidence.features is not None
+    features = known.evidence.features.clone()
+    features[:, 0, :3] = 7.0
+    known = replace(known, evidence=replace(known.evidence, features=features))
+    ridge = Ridge.fit(known)
     assert np.abs(ridge.rows[:, :3]).max() < 1e-9
-    assert np.isfinite(ridge.scores(features)).all()
+    assert np.isfinite(ridge.scores(known.features)).all()
 
 
 def test_what_a_label_accepts_counts_half() -> None:
     gold, accepted = np.array([[True, False, False]]), np.array([[True, True, False]])
-    known = Examples(examples(1).evidence, gold, accepted)
+    known = replace(of(examples(1).evidence, gold), accepted=accepted)
     assert known.targets.tolist() == [[1.0, 0.5, 0.0]]
 
 
 @pytest.mark.parametrize("size", [1, 5, 8, 30, 101])
 def test_every_row_is_judged_once_by_a_fit_to_all_others_but_its_fold(size: int) -> None:
-    parts = module.folds(size)
+    parts = module.folds(np.arange(size))
     assert sorted(np.concatenate([unseen for _, unseen in parts])) == list(range(size))
     for rows, unseen in parts:
         assert sorted([*rows, *unseen]) == list(range(size))
     sizes = [len(unseen) for _, unseen in parts]
     assert max(sizes) - min(sizes) <= 1
     assert len(parts) == min(size, module.FOLDS)
+
+
+@pytest.mark.parametrize("count", [1, 3, 8, 25])
+def test_no_group_is_in_two_folds(count: int) -> None:
+    groups = np.random.default_rng(0).integers(0, count, 100)
+    parts = module.folds(groups)
+    assert sorted(np.concatenate([unseen for _, unseen in parts])) == list(range(100))
+    if count > 1:
+        assert len(parts) == min(count, module.FOLDS)
+        assert not any(set(groups[rows]) & set(groups[unseen]) for rows, unseen in parts)
 
 
 def test_a_readmes_score_does_not_come_from_its_own_label() -> None:
@@ -134,7 +165,7 @@ def test_a_readmes_score_does_not_come_from_its_own_label() -> None:
         gold = known.gold.copy()
         gold[row] = ~gold[row]
         others = module.out_of_fold(with_gold(known, gold))
-        (own,) = [unseen for _, unseen in module.folds(60) if row in unseen]
+        (own,) = [unseen for _, unseen in module.folds(np.arange(60)) if row in unseen]
         assert np.array_equal(others[own], scores[own]), "nor from those of its fold"
         rest = np.setdiff1d(np.arange(60), own)
         assert (others[rest] != scores[rest]).any(axis=1).all(), "all others have seen it"
@@ -147,7 +178,7 @@ def test_a_readmes_score_does_not_come_from_features_of_its_fold() -> None:
     features = known.evidence.features.clone()
     features[5] += 3.0
     others = module.out_of_fold(replace(known, evidence=replace(known.evidence, features=features)))
-    (own,) = [set(unseen) for _, unseen in module.folds(60) if 5 in unseen]
+    (own,) = [set(unseen) for _, unseen in module.folds(np.arange(60)) if 5 in unseen]
     same = sorted(own - {5})
     assert np.array_equal(others[same], scores[same])
 
@@ -161,13 +192,13 @@ def test_with_a_narrow_prior_the_numbers_stay_where_they_are(
     known = examples(120)
     scores = module.out_of_fold(known)
     monkeypatch.setattr(module, "PRIOR", 1e-5)
-    still = Learnt.fit(known, scores, START)
+    still = Learned.fit(known, scores, START)
     assert still.weight == pytest.approx(0.0, abs=1e-3)
     for name, value in START.numbers.items():
         if name != "threshold":
             assert still.calibration.numbers[name] == pytest.approx(value, abs=1e-3)
     monkeypatch.undo()
-    moved = Learnt.fit(known, scores, START)
+    moved = Learned.fit(known, scores, START)
     assert moved.weight > 1
     assert moved.calibration.intercept != pytest.approx(START.intercept, abs=0.01)
     assert moved.calibration.prior_weight == START.prior_weight, "which the search relies on"
@@ -202,13 +233,14 @@ def test_inputs_are_what_a_logit_weighs() -> None:
     scores = np.random.default_rng(0).normal(size=known.gold.shape)
     numbers = np.array([1.0, 0.7, 0.9, 0.8, 3.0, -2.0])
     logits = module.inputs_of(known, scores, calibration) @ numbers
-    assert np.allclose(logits, Learnt(calibration, 3.0).logits(known, scores), atol=1e-4)
+    assert np.allclose(logits, Learned(calibration, 3.0).logits(known, scores), atol=1e-4)
 
 
 def test_the_threshold_is_one_that_gives_good_replies() -> None:
     known = examples(200)
-    learned = Learnt.fit(known, module.out_of_fold(known), START)
-    confidences = module.sigmoid(learned.logits(known, module.out_of_fold(known)))
+    scores = module.out_of_fold(known)
+    learned = Learned.fit(known, scores, START).with_threshold(known, scores)
+    confidences = module.sigmoid(learned.logits(known, scores))
     best = module.best_threshold(confidences, known)
     assert 0.05 <= best <= 0.9
     share = 200 / (200 + module.PSEUDO_READMES)
@@ -221,13 +253,13 @@ def test_the_threshold_is_one_that_gives_good_replies() -> None:
 
 def test_what_is_learned_holds_for_readmes_that_it_has_not_seen() -> None:
     unseen = examples(300, seed=1)
-    nothing = Ridge.fit(np.zeros((2, BRANCHES * WIDTH)), np.zeros((2, TAGS)))
-    before = f1(Learnt(START, 0.0), nothing, unseen)
+    nothing = np.zeros(unseen.gold.shape)
+    before = measure(Learned(START, 0.0).judged(unseen, nothing))["F1 (given)"]
     reached = []
     for count in (40, 80, 160):
         outcome = fit(examples(count), START)
-        assert outcome.learnt.weight > 0
-        after = f1(outcome.learnt, outcome.ridge, unseen)
+        assert outcome.learned.weight > 0
+        after = f1(outcome.learned, outcome.ridge, unseen)
         assert after > before + 0.3
         reached.append(after)
         said = measure(outcome.after)["F1 (given)"]
@@ -239,14 +271,14 @@ def test_what_is_learned_holds_for_readmes_that_it_has_not_seen() -> None:
 @pytest.mark.parametrize("count", [60, 120, 160])
 def test_cross_validation_gives_confidences_that_are_true(count: int) -> None:
     outcome = fit(examples(count, telling=0.4), START)
-    assert outcome.learnt.weight > 0
+    assert outcome.learned.weight > 0
     said = outcome.after.confidences.sum() / outcome.after.accepted.sum()
     assert said == pytest.approx(1.0, abs=0.1)
 
 
 def test_confidences_of_readmes_that_it_has_not_seen_are_true() -> None:
     outcome, unseen = fit(examples(160, telling=0.4), START), examples(400, 1, telling=0.4)
-    judged = outcome.learnt.judged(unseen, outcome.ridge.scores(unseen.features))
+    judged = outcome.learned.judged(unseen, outcome.ridge.scores(unseen.features))
     stated = judged.confidences.sum() / judged.accepted.sum()
     assert stated == pytest.approx(1.0, abs=0.1)
     for low, high in ((0.1, 0.3), (0.3, 0.6), (0.6, 0.9), (0.9, 1.0)):
@@ -260,7 +292,7 @@ def test_confidences_of_readmes_that_it_has_not_seen_are_true() -> None:
 @pytest.mark.parametrize("count", [30, 60, 120])
 def test_labels_of_other_readmes_teach_nothing(count: int, seed: int) -> None:
     outcome = fit(shuffled(examples(count, seed), seed), START)
-    assert outcome.learnt == Learnt(START, 0.0)
+    assert outcome.learned == Learned(START, 0.0)
     assert outcome.after is outcome.before
 
 
@@ -268,7 +300,7 @@ def test_labels_of_other_readmes_teach_nothing(count: int, seed: int) -> None:
 @pytest.mark.parametrize("count", [30, 60, 120])
 def test_features_that_say_nothing_teach_nothing(count: int, seed: int) -> None:
     outcome = fit(examples(count, seed, telling=0.0), START)
-    assert outcome.learnt == Learnt(START, 0.0)
+    assert outcome.learned == Learned(START, 0.0)
     assert outcome.after is outcome.before
 
 
@@ -278,8 +310,8 @@ def test_each_readme_is_judged_by_a_head_that_has_not_seen_it() -> None:
     gold = known.gold.copy()
     gold[11] = ~gold[11]
     other = fit(with_gold(known, gold), START)
-    assert outcome.learnt.weight
-    assert other.learnt.weight
+    assert outcome.learned.weight
+    assert other.learned.weight
     assert np.array_equal(other.after.confidences[11], outcome.after.confidences[11])
     assert np.array_equal(other.after.given[11], outcome.after.given[11])
     assert not np.array_equal(other.after.confidences, outcome.after.confidences)
@@ -429,7 +461,7 @@ def test_a_head_is_learned_from_labels(tiny_model: LanguageModel) -> None:
     rank, heard = rank_of(tiny_model), []
     rows = labels()
     lesson = learn(rank, rows, lambda *what: heard.append(what))
-    assert heard == [("reading", done, 48) for done in range(1, 49)]
+    assert heard == [("reading", done, 62) for done in range(1, 63)], "texts that say nothing too"
     assert (lesson.readmes, lesson.read) == (48, 48)
     assert lesson.support == {"3d": 16, "game-engine": 16, "cli": 16, "api": 0}
     assert measure(lesson.after)["F1 (given)"] > measure(lesson.before)["F1 (given)"] + 0.3
@@ -651,11 +683,11 @@ def test_a_readme_is_read_by_its_own_markup(tiny_model: LanguageModel) -> None:
     text = "Title\n=====\n\n.. image:: alpha.png\n\nBeta.\n"
     plain = label("a", text, "cli")
     placed = PlacedLabel(**plain.model_dump(), place="a/README.rst")
-    assert read(rank, [plain])[1] == read(rank, [placed])[1] == 1
+    assert read(rank, [plain])[1] == read(rank, [placed])[1] == [True]
     for each in (plain, placed):
-        found, count = read(rank, [each])
+        found, fresh = read(rank, [each])
         expected = rank.evidence([rank.encode(each.to_readme())])
-        assert count == 0
+        assert fresh == [False]
         assert torch.allclose(found.log_probs.full, expected.log_probs.full, atol=1e-2)
     assert not torch.allclose(
         read(rank, [plain])[0].log_probs.full, read(rank, [placed])[0].log_probs.full, atol=1e-2
@@ -726,7 +758,7 @@ def test_a_reading_of_a_searched_vocabulary_ranks_as_scoring_does(searched: Rank
     for scored, reading in zip(
         searched.score(encoded(searched)), searched.read(encoded(searched)), strict=True
     ):
-        ranking = searched.rank(reading)
+        ranking = searched.rank([reading])[0]
         assert [tag.id for tag in ranking] == [each.tag.id for each in scored[:MAX_TAGS]]
         assert [tag.confidence for tag in ranking] == [
             each.confidence for each in scored[:MAX_TAGS]
@@ -737,6 +769,6 @@ def test_a_reading_with_a_head_ranks_as_scoring_does(tiny_model: LanguageModel) 
     head = learn(rank_of(tiny_model), labels()).head
     rank = rank_of(tiny_model, head)
     for scored, reading in zip(rank.score(encoded(rank)), rank.read(encoded(rank)), strict=True):
-        assert [(tag.id, tag.confidence) for tag in rank.rank(reading)] == [
+        assert [(tag.id, tag.confidence) for tag in rank.rank([reading])[0]] == [
             (each.tag.id, each.confidence) for each in scored[:MAX_TAGS]
         ]

@@ -8,7 +8,10 @@ from tagger.errors import MissingPackageError
 EXTRAS = {
     "endpoint": ("asking a server", {"openai": "openai", "json_repair": "json-repair"}),
     "generate": ("writing replies", {"llguidance": "llguidance", "json_repair": "json-repair"}),
-    "learn": ("learning from labels", {"sklearn": "scikit-learn", "scipy": "scipy"}),
+    "learn": (
+        "learning from labels",
+        {"sklearn": "scikit-learn", "scipy": "scipy", "threadpoolctl": "threadpoolctl"},
+    ),
     "parquet": ("Parquet", {"pyarrow": "pyarrow"}),
 }
 """By extra: what it is for, and its modules with the packages that hold them."""

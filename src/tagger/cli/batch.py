@@ -161,6 +161,7 @@ def batch(
         options.log.warning("stopped after %d READMEs; %s", display.rows, then)
         return SOME_FAILED if failed else 128 + received[0]
     display.summary()
+    methods.say_coverage(tagger.method)
     return SOME_FAILED if display.failed else 0
 
 

@@ -3,10 +3,10 @@
 import os
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from tagger.cli import models
-from tagger.cli.options import MethodOptions, ModelOptions, PromptOptions
+from tagger.cli.options import MethodOptions, ModelOptions, PromptOptions, log
 from tagger.errors import HeadError, UsageError
 from tagger.types import DEFAULT_MODEL
 
@@ -40,7 +40,7 @@ def check(
         raise UsageError("--concurrency goes with --endpoint")
     if method.calibration and is_written(method):
         raise UsageError("--calibration goes with --method rank: a written reply has none")
-    if method.head not in (None, NO_HEAD) and is_written(method):
+    if names_head(method) and is_written(method):
         raise UsageError("--head goes with --method rank: a written reply has no use for it")
     if method.endpoint == "":
         raise UsageError("--endpoint is empty: name an address such as http://host:8000/v1")
@@ -54,6 +54,11 @@ def check(
             "a written reply has no confidences: leave out --scores and --threshold, or use "
             "--method rank with a model that runs here"
         )
+
+
+def names_head(method: MethodOptions) -> bool:
+    """Say whether the command line names a head; a setting is for commands that have use for it."""
+    return method.head not in (None, NO_HEAD) and getattr(method.head, "by", "--head") == "--head"
 
 
 def is_written(method: MethodOptions) -> bool:
@@ -99,7 +104,7 @@ def opener(
         from tagger.methods.written.generate import Generate
 
         return Generate(
-            models.load(model, quiet=quiet),
+            models.open_model(model, quiet=quiet),
             vocabulary,
             template,
             selection,
@@ -139,12 +144,13 @@ def rank_opener(
         known = Calibration.load(calibration)
         known.check(scoring_identity(vocabulary, template), model.model)
 
-    learned = _read_head(head) if head and head != NO_HEAD else None
+    learned: Head | Literal["shipped"] | None = _read_head(head) if head else "shipped"
 
     def load() -> "Rank":
+        from tagger.methods.rank.head import Head
         from tagger.methods.rank.rank import Rank
 
-        language_model = models.load(model, quiet=quiet)
+        language_model = models.open_model(model, quiet=quiet)
         try:
             return Rank(
                 language_model,
@@ -156,20 +162,29 @@ def rank_opener(
                 keep_features=keep_features,
             )
         except HeadError as error:
-            tokens = learned.identity.readme_tokens if learned else 0
-            same = "" if tokens == prompt.readme_tokens else f"--readme-tokens {tokens}"
+            tokens = learned.identity.readme_tokens if isinstance(learned, Head) else 0
+            same = f"--readme-tokens {tokens}" if tokens != prompt.readme_tokens else ""
             raise _with_hint(error, head, same) from error
 
     return load
 
 
-def _read_head(name: str) -> "Head":
+def _read_head(name: str) -> "Head | None":
     from tagger.methods.rank.head import Head
 
+    if name == NO_HEAD:
+        return None
     try:
         return Head.load(name)
     except HeadError as error:
         raise _with_hint(error, name) from error
+
+
+def say_coverage(method: "Method[Any]") -> None:
+    """Say of how many tags something was learned, if a head counts."""
+    confidence = getattr(method, "confidence", None)
+    if confidence is not None and confidence.head:
+        log.info("%d of %d tags have learned rows", confidence.known, len(method.vocabulary))
 
 
 def _with_hint(error: HeadError, name: str | None, same: str = "") -> HeadError:

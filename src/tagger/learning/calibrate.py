@@ -13,6 +13,7 @@ from typing import Self
 
 import numpy as np
 
+from tagger._util.extras import need
 from tagger._util.hashing import digest
 from tagger.errors import CalibrationError, ReadmeError
 from tagger.evaluation.label import Label, PlacedLabel, counted, once, say_merged
@@ -71,6 +72,7 @@ class Corpus:
     def __post_init__(self) -> None:
         check_readmes(len({label.readme for label in self.readmes}))
         if self.labels:
+            need("learn")
             object.__setattr__(self, "labels", tuple(check_labels(self.labels)))
 
     @classmethod
@@ -94,14 +96,9 @@ class Corpus:
             return cls(tuple({label.readme: label for label in labels}.values()), tuple(labels))
         drawn: dict[str, Label] = {}
         failures: list[ReadmeError] = []
-        for item in sources:
-            try:
-                readme = item.read()
-            except ReadmeError as error:
-                failures.append(error)
-                continue
+        for readme in sources.readable(failures):
             drawn[digest(readme.text)] = PlacedLabel(
-                id=item.id, readme=readme.text, tags=(), place=readme.source
+                id=readme.id, readme=readme.text, tags=(), place=readme.source
             )
             if len(drawn) > 2 * sample:
                 drawn = dict(sorted(drawn.items())[:sample])

@@ -3,7 +3,9 @@
 Ridge regressions of the tags on a README's features are fitted in the dual, so that a few hundred
 READMEs take milliseconds. Their out-of-fold scores (Wolpert 1992, "Stacked Generalization") then
 become one more input of the logistic function that gives confidences. That is fitted with a
-Gaussian prior around the zero-shot calibration: few labels move it little.
+Gaussian prior around the zero-shot calibration: few labels move it little. READMEs of one group,
+such as near-duplicates, stay in one fold: what is said of one must not help to guess the other.
+The regressions also see some texts that say nothing, for which no tag is right.
 
 Whether labels have taught anything is asked of READMEs that the fit has not seen. If their
 log-likelihood is not higher by more than its standard error would allow, the head counts for
@@ -16,10 +18,19 @@ from functools import cached_property
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tagger.evaluation.labels import Label
-from tagger.evaluation.measures import Bools, Floats, Judged, judge, of_given, select
+from tagger.evaluation.measures import (
+    Bools,
+    Floats,
+    Judged,
+    Rows,
+    given_at,
+    judge,
+    of_given,
+    places,
+    select,
+)
 from tagger.methods.rank.calibration import Calibration, prior_shift
 from tagger.methods.rank.evidence import Evidence
 from tagger.selection import Selection
@@ -29,6 +40,9 @@ FOLDS = 8
 
 RIDGE = 0.3
 """The penalty of the ridge regressions, where features have a mean square sum of one."""
+
+VOID_SHARE = 0.25
+"""What texts that say nothing weigh in the regressions, all together, where all READMEs weigh 1."""
 
 PRIOR = 0.3
 """Standard deviation of the logistic function's numbers around the zero-shot ones, for inputs of
@@ -46,34 +60,61 @@ _SMOOTHED = 15
 
 @dataclass(frozen=True)
 class Examples:
-    """Labelled READMEs as they are learnt from.
+    """Labelled READMEs as they are learned from.
 
     Attributes:
         evidence: with features.
         gold: [READMEs, tags] which tags the labels have.
         accepted: [READMEs, tags] which tags they have or accept.
+        groups: [READMEs] which of them belong together.
+        weights: [READMEs] how much each counts in the regressions.
+        void: [texts, width] features of texts that say nothing.
 
     """
 
     evidence: Evidence
     gold: Bools
     accepted: Bools
+    groups: Rows
+    weights: Floats
+    void: Floats
 
     @classmethod
-    def of(cls, evidence: Evidence, labels: Sequence[Label], vocabulary: Vocabulary) -> Self:
-        """Put the evidence for READMEs and their labels together."""
+    def of(
+        cls,
+        evidence: Evidence,
+        labels: Sequence[Label],
+        vocabulary: Vocabulary,
+        void: Evidence,
+        groups: Rows | None = None,
+        weights: Floats | None = None,
+    ) -> Self:
+        """Put the evidence for READMEs and their labels together, each a group of its own."""
         none = np.zeros((len(labels), len(vocabulary)), dtype=bool)
         judged = judge(labels, vocabulary, none.astype(float), none)
-        return cls(evidence, judged.gold, judged.accepted)
+        return cls(
+            evidence,
+            judged.gold,
+            judged.accepted,
+            np.arange(len(labels)) if groups is None else groups,
+            np.ones(len(labels)) if weights is None else weights,
+            _features(void),
+        )
 
-    def take(self, rows: NDArray[np.int64]) -> Self:
+    def take(self, rows: Rows) -> Self:
         """Return some of the READMEs."""
         return replace(
             self,
             evidence=self.evidence.select(rows.tolist()),
             gold=self.gold[rows],
             accepted=self.accepted[rows],
+            groups=self.groups[rows],
+            weights=self.weights[rows],
         )
+
+    def shuffled(self) -> Self:
+        """Return the READMEs in an order that is always the same, and random."""
+        return self.take(np.random.default_rng(0).permutation(len(self)))
 
     def __len__(self) -> int:
         return len(self.gold)
@@ -81,9 +122,7 @@ class Examples:
     @cached_property
     def features(self) -> Floats:
         """[READMEs, width] hidden states."""
-        if self.evidence.features is None:
-            raise ValueError("evidence without features")
-        return self.evidence.features.flatten(1).double().numpy()
+        return _features(self.evidence)
 
     @cached_property
     def targets(self) -> Floats:
@@ -107,13 +146,18 @@ class Ridge:
     scale: Floats
 
     @classmethod
-    def fit(cls, features: Floats, targets: Floats, penalty: float = RIDGE) -> Self:
-        """Solve the dual: as many equations as READMEs. Scores are deviations from base rates."""
-        mean = features.mean(axis=0)
-        scale = 1 / (np.sqrt(features.shape[1]) * np.maximum(features.std(axis=0), 1e-6))
+    def fit(cls, examples: Examples) -> Self:
+        """Solve the dual: as many equations as texts. Scores are deviations from base rates."""
+        features = np.concatenate([examples.features, examples.void])
+        nothing = np.zeros((len(examples.void), examples.targets.shape[1]))
+        targets = np.concatenate([examples.targets, nothing])
+        weights = _weights(examples)
+        mean = np.average(features, axis=0, weights=weights)
+        deviation = np.sqrt(np.average((features - mean) ** 2, axis=0, weights=weights))
+        scale = 1 / (np.sqrt(len(mean)) * np.maximum(deviation, 1e-6))
         standard = (features - mean) * scale
-        gram = standard @ standard.T + penalty * np.eye(len(standard))
-        dual = np.linalg.solve(gram, targets - targets.mean(axis=0))
+        gram = standard @ standard.T + np.diag(RIDGE / weights)
+        dual = np.linalg.solve(gram, targets - np.average(targets, axis=0, weights=weights))
         return cls((standard.T @ dual).T, mean, scale)
 
     def scores(self, features: Floats) -> Floats:
@@ -122,23 +166,45 @@ class Ridge:
         return scores
 
 
-def folds(size: int) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Return rows to fit and rows to judge, for each fold; the rows are in a random order."""
-    parts = [np.arange(start, size, FOLDS) for start in range(min(FOLDS, size))]
-    return [(np.setdiff1d(np.arange(size), part), part) for part in parts]
+def _features(evidence: Evidence) -> Floats:
+    """Return features, [READMEs, width]."""
+    if evidence.features is None:
+        raise ValueError("evidence without features")
+    return evidence.features.flatten(1).double().numpy()
+
+
+def _weights(examples: Examples) -> Floats:
+    """Return the weights of READMEs and of texts that say nothing, 1 on average."""
+    void = np.full(len(examples.void), VOID_SHARE / max(len(examples.void), 1))
+    weights = np.concatenate([examples.weights / examples.weights.sum(), void])
+    relative: Floats = weights / weights.mean()
+    return relative
+
+
+def folds(groups: Rows) -> list[tuple[Rows, Rows]]:
+    """Return rows to fit and rows to judge, for each fold; the rows are in a random order.
+
+    No group is in two folds.
+    """
+    _, first, group = np.unique(groups, return_index=True, return_inverse=True)
+    place = np.argsort(np.argsort(first))[group]
+    fold = place % min(FOLDS, len(first))
+    return [
+        (np.flatnonzero(fold != number), np.flatnonzero(fold == number))
+        for number in range(fold.max() + 1)
+    ]
 
 
 def out_of_fold(examples: Examples) -> Floats:
     """Return the scores of each README by regressions that have not seen it, [READMEs, tags]."""
     scores = np.zeros(examples.gold.shape)
-    for fit, unseen in folds(len(examples)):
-        part = examples.take(fit)
-        scores[unseen] = Ridge.fit(part.features, part.targets).scores(examples.features[unseen])
+    for rows, unseen in folds(examples.groups):
+        scores[unseen] = Ridge.fit(examples.take(rows)).scores(examples.features[unseen])
     return scores
 
 
 @dataclass(frozen=True)
-class Learnt:
+class Learned:
     """A calibration with which a head's scores become confidences.
 
     Attributes:
@@ -152,7 +218,7 @@ class Learnt:
 
     @classmethod
     def fit(cls, examples: Examples, scores: Floats, start: Calibration) -> Self:
-        """Fit the logistic function and the threshold to out-of-fold scores.
+        """Fit the logistic function to out-of-fold scores; the threshold stays.
 
         Every pair of README and tag counts alike, so that confidences stay true.
         """
@@ -170,12 +236,14 @@ class Learnt:
             shift=start.shift + float(moved[3]),
             intercept=start.intercept + float(moved[5]),
         )
-        learnt = cls(calibration, max(float(moved[4]), 0.0))
-        confidences = sigmoid(learnt.logits(examples, scores))
-        found = best_threshold(confidences, examples)
-        size = len(examples)
-        threshold = (size * found + PSEUDO_READMES * start.threshold) / (size + PSEUDO_READMES)
-        return replace(learnt, calibration=replace(calibration, threshold=round(threshold, 3)))
+        return cls(calibration, max(float(moved[4]), 0.0))
+
+    def with_threshold(self, examples: Examples, scores: Floats) -> Self:
+        """Return it with the threshold that suits out-of-fold scores."""
+        found = best_threshold(sigmoid(self.logits(examples, scores)), examples)
+        size, before = len(examples), self.calibration.threshold
+        threshold = (size * found + PSEUDO_READMES * before) / (size + PSEUDO_READMES)
+        return replace(self, calibration=replace(self.calibration, threshold=round(threshold, 3)))
 
     def logits(self, examples: Examples, scores: Floats) -> Floats:
         """Return the logits of confidences, [READMEs, tags]."""
@@ -191,47 +259,50 @@ class Learnt:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What was learnt, and how good it is by READMEs that the fit has not seen.
+    """What was learned, and how good it is by READMEs that the fit has not seen.
 
     Attributes:
         ridge: the regressions.
-        learnt: from scores to confidences; its weight is 0 if the labels have taught nothing.
+        learned: from scores to confidences; its weight is 0 if the labels have taught nothing.
         before: the READMEs as they are ranked without a head.
-        after: each README as it is ranked by a head that was learnt from the others.
+        after: each README as it is ranked by a head that was learned from the others.
 
     """
 
     ridge: Ridge
-    learnt: Learnt
+    learned: Learned
     before: Judged
     after: Judged
 
 
 def fit(examples: Examples, start: Calibration) -> Outcome:
     """Learn from examples, and judge by nested cross-validation what that is worth."""
-    nothing = np.zeros(examples.gold.shape)
-    zero = Learnt(start, 0.0)
-    before = zero.judged(examples, nothing)
+    zero = Learned(start, 0.0)
+    before = zero.judged(examples, np.zeros(examples.gold.shape))
     parts, order, gains = [], [], []
-    for rows, unseen in folds(len(examples)):
+    for rows, unseen in folds(examples.groups):
         part, test = examples.take(rows), examples.take(unseen)
-        learnt = Learnt.fit(part, out_of_fold(part), start)
-        scores = Ridge.fit(part.features, part.targets).scores(test.features)
-        plain = Learnt.fit(part, np.zeros(part.gold.shape), start)
+        ridge, learned = _fit(part, start)
+        scores, nothing = ridge.scores(test.features), np.zeros(test.gold.shape)
+        plain = Learned.fit(part, np.zeros(part.gold.shape), start)
         gains.append(
-            _log_likelihood(learnt.logits(test, scores), test)
-            - _log_likelihood(plain.logits(test, np.zeros(test.gold.shape)), test)
+            _log_likelihood(learned.logits(test, scores), test)
+            - _log_likelihood(plain.logits(test, nothing), test)
         )
-        parts.append(learnt.judged(test, scores))
+        parts.append(learned.judged(test, scores))
         order.append(unseen)
     after = Judged.cat(parts).take(np.argsort(np.concatenate(order)))
-    ridge = Ridge.fit(examples.features, examples.targets)
-    nothing_learnt = Outcome(ridge, zero, before, before)
+    ridge, learned = _fit(examples, start)
     gain = np.concatenate(gains)
-    if gain.mean() < GAIN * gain.std() / np.sqrt(len(gain)):
-        return nothing_learnt
-    learnt = Learnt.fit(examples, out_of_fold(examples), start)
-    return Outcome(ridge, learnt, before, after) if learnt.weight else nothing_learnt
+    if not learned.weight or gain.mean() < GAIN * gain.std() / np.sqrt(len(gain)):
+        return Outcome(ridge, zero, before, before)
+    return Outcome(ridge, learned, before, after)
+
+
+def _fit(examples: Examples, start: Calibration) -> tuple[Ridge, Learned]:
+    scores = out_of_fold(examples)
+    learned = Learned.fit(examples, scores, start).with_threshold(examples, scores)
+    return Ridge.fit(examples), learned
 
 
 def inputs_of(examples: Examples, scores: Floats, start: Calibration) -> Floats:
@@ -255,9 +326,10 @@ def inputs_of(examples: Examples, scores: Floats, start: Calibration) -> Floats:
 
 def best_threshold(confidences: Floats, examples: Examples) -> float:
     """Return the threshold with the highest F1, averaged with that of nearby ones."""
+    place, selection = places(confidences), Selection()
 
     def f1(threshold: float) -> float:
-        given = select(confidences, Selection(), threshold)
+        given = given_at(confidences, place, selection, threshold)
         judged = Judged(confidences, given, examples.gold, examples.accepted)
         return of_given(judged)[2]
 

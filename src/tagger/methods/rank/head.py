@@ -120,7 +120,9 @@ class Head:
 
         """
         standard = (features.flatten(1).float() - self.mean) * self.scale
-        return standard @ self.rows.float().T
+        # One by one: products of larger matrices are summed in another order, and what a README
+        # gets must not depend on the others.
+        return torch.stack([self._weights @ row for row in standard])
 
     def known(self, vocabulary: Vocabulary) -> Tensor:
         """Return the row of every tag, [tags]; -1 for those that it does not know."""
@@ -182,6 +184,8 @@ class Head:
         """
         name = printable(str(path))
         try:
+            if Path(path).is_fifo():  # which would be waited for
+                raise HeadError(f"{name}: is a pipe, and a head is a file; {_AGAIN}")
             content = read_bounded(Path(path), MAX_BYTES)
         except OSError as error:
             raise HeadError(f"{name}: cannot be read: {error.strerror}") from error
@@ -232,6 +236,10 @@ class Head:
         return kinds and shapes and finite and self.rows.dtype == torch.float16
 
     @cached_property
+    def _weights(self) -> Tensor:
+        return self.rows.float()
+
+    @cached_property
     def _about(self) -> _About:
         about = _About(
             model=self.model,
@@ -273,8 +281,12 @@ class Confidence:
 
     @property
     def threshold(self) -> float:
-        """The confidence from which a tag is given."""
-        return self.head.calibration.threshold if self.head else self.calibration.threshold
+        """The confidence from which a tag is given: as much the head's as it knows of the tags."""
+        before = self.calibration.threshold
+        if self.head is None:
+            return before
+        share = self.known / len(self.rows)
+        return before + share * (self.head.calibration.threshold - before)
 
     @property
     def known(self) -> int:

@@ -1,0 +1,57 @@
+"""Learn the heads that ship with the package, and write them into it.
+
+python scripts/fit_heads.py SET.jsonl SET.jsonl … [--model NAME …]
+
+Each set weighs the same, however many READMEs it has. What is printed is by READMEs of each set
+with what was learned from the others. READMEs are read once and kept in the cache folder.
+"""
+
+import argparse
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from tagger import Rank, Vocabulary, load
+from tagger.evaluation.labels import load_labels
+from tagger.evaluation.measures import measure
+from tagger.learning.learn import check_labels, learn_checked
+from tagger.methods.rank.shipped import head_path
+
+ROOT = Path(__file__).parents[1]
+MODELS = ("qwen2.5-coder-0.5b", "qwen2.5-coder-1.5b")
+
+
+def main() -> None:
+    """Read, learn, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("labels", nargs="+", type=Path)
+    parser.add_argument("--tags", type=Path, default=ROOT / "tags.json")
+    parser.add_argument("--model", nargs="+", choices=MODELS, default=MODELS)
+    options = parser.parse_args()
+    vocabulary = Vocabulary.load(options.tags)
+    rows = [load_labels(path, vocabulary) for path in options.labels]
+    set_of = {label.text_digest: number for number, part in enumerate(rows) for label in part}
+    labels = check_labels([label for part in rows for label in part])
+    sets = np.array([set_of[label.text_digest] for label in labels])
+
+    def progress(_: str, done: int, total: int) -> None:
+        if done == total:
+            print(f"read {total} READMEs", file=sys.stderr)
+
+    for name in options.model:
+        rank = Rank(load(name, device="cpu"), vocabulary, head=None)
+        lesson = learn_checked(rank, labels, progress, sets)
+        # Models of the catalogue are known by their names; see `shipped_head`.
+        identity = replace(lesson.head.identity, weights="")
+        path = head_path(name)
+        replace(lesson.head, identity=identity).save(path)
+        before, after = measure(lesson.before), measure(lesson.after)
+        print(f"\n{path.name}: {path.stat().st_size:,} bytes")
+        for key in ("F1 (given)", "first strict", "first acceptable", "hit@3", "recall@5", "ECE"):
+            print(f"{key}: {before[key]:.3f} without, {after[key]:.3f} with the head")
+
+
+if __name__ == "__main__":
+    main()
