@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Show what was learned.")
 
 _MEASURES = (
-    "first strict",
-    "first acceptable",
-    "hit@3",
-    "recall@5",
-    "precision (given)",
-    "recall (given)",
-    "F1 (given)",
-    "ECE",
+    "precision_at_1_strict",
+    "precision_at_1_lenient",
+    "hit_at_3",
+    "recall_at_5",
+    "precision_given",
+    "recall_given",
+    "f1_given",
+    "ece",
 )
 
 _RARE = 3
@@ -98,7 +98,7 @@ def _table(lesson: "Lesson") -> str:
     from rich.console import Console
     from rich.table import Table
 
-    from tagger.evaluation.measures import intervals, measure
+    from tagger.evaluation.measures import MEASURES, intervals, measure
 
     before, after = measure(lesson.before), measure(lesson.after)
     limits = intervals(lesson.after)
@@ -107,10 +107,9 @@ def _table(lesson: "Lesson") -> str:
         table.add_column(heading, justify="left" if heading == "measure" else "right")
     for name in _MEASURES:
         if name in before and name in after:
-            low, high = limits[name]
-            table.add_row(
-                name, f"{before[name]:.3f}", f"{after[name]:.3f}", f"{low:.3f} to {high:.3f}"
-            )
+            interval = " to ".join(f"{limit:.3f}" for limit in limits.get(name, ()))
+            title, _ = MEASURES[name]
+            table.add_row(title, f"{before[name]:.3f}", f"{after[name]:.3f}", interval)
     console = Console()
     with console.capture() as captured:
         console.print(table)

@@ -26,7 +26,9 @@ from tagger.evaluation.breakdown import (
 )
 from tagger.evaluation.evaluate import Evaluation
 from tagger.evaluation.measures import (
+    MEASURES,
     Judged,
+    error_by_chance,
     intervals,
     measure,
     reliability,
@@ -123,15 +125,18 @@ def _visible(value: Any) -> Any:
 
 
 def _measures(judged: Judged) -> list[dict[str, str]]:
-    limits = intervals(judged)
+    beside = {name: f"{low:.3f} to {high:.3f}" for name, (low, high) in intervals(judged).items()}
+    measures = measure(judged)
+    if "ece" in measures:
+        beside["ece"] = f"{error_by_chance(judged):.3f} by chance"
     return [
         {
-            "name": name,
+            "name": MEASURES[name][0],
             "value": f"{value:.3f}",
-            "low": f"{limits[name][0]:.3f}",
-            "high": f"{limits[name][1]:.3f}",
+            "interval": beside[name],
+            "meaning": MEASURES[name][1],
         }
-        for name, value in measure(judged).items()
+        for name, value in measures.items()
     ]
 
 
