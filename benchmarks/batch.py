@@ -2,11 +2,14 @@
 
     python benchmarks/batch.py memory --rows 100000
     python benchmarks/batch.py share ../shared/eval/github-dev.jsonl --model qwen2.5-coder-0.5b
+    python benchmarks/batch.py again ../shared/eval/github-dev.jsonl --model qwen2.5-coder-0.5b
 
 `memory` streams generated rows through standard input and a tiny random model (of tests/tiny.py),
 and prints the process's resident memory along the way. `share` runs `tagger batch` in a process
 and prints which part of its wall time, from its first instruction to its last, lay within calls
-of the model. POSIX only.
+of the model. `again` runs it over the first READMEs of a file, and then ranks without a head what
+was read: the READMEs themselves, and the same many times over by other ids. What the longer run
+takes more is the time of its rows. POSIX only.
 """
 
 import json
@@ -16,6 +19,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 from common import ROOT, count, parser, reported
@@ -111,6 +115,31 @@ def share(source: str, model: str) -> None:
     print(f"{inside:.1f} s of {wall:.1f} s in the model: {inside / wall:.1%}")
 
 
+def again(source: str, model: str, readmes: int, rows: int) -> None:
+    """Print how fast READMEs that were read before are ranked anew."""
+    with Path(source).open() as file:
+        texts = [json.loads(line)["readme"] for line in islice(file, readmes)]
+    with tempfile.TemporaryDirectory() as folder:
+        dump, out = Path(folder) / "dump.jsonl", Path(folder) / "out.jsonl"
+        command = [TAGGER, "batch", str(dump), "--tags", str(ROOT / "tags.json"), "--model", model]
+        command += ["--quiet", "-o", str(out)]
+
+        def run(count: int, *more: str) -> float:
+            lines = ({"id": n, "readme": texts[n % len(texts)]} for n in range(count))
+            dump.write_text("\n".join(map(json.dumps, lines)))
+            start = time.perf_counter()
+            subprocess.run([*command, *more], check=True)
+            return time.perf_counter() - start
+
+        reading = run(len(texts))
+        few = run(len(texts), "--head", "none")
+        many = run(rows, "--head", "none")
+    print(f"{len(texts)} READMEs read: {reading:.1f} s; ranked again: {few:.1f} s")
+    print(
+        f"{rows:,} ranked again: {many:.1f} s, {(rows - len(texts)) / (many - few):,.0f} a second"
+    )
+
+
 def main() -> None:
     """Read the command line."""
     made = parser(__doc__)
@@ -118,13 +147,19 @@ def main() -> None:
     rows = what.add_parser("memory")
     rows.add_argument("--rows", type=count, default=100_000)
     part = what.add_parser("share")
-    part.add_argument("source")
-    part.add_argument("--model", default="qwen2.5-coder-0.5b")
+    known = what.add_parser("again")
+    for each in (part, known):
+        each.add_argument("source")
+        each.add_argument("--model", default="qwen2.5-coder-0.5b")
+    known.add_argument("--readmes", type=count, default=20)
+    known.add_argument("--rows", type=count, default=10_000)
     options = made.parse_args()
     if options.what == "memory":
         memory(options.rows)
-    else:
+    elif options.what == "share":
         share(options.source, options.model)
+    else:
+        again(options.source, options.model, options.readmes, options.rows)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ def seconds(rank: Rank, readme: Readme) -> float:
     """Return how long a README takes."""
     start = time.perf_counter()
     (reading,) = rank.read([rank.encode(Readme(readme.id, readme.text))])
-    rank.rank(reading)
+    rank.rank([reading])
     return time.perf_counter() - start
 
 

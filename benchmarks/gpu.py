@@ -33,7 +33,7 @@ from tagger.batch.pipeline import Pipeline
 from tagger.models.fetch import store
 from tagger.models.fetch.catalogue import catalogue
 from tagger.models.language import LanguageModel
-from tagger.models.load import processor
+from tagger.models.processor import Processor
 from tagger.models.tokenizer import ChatTokenizer
 from tagger.prompts.prompt import Prompt, PromptTemplate
 from tagger.readme.sources import Item
@@ -141,7 +141,8 @@ def main() -> None:
 
     if options.device == "cuda" and not torch.cuda.is_available():
         sys.exit("there is no GPU here; --device cpu --shape tiny shows that the script works")
-    device, dtype = processor(options.device, "auto")
+    processor = Processor.choose(options.device)
+    device, dtype = processor.device, processor.dtype
     tokenizer = AutoTokenizer.from_pretrained(options.tokenizer or tokenizer_here())
     check_room(options.shape, device, dtype)
     network = network_of(options.shape, device, dtype)
@@ -149,7 +150,10 @@ def main() -> None:
         torch.cuda.reset_peak_memory_stats(device)
     # The name of the weights keeps the caches of the shapes apart.
     weights = f"random {options.shape}"
-    model = LanguageModel(network, ChatTokenizer(tokenizer), options.shape, weights, str(device))
+    chat_tokenizer = ChatTokenizer(tokenizer)
+    model = LanguageModel(
+        lambda: network, network.config, chat_tokenizer, options.shape, weights, processor
+    )
     vocabulary = SAMPLE
     method = Rank(model, vocabulary, readme_tokens=options.readme_tokens)
     method.prepare()

@@ -611,6 +611,18 @@ def test_a_server_that_goes_away_stops_a_batch_and_nothing_is_lost(
     assert len(rows_of(workplace / "out.jsonl")) == 20
 
 
+def test_a_batch_that_has_every_reply_asks_no_server(
+    run: Run, server: Server, workplace: Path
+) -> None:
+    (workplace / "rows.jsonl").write_text('{"id": "1", "readme": "A game."}')
+    command = ("batch", "rows.jsonl", "-o", "out.jsonl", "--endpoint", server.url, *OPTIONS)
+    assert run(*command, model=None).code == 0
+    server.answer = lambda _: told(503)
+    asked = len(server.requests)
+    assert run(*command, model=None).code == 0
+    assert len(server.requests) == asked
+
+
 @pytest.mark.parametrize(("options", "most"), [((), 20), (("--max-failures", "3"), 3)])
 def test_a_batch_stops_when_many_readmes_in_a_row_fail_alike(
     run: Run, server: Server, workplace: Path, options: tuple[str, ...], most: int

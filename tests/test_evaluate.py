@@ -366,7 +366,7 @@ class Scripted:
     def capacity(self) -> Capacity:
         return Capacity(readmes=self.at_once)
 
-    def prepare(self) -> None:
+    def prepare(self, *, reading: bool = True) -> None:
         self.prepared = True
 
     def encode(self, readme: Readme) -> Encoded:
@@ -377,10 +377,10 @@ class Scripted:
         replies = [self.script[readme.id] for readme in readmes]
         return [reply.encode() if isinstance(reply, str) else reply for reply in replies]
 
-    def rank(self, reading: bytes) -> Ranking:
+    def rank(self, readings: Sequence[bytes]) -> list[Ranking]:
         by_label = {tag.label: tag for tag in VOCABULARY}
-        tags = [by_label[label] for label in reading.decode().split()]
-        return tuple(GivenTag(id=tag.id, name=tag.name) for tag in tags)
+        rows = [[by_label[label] for label in reading.decode().split()] for reading in readings]
+        return [tuple(GivenTag(id=tag.id, name=tag.name) for tag in tags) for tags in rows]
 
     def conversations(self, readme: Readme) -> list[Conversation]:
         return []

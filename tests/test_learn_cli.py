@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +107,10 @@ def test_what_was_read_and_learned_is_said(run: Run, labels: Path, workplace: Pa
     )
     assert without < 0.6 < learned
     assert low <= learned <= high
-    assert "head.safetensors: from 48 READMEs, of which 48 were read now, for --head" in outcome.err
+    assert (
+        "head.safetensors: learned from 48 READMEs, 48 of them read now; use it with --head"
+        in outcome.err
+    )
     assert "came before" not in outcome.err
     assert "tags with fewer than" not in outcome.err
     assert "counts for nothing" not in outcome.err
@@ -118,10 +123,10 @@ def test_learning_again_reads_only_what_is_new(
     assert learned.read_bytes() == content, "as in Python"
     again = learn(run)
     assert again.code == 0, "its own file may be overwritten"
-    assert "from 48 READMEs, of which 0 were read now" in again.err
+    assert "from 48 READMEs, 0 of them read now" in again.err
     assert learned.read_bytes() == content
     more = learn(run, "labels.jsonl", "other.jsonl", "-o", "more.safetensors")
-    assert "from 72 READMEs, of which 24 were read now" in more.err
+    assert "from 72 READMEs, 24 of them read now" in more.err
     assert Head.load(workplace / "more.safetensors").readmes == 72
 
 
@@ -167,6 +172,40 @@ def test_labels_that_teach_nothing_are_said(run: Run, labels: Path, workplace: P
     assert Head.load(workplace / "head.safetensors").weight == 0
     plain = confidences(run("run", "0.md", *SCORES))
     assert confidences(run("run", "0.md", *SCORES, "--head", "head.safetensors")) == plain
+
+
+def test_a_head_that_counts_is_not_replaced_by_one_that_does_not(
+    run: Run, head: Path, content: bytes, workplace: Path
+) -> None:
+    rows = [row(number, tags=[NAMES[number * number % 7 % 3]]) for number in range(36)]
+    write(workplace / "odd.jsonl", rows)
+    outcome = learn(run, "odd.jsonl")
+    assert outcome.code == 0
+    assert "head.safetensors holds a head that counts, and is kept" in outcome.err
+    assert head.read_bytes() == content
+
+
+def test_the_head_that_ships_is_measured_beside_it(
+    run: Run, labels: Path, workplace: Path, content: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ships = workplace / "ships.safetensors"
+    ships.write_bytes(content)
+    monkeypatch.setattr(lesson, "shipped_head", lambda *_: Head.load(ships))
+    learned = learn(run, "other.jsonl", "-o", "more.safetensors")
+    assert learned.code == 2, "24 labels are too few"
+    rows = [row(number) for number in range(48, 96)]
+    write(workplace / "few.jsonl", rows)
+    outcome = learn(run, "few.jsonl", "-o", "more.safetensors")
+    assert outcome.code == 0, outcome.err
+    assert "shipped head" in outcome.out
+    (line,) = [line for line in outcome.out.splitlines() if "F1 (given)" in line]
+    values = [float(word) for word in line.replace("│", " ").split() if word[0].isdigit()]
+    assert values[0] < 0.6 < values[1]
+    assert ("the head that ships does better on these READMEs" in outcome.err) == (
+        values[1] > values[2]
+    )
+    again = learn(run, "labels.jsonl", "-o", "more.safetensors")
+    assert "shipped head" not in again.out, "it was learned from these READMEs"
 
 
 def test_quiet_says_nothing(run: Run, labels: Path) -> None:
@@ -324,7 +363,26 @@ def test_a_damaged_cache_is_one_line(run: Run, learned: Path, cache: Path) -> No
     said = outcome.err.splitlines()[-1]
     assert f"{path} is damaged: remove it, and the READMEs are read again" in said
     path.unlink()
-    assert "of which 48 were read now" in learn(run).err
+    assert "48 of them read now" in learn(run).err
+
+
+@pytest.fixture
+def weightless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing may read the weights of a model."""
+
+    def read(*_args: object) -> None:
+        pytest.fail("the weights were read")
+
+    monkeypatch.setattr("tagger.models.load._read", read)
+
+
+def test_what_was_read_is_learned_from_without_the_weights(
+    run: Run, learned: Path, content: bytes, request: pytest.FixtureRequest
+) -> None:
+    request.getfixturevalue("weightless")
+    again = learn(run)
+    assert again.code == 0, again.err
+    assert learned.read_bytes() == content
 
 
 # Ranking with what was learned.
@@ -424,11 +482,28 @@ def test_kept_scores_have_no_use_for_a_head(
 ) -> None:
     assert run("eval", "other.jsonl", "--dump", "s.parquet", "--quiet").code == 0
     args = ("eval", "other.jsonl", "--from", "s.parquet", "--json")
-    monkeypatch.setenv("TAGGER_HEAD", "head.safetensors")
-    refused = run(*args)
+    refused = run(*args, "--head", "head.safetensors")
     assert refused.code == 2
     assert "--from takes scores, of which no head can make anything" in one_line(refused.err)
-    assert run(*args, "--head", "none").code == 0
+    plain = run(*args, "--head", "none")
+    assert plain.code == 0
+    monkeypatch.setenv("TAGGER_HEAD", "head.safetensors")
+    assert run(*args) == plain, "a setting is for the commands that have use for it"
+
+
+def test_scores_are_kept_of_the_readmes_that_were_not_left_out(
+    run: Run, head: Path, workplace: Path
+) -> None:
+    write(workplace / "both.jsonl", [row(number) for number in [*range(40, 48), *range(60, 84)]])
+    args = ("eval", "both.jsonl", "--json")
+    kept = run(*args, "--head", "head.safetensors", "--dump", "s.parquet")
+    assert evaluated(kept)["readmes"] == 24
+    again = run(*args, "--from", "s.parquet")
+    assert evaluated(again)["readmes"] == 24
+    assert "because a head was fitted to them: 8" in again.err
+    nothing = run("eval", "labels.jsonl", "--from", "s.parquet")
+    assert nothing.code == 2
+    assert "s.parquet: holds no scores of" in nothing.err.splitlines()[-1]
 
 
 def test_without_a_cache_folder_it_learns_all_the_same(
@@ -471,6 +546,20 @@ def test_a_batch_with_the_same_head_has_nothing_to_do(run: Run, head: Path) -> N
     assert again.code == 0
     assert "again: " not in again.err
     assert "0 tagged in" in again.err
+
+
+def test_a_batch_is_ranked_again_without_the_weights(
+    run: Run, head: Path, workplace: Path, request: pytest.FixtureRequest
+) -> None:
+    args = ("batch", "0.md", "1.md", "2.md", "--tags", "tags.json", "-o", "out.jsonl", "--scores")
+    assert run(*args).code == 0
+    plain = (workplace / "out.jsonl").read_bytes()
+    request.getfixturevalue("weightless")
+    again = run(*args, "--head", "head.safetensors")
+    assert again.code == 0, again.err
+    assert (workplace / "out.jsonl").read_bytes() != plain
+    assert run(*args).code == 0
+    assert (workplace / "out.jsonl").read_bytes() == plain
 
 
 def test_a_batch_without_features_gives_the_same_and_reads_again_for_another_head(
@@ -578,6 +667,33 @@ def test_a_damaged_head_is_one_line_before_the_model_is_loaded(
     assert reason in one_line(outcome.err)
 
 
+@pytest.mark.usefixtures("weightless")
+def test_a_head_of_something_else_is_refused_before_the_weights_are_read(
+    run: Run, head: Path, workplace: Path
+) -> None:
+    args = ("--readme-tokens", "77", "--tags", "tags.json", "--head", "head.safetensors", "--quiet")
+    for command, source in (("run", "0.md"), ("batch", "0.md"), ("eval", "other.jsonl")):
+        outcome = run(command, source, *args)
+        assert outcome.code == 2
+        assert "was learned with 256 README tokens" in one_line(outcome.err)
+    everything = run("eval", "labels.jsonl", "--head", "head.safetensors", "--quiet")
+    assert "the head was fitted to all of these READMEs" in one_line(everything.err)
+
+
+def test_a_head_that_knows_none_of_the_tags_is_said(run: Run, head: Path, workplace: Path) -> None:
+    (workplace / "tags.json").write_text('[{"id": 1, "name": "heron"}, {"id": 2, "name": "owl"}]')
+    outcome = run("run", "0.md", "--head", "head.safetensors", *SCORES[:-1])
+    assert "the head knows none of these tags: they are ranked as without it" in outcome.err
+    assert confidences(outcome) == confidences(run("run", "0.md", *SCORES))
+
+
+def test_a_pipe_is_no_head(run: Run, labels: Path, workplace: Path) -> None:
+    os.mkfifo(workplace / "pipe")
+    outcome = run("run", "0.md", "--head", "pipe", "--quiet")
+    assert outcome.code == 2
+    assert "pipe: is a pipe, and a head is a file" in one_line(outcome.err)
+
+
 @pytest.mark.parametrize("command", ["run", "batch", "explain"])
 def test_a_head_that_is_not_there_is_named_with_what_names_it(
     run: Run, workplace: Path, monkeypatch: pytest.MonkeyPatch, command: str
@@ -617,8 +733,8 @@ def test_a_written_reply_has_no_use_for_it(run: Run, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("TAGGER_HEAD", "head.safetensors")
     with serving() as server:
         asked = (*args, "--endpoint", server.url, "--model", "m")
-        assert run(*asked).code == 2
-        assert run(*asked, "--head", "none").code == 0, "which is how to do without it"
+        assert run(*asked).code == 0, "a setting is for the commands that have use for it"
+        assert run(*asked, "--head", "head.safetensors").code == 2
 
 
 # Showing one.
@@ -647,6 +763,19 @@ def test_a_head_is_shown_as_json(run: Run, head: Path) -> None:
     assert found["threshold"] == known.calibration.threshold
     assert found["readme_tokens"] == known.identity.readme_tokens
     assert found["model"] == known.model
+
+
+def test_the_head_that_ships_with_a_model_is_shown(run: Run, workplace: Path) -> None:
+    outcome = run("head", "show", "qwen2.5-coder-0.5b", "--json", model=None)
+    assert outcome.code == 0, outcome.err
+    assert json.loads(outcome.out)["model"] == "qwen2.5-coder-0.5b"
+
+
+def test_a_head_that_counts_for_nothing_is_shown_to(run: Run, head: Path) -> None:
+    replace(Head.load(head), weight=0.0, source="").save(head)
+    outcome = run("head", "show", "head.safetensors", model=None)
+    assert outcome.code == 0
+    assert "it counts for nothing: tags are ranked as without it" in one_line(outcome.err)
 
 
 def test_showing_what_is_no_head_is_one_line(run: Run, workplace: Path) -> None:

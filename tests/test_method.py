@@ -230,7 +230,7 @@ def reading_of(method: Method[Any], readme: Readme = README) -> bytes:
 def test_a_ranking_holds_tags_of_the_vocabulary_the_best_first(make: Make) -> None:
     method = make()
     method.prepare()
-    ranking = method.rank(reading_of(method))
+    ranking = method.rank([reading_of(method)])[0]
     assert ranking
     check_ranking(ranking)
     confidences = [tag.confidence for tag in ranking]
@@ -248,8 +248,8 @@ def test_readmes_of_one_call_are_read_as_alone(make: Make) -> None:
     assert len(together) == 3
     for readme, reading in zip(readmes, together, strict=True):
         assert not isinstance(reading, TaggerError)
-        alone = method.rank(reading_of(method, readme))
-        for one, other in zip(method.rank(reading), alone, strict=True):
+        alone = method.rank([reading_of(method, readme)])[0]
+        for one, other in zip(method.rank([reading])[0], alone, strict=True):
             assert (one.id, one.name) == (other.id, other.name)
             assert one.confidence == pytest.approx(other.confidence, abs=1e-4)
 
@@ -259,12 +259,21 @@ def test_a_reading_that_was_kept_ranks_without_a_model(
 ) -> None:
     method = make()
     reading = reading_of(method)
-    expected = method.rank(reading)
+    expected = method.rank([reading])[0]
     other = make()
     assert other.reading_identity == method.reading_identity
     other.prepare()
     monkeypatch.setattr(other, "read", None)
-    assert other.rank(reading) == expected
+    assert other.rank([reading])[0] == expected
+
+
+def test_readings_are_ranked_together_to_the_last_bit_as_alone(make: Make) -> None:
+    method = make()
+    readmes = [Readme(str(n), f"{'A web server. ' * n} number {n}") for n in range(1, 20)]
+    readings = [reading_of(method, readme) for readme in readmes]
+    alone = [method.rank([reading])[0] for reading in readings]
+    for count in (0, 1, 2, 7, 19):
+        assert method.rank(readings[:count]) == alone[:count]
 
 
 def test_bytes_that_are_no_reading_are_refused(make: Make) -> None:
@@ -272,13 +281,13 @@ def test_bytes_that_are_no_reading_are_refused(make: Make) -> None:
     reading = reading_of(method)
     for content in (b"", b"{}", b"[]x", b"\xff" * len(reading), reading[:-1], reading + b"\0" * 4):
         with pytest.raises(ValueError):  # noqa: PT011 (whatever says so)
-            method.rank(content)
+            method.rank([content])
     draw = random.Random(0)
     for _ in range(300):
         damaged = bytearray(reading)
         for place in draw.sample(range(len(reading)), k=draw.choice((1, 1, len(reading) // 2))):
             damaged[place] = draw.randrange(256)
-        check_hostile(bytes(damaged), method.rank)
+        check_hostile(bytes(damaged), lambda content: method.rank([content])[0])
 
 
 def test_what_is_said_to_the_model_holds_the_readme_and_the_tags(make: Make) -> None:
@@ -339,7 +348,7 @@ def test_a_tagger_gives_the_best_tags_of_any_method(make: Make) -> None:
     assert tagger.vocabulary is VOCABULARY
     (tagging,) = tagger.tag([README])
     assert tagging.id == README.id
-    assert tagging.tags == method.rank(reading_of(method))[:2]
+    assert tagging.tags == method.rank([reading_of(method)])[0][:2]
 
 
 def test_only_confidences_are_held_against_a_threshold(make: Make) -> None:
@@ -371,8 +380,8 @@ def test_a_calibration_changes_the_ranking_and_not_what_was_read() -> None:
     assert plain.identity.differences(other.identity) == ["calibration"]
     assert plain.reading_identity == other.reading_identity
     reading = reading_of(plain)
-    assert other.rank(reading) == other.rank(reading_of(other))
-    assert other.rank(reading) != plain.rank(reading)
+    assert other.rank([reading])[0] == other.rank([reading_of(other)])[0]
+    assert other.rank([reading])[0] != plain.rank([reading])[0]
 
 
 def test_what_is_searched_for_depends_on_the_calibration() -> None:

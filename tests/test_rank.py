@@ -302,7 +302,7 @@ def test_the_readme_budget_is_lowered_to_the_models_context(tiny_model: Language
 def test_a_model_that_gives_no_numbers_is_an_error() -> None:
     network = tiny.network()
     network.model.norm.weight.data.fill_(float("nan"))
-    broken = LanguageModel(network, tiny.model().tokenizer, "tiny", "broken", "here")
+    broken = tiny.model_of(network, "broken")
     with pytest.raises(LoadError, match="not numbers"):
         ranking_of(ranker(broken), "text")
 
@@ -311,7 +311,7 @@ def test_evidence_is_kept_for_each_readme_alone(tiny_model: LanguageModel) -> No
     method = ranker(tiny_model)
     evidence = evidence_of(method, "A web server.", "A game.", "A cli, and a cli.")
     for row, content in enumerate(evidence.to_bytes()):
-        kept = Evidence.from_bytes(content, method.prior, tiny_model.width)
+        kept = Evidence.from_bytes([content], method.prior, tiny_model.width)
         expected = evidence.select([row])
         assert kept.log_probs.full.equal(expected.log_probs.full)
         assert kept.log_probs.first.equal(expected.log_probs.first)
@@ -375,7 +375,7 @@ def test_hostile_bytes_are_no_evidence_unless_they_fit_and_are_numbers(
     content: bytes, width: int
 ) -> None:
     try:
-        evidence = Evidence.from_bytes(content, PRIOR, width)
+        evidence = Evidence.from_bytes([content], PRIOR, width)
     except ValueError:
         numbers = np.frombuffer(content[:72], np.float32) if len(content) >= 72 else np.zeros(0)
         halves = np.frombuffer(content[72:], np.float16) if len(content) == 88 else np.zeros(0)
@@ -400,7 +400,7 @@ def test_what_was_read_gives_the_ranking_of_what_was_scored(
         method = ranker(tiny_model, names, head=head_of(method, names[::2]))
     readmes = [method.encode(Readme("x", text)) for text in ("A web server.", "A game.")]
     for scored, reading in zip(method.score(readmes), method.read(readmes), strict=True):
-        ranking = method.rank(reading)
+        ranking = method.rank([reading])[0]
         assert len(ranking) == MAX_TAGS
         assert [tag.id for tag in ranking] == [each.tag.id for each in scored[:MAX_TAGS]]
         assert [tag.confidence for tag in ranking] == [

@@ -119,3 +119,12 @@ def test_with_a_calibration_of_the_users_own_it_is_not_used(
     own = replace(shipping.calibration, margin=2.0)
     assert Rank(shipping.model, shipping.vocabulary, calibration=own).confidence.head is None
     assert any("another calibration, so the head" in line for line in caplog.messages)
+
+
+def test_a_head_that_counts_for_nothing_leaves_the_one_that_ships(
+    shipping: Rank, caplog: pytest.LogCaptureFixture
+) -> None:
+    worthless = head_of(Rank(shipping.model, shipping.vocabulary, head=None), weight=0.0)
+    rank = Rank(shipping.model, shipping.vocabulary, head=worthless)
+    assert rank.identity == shipping.identity
+    assert "the head counts for nothing: tags are ranked as without it" in caplog.messages

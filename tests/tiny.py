@@ -27,6 +27,7 @@ from transformers import (
 )
 
 from tagger.models.language import LanguageModel
+from tagger.models.processor import Processor
 from tagger.models.tokenizer import ChatTokenizer
 
 CHATML = (
@@ -101,9 +102,18 @@ def model(kind: str = "qwen2", seed: int = 0, **overrides: object) -> LanguageMo
     return model_of(network(kind, seed, **overrides), weights)
 
 
-def model_of(network: Any, weights: str = "random") -> LanguageModel:
-    """A network with the tiny tokenizer."""
-    return LanguageModel(network, ChatTokenizer(tokenizer()), "tiny", weights, "here")
+def model_of(
+    network: Any, weights: str = "random", chat_tokenizer: ChatTokenizer | None = None
+) -> LanguageModel:
+    """A network in memory, with the tiny tokenizer."""
+    return LanguageModel(
+        lambda: network,
+        network.config,
+        chat_tokenizer or ChatTokenizer(tokenizer()),
+        "tiny",
+        weights,
+        Processor(network.device, network.dtype),
+    )
 
 
 def save(folder: Path, kind: str = "qwen2", seed: int = 0) -> Path:

@@ -74,7 +74,8 @@ class Tagger(Generic[E]):
             (reading,) = self.method.read([self.method.encode(readme)])
             if isinstance(reading, TaggerError):
                 raise reading
-            yield self.reply(readme.id, self.method.rank(reading))
+            (ranking,) = self.method.rank([reading])
+            yield self.reply(readme.id, ranking)
 
     def reply(self, id: str, ranking: Ranking) -> Tagging:  # noqa: A002
         """Return the reply for a README: those of its ranked tags that are to be given.

@@ -110,7 +110,9 @@ class Batch(Closing):
         batch_tokens: int | None = None,
         max_failures: int | None = MAX_FAILURES,
     ) -> Iterator[Row]:
-        """Prepare the tagger at once; then yield a row for every README after it is on disk.
+        """Yield a row for every README after it is on disk.
+
+        The model is loaded, or the server asked, when the first README has to be read.
 
         Args:
             tagger: tags READMEs with the vocabulary of this batch.
@@ -134,7 +136,7 @@ class Batch(Closing):
             log.warning("%s", change)
         if batch_tokens and method.capacity.tokens is None:
             log.warning("batch tokens are for GPUs, and none is used here")
-        method.prepare()
+        method.prepare(reading=False)
         self._pipeline = Pipeline(
             tagger,
             self._ledger,

@@ -1,12 +1,13 @@
 """From items to rows, in order: what fails is a row too, and nothing is read twice."""
 
+import contextlib
 import hashlib
 import logging
 import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import chain, islice, takewhile
 from typing import Generic, Literal, TypeVar
 
 from tagger._util.text import printable
@@ -18,11 +19,11 @@ from tagger.errors import (
     OutOfMemoryError,
     TaggerError,
 )
-from tagger.methods.base import E
+from tagger.methods.base import Capacity, E
 from tagger.readme.readme import Readme
 from tagger.readme.sources import Item
 from tagger.tagger import Tagger
-from tagger.tagging import Failure, Tagging, TagsAs
+from tagger.tagging import Failure, Ranking, Tagging, TagsAs
 
 OnDuplicate = Literal["error", "keep-first", "suffix"]
 """What to do with an id that was met before: stop, leave the README out, or number the id."""
@@ -70,11 +71,19 @@ class _Job(Generic[E]):
     encoded: E | None = None
     outcome: bytes | Exception | None = None
     read: int = 0
+    ranking: Ranking = ()
 
     @property
     def length(self) -> int:
         """How many tokens the model has to read of it."""
         return self.encoded.length if self.encoded else 0
+
+
+@dataclass(frozen=True)
+class _End:
+    """What comes after the last item: nothing, or what went wrong."""
+
+    error: BaseException | None = None
 
 
 def distinct(items: Iterable[Item], ledger: Ledger, policy: OnDuplicate) -> Iterator[Item]:
@@ -127,9 +136,8 @@ class Pipeline(Generic[E]):
         self._method = tagger.method
         self._ledger = ledger
         self._on_duplicate = on_duplicate
-        self._capacity = self._method.capacity
-        if batch_tokens and self._capacity.tokens is not None:
-            self._capacity = replace(self._capacity, tokens=batch_tokens)
+        self._batch_tokens = batch_tokens
+        self._capacity = Capacity()
         self._streak = Streak(max_failures)
         self._stopped = threading.Event()
 
@@ -143,26 +151,47 @@ class Pipeline(Generic[E]):
 
         Whatever one README makes fail is that README's row, and the others go on.
 
+        What takes a model or a server is prepared when the first README has to be read.
+
         Raises:
             InputError: an id comes twice, and that is to stop the batch; or a source breaks off; or
                 the ledger is damaged.
             EndpointError: the server answers no README at all, or too many READMEs in a row have
                 failed alike.
+            ModelError: the model cannot be used.
             OutputError: the ledger cannot be written.
 
         """
-        window = self._capacity.readmes if self._capacity.tokens is None else _WINDOW
-        jobs = _ahead(self._jobs(items), _AHEAD + window, self._stopped)
-        while group := list(islice(jobs, window)):
-            self._read_new(group)
-            for job in group:
-                if job.outcome is None:  # stopped before its turn
-                    return
-                yield self._row(job, job.outcome)
+        for jobs in self._done(self._jobs(items)):
+            self._rank(jobs)
+            for job in jobs:
+                yield self._row(job)
                 if isinstance(job.outcome, Exception):
                     self._streak.fail(job.outcome)
                 elif job.read:  # and not known before
                     self._streak.succeed()
+
+    def _done(self, jobs: Iterator[_Job[E]]) -> Iterator[list[_Job[E]]]:
+        """Yield jobs with their outcomes, as many at a time as are ready."""
+        ready = _ahead(jobs, _AHEAD + _WINDOW, self._stopped)
+        for group in ready:
+            known = list(takewhile(lambda job: job.outcome is not None, group))
+            yield known
+            if len(known) < len(group):
+                rest = chain(group[len(known) :], chain.from_iterable(ready))
+                yield from self._read_all(rest)
+
+    def _read_all(self, jobs: Iterator[_Job[E]]) -> Iterator[list[_Job[E]]]:
+        """Yield jobs, of which the first has to be read, with their outcomes."""
+        self._method.prepare()
+        self._capacity = self._method.capacity
+        if self._batch_tokens and self._capacity.tokens is not None:
+            self._capacity = replace(self._capacity, tokens=self._batch_tokens)
+        window = self._capacity.readmes if self._capacity.tokens is None else _WINDOW
+        while group := list(islice(jobs, window)):
+            self._read_new(group)
+            # Those without an outcome had not had their turn when it was stopped.
+            yield list(takewhile(lambda job: job.outcome is not None, group))
 
     def _jobs(self, items: Iterable[Item]) -> Iterator[_Job[E]]:
         """Read, clean and tokenise, as far as that is still to do."""
@@ -233,19 +262,32 @@ class Pipeline(Generic[E]):
         self._read(jobs[:middle])
         self._read(jobs[middle:])
 
-    def _row(self, job: _Job[E], outcome: bytes | Exception) -> Row:
+    def _rank(self, jobs: Sequence[_Job[E]]) -> None:
+        """Rank by the readings of jobs, together; if that fails, alone, to tell which failed."""
+        read = [job for job in jobs if isinstance(job.outcome, bytes)]
+        readings = [job.outcome for job in read if isinstance(job.outcome, bytes)]
+        try:
+            rankings = self._method.rank(readings)
+        except ValueError as error:
+            raise self._ledger.damaged() from error
+        except Exception as error:
+            if len(read) == 1:
+                read[0].outcome = error
+                return
+        else:
+            for job, ranking in zip(read, rankings, strict=True):
+                job.ranking = ranking
+            return
+        for job in read:
+            self._rank([job])
+
+    def _row(self, job: _Job[E]) -> Row:
+        outcome = job.outcome
         if not isinstance(outcome, Exception):
             try:
-                ranking = self._method.rank(outcome)
-            except ValueError as error:
-                raise self._ledger.damaged() from error
+                return Row(self._tagger.reply(job.id, job.ranking), job.read)
             except Exception as error:
                 outcome = error
-            else:
-                try:
-                    return Row(self._tagger.reply(job.id, ranking), job.read)
-                except Exception as error:
-                    outcome = error
         kind, message = type(outcome).__name__, str(outcome)
         if not isinstance(outcome, TaggerError):
             log.debug("%s: the error in full:", printable(job.id), exc_info=outcome)
@@ -258,15 +300,21 @@ def _key(readme: Readme) -> bytes:
     return hashlib.sha256(f"{readme.markup}\n{readme.text}".encode()).digest()
 
 
-def _ahead(items: Iterator[T], size: int, stopped: threading.Event) -> Iterator[T]:
-    """Yield items that a thread of their own takes, up to `size` in advance.
+def _ahead(items: Iterator[T], size: int, stopped: threading.Event) -> Iterator[list[T]]:
+    """Yield items that a thread of their own takes, as many at a time as are ready.
 
     Ends early when `stopped` is set. What the items raise is raised here.
+
+    Args:
+        items: taken up to `size` in advance.
+        size: the most that are ready at a time.
+        stopped: ends it.
+
     """
-    ready: queue.Queue[Callable[[], T] | None] = queue.Queue(size)
+    ready: queue.Queue[T | _End] = queue.Queue(size)
     closed = threading.Event()
 
-    def put(entry: Callable[[], T] | None) -> bool:
+    def put(entry: T | _End) -> bool:
         while not closed.is_set():
             try:
                 ready.put(entry, timeout=_TICK)
@@ -278,28 +326,28 @@ def _ahead(items: Iterator[T], size: int, stopped: threading.Event) -> Iterator[
     def work() -> None:
         try:
             for item in items:
-                if not put(lambda item=item: item):  # type: ignore[misc]
+                if not put(item):
                     return
-        except BaseException as caught:
-            error = caught
-
-            def fail() -> T:
-                raise error
-
-            put(fail)
+        except BaseException as error:
+            put(_End(error))
         else:
-            put(None)
+            put(_End())
 
     # A daemon, because a reader that waits for standard input must not hold up the end.
     threading.Thread(target=work, name="tagger-reader", daemon=True).start()
     try:
         while not stopped.is_set():
             try:
-                entry = ready.get(timeout=_TICK)
+                entries = [ready.get(timeout=_TICK)]
             except queue.Empty:
                 continue
-            if entry is None:
+            with contextlib.suppress(queue.Empty):
+                while len(entries) < size:
+                    entries.append(ready.get_nowait())
+            yield [entry for entry in entries if not isinstance(entry, _End)]
+            if isinstance(end := entries[-1], _End):
+                if end.error:
+                    raise end.error
                 return
-            yield entry()
     finally:
         closed.set()

@@ -33,7 +33,7 @@ _CANNOT_WRITE = {
 }
 """What is the disk's fault, or the folder's. Every other error of SQLite is the file's content."""
 
-RESTART = "restart the batch to do all of it again"
+RESTART = "restart the batch (--restart) to do all of it again"
 """What to do about a file that cannot be used."""
 
 log = logging.getLogger(__name__)

@@ -72,7 +72,7 @@ def evaluate(
     """
     if dump and kept:
         raise UsageError("--dump keeps the scores of a model, and --from runs none")
-    if kept and method.head not in (None, methods.NO_HEAD):
+    if kept and methods.names_head(method):
         raise UsageError("--from takes scores, of which no head can make anything: leave out one")
     if methods.is_written(method) and (dump or kept):
         raise UsageError("a written reply has no scores: leave out --dump and --from")
@@ -101,8 +101,9 @@ def evaluate(
     if dump:
         check_target(dump)
     if kept:
-        scores = Scores.load(kept, vocabulary, once(rows))
-        say_merged(rows, scores.labels)
+        measured = once(rows)
+        say_merged(rows, measured)
+        scores = Scores.load(kept, vocabulary, measured)
         calibration = (
             Calibration.load(method.calibration)
             if method.calibration
@@ -114,6 +115,12 @@ def evaluate(
         confidence = Confidence.of(calibration, None, vocabulary)
         evaluation = Evaluation.of_scores(scores, vocabulary, confidence, chosen)
         options.log.info("scores hold no features: the tags are ranked without a head")
+        if left := len(measured) - len(scores.labels):
+            options.log.info(
+                "READMEs left out, as they were when the scores were kept, because a head was "
+                "fitted to them: %d",
+                left,
+            )
     else:
         opener = methods.opener(vocabulary, prompt, model, method, chosen, quiet=common.quiet)
         tagger = Tagger(opener(), chosen)

@@ -54,6 +54,7 @@ def explain(
     seconds: dict[str, float] = {}
     with timed(seconds, "load the model"):
         rank = opener()
+        rank.model.load()
     with (
         timed(seconds, "read the list of tags"),
         working("reading the list of tags", quiet=common.quiet),

@@ -25,6 +25,16 @@ _MEASURES = (
     "ece",
 )
 
+_HEADINGS = ("no head", "shipped head", "this head")
+
+_DECISIVE = "f1_given"
+"""The measure by which two heads are compared."""
+
+_NOTHING = (
+    "on READMEs that it has not seen the head is no better than chance allows, so it counts for "
+    "nothing: label more, or check the labels"
+)
+
 _RARE = 3
 """Labels below which a tag is named, because little can be learned of it."""
 
@@ -34,14 +44,14 @@ def learn(
         list[Path],
         typer.Argument(
             metavar="LABELS",
-            help="Labelled READMEs, as tagger eval takes them; a few hundred are good, 30 the "
-            "least.",
+            help="Labelled READMEs, as for tagger eval: at least 30 that have a tag; a few "
+            "hundred are better.",
         ),
     ],
     *,
     output: Annotated[
         Path,
-        typer.Option("-o", "--output", metavar="FILE", help="The head to write, for --head."),
+        typer.Option("-o", "--output", metavar="FILE", help="Where to write the head."),
     ] = Path("head.safetensors"),
     readmes: Readmes = None,
     source: options.SourceOptions,
@@ -49,10 +59,10 @@ def learn(
     model: options.ModelOptions,
     common: options.CommonOptions,
 ) -> None:
-    """Learn from labels, and write a file for --head of the other commands.
+    """Learn from labels, and write a head, which other commands take as --head.
 
-    Each README is read once and kept in the cache folder, so that learning again after some more
-    labels takes seconds. What the head is worth is measured by cross-validation on your labels.
+    What the model makes of each README is kept in the cache folder, so that learning again after a
+    few more labels takes seconds. Cross-validation on your labels measures what the head is worth.
     """
     # Here, not above: `--help` and wrong usage are answered without them.
     from tagger.cli import methods
@@ -69,15 +79,27 @@ def learn(
     rank = opener()
     with counting(quiet=common.quiet) as progress:
         lesson = learn_checked(rank, checked, progress)
-    lesson.head.save(output)
     typer.echo(_table(lesson))
-    _say(lesson, output)
+    if lesson.head.weight or not _counts(output):
+        lesson.head.save(output)
+        _say(lesson, output)
+    else:
+        options.log.warning("%s; %s holds a head that counts, and is kept", _NOTHING, output)
+
+
+def _counts(path: Path) -> bool:
+    """Say whether a file holds a head that counts for something."""
+    from tagger.methods.rank.head import Head
+
+    return path.exists() and path.stat().st_size > 0 and Head.load(path).weight > 0
 
 
 def _say(lesson: "Lesson", output: Path) -> None:
     """Say what was read and learned, and what was not."""
+    from tagger.evaluation.measures import measure
+
     options.log.info(
-        "%s: from %d READMEs, of which %d were read now, for --head",
+        "%s: learned from %d READMEs, %d of them read now; use it with --head",
         output,
         lesson.readmes,
         lesson.read,
@@ -87,29 +109,36 @@ def _say(lesson: "Lesson", output: Path) -> None:
         shown = ", ".join(rare[:10]) + (", …" if len(rare) > 10 else "")
         options.log.info("tags with fewer than %d labels: %d (%s)", _RARE, len(rare), shown)
     if not lesson.head.weight:
-        options.log.warning(
-            "on READMEs that it has not seen the head is no better than chance allows, so it "
-            "counts for nothing: label more, or check the labels"
-        )
+        options.log.warning(_NOTHING)
+    elif lesson.shipped:
+        ours, theirs = (measure(each)[_DECISIVE] for each in (lesson.after, lesson.shipped))
+        if theirs > ours:
+            options.log.warning(
+                "the head that ships does better on these READMEs: leave out --head, or label more"
+            )
 
 
 def _table(lesson: "Lesson") -> str:
-    """Return measures before and after, on READMEs that the fit has not seen."""
+    """Return measures on READMEs that the fit has not seen, beside those of other heads."""
     from rich.console import Console
     from rich.table import Table
 
     from tagger.evaluation.measures import MEASURES, intervals, measure
 
-    before, after = measure(lesson.before), measure(lesson.after)
+    columns = {"no head": measure(lesson.before), "this head": measure(lesson.after)}
+    if lesson.shipped:
+        columns["shipped head"] = measure(lesson.shipped)
+    columns = {heading: columns[heading] for heading in _HEADINGS if heading in columns}
     limits = intervals(lesson.after)
     table = Table(title=f"cross-validated on {lesson.readmes} READMEs", title_justify="left")
-    for heading in ("measure", "without", "with head", "95 % interval"):
-        table.add_column(heading, justify="left" if heading == "measure" else "right")
+    table.add_column("measure")
+    for heading in (*columns, "95 % interval"):
+        table.add_column(heading, justify="right")
     for name in _MEASURES:
-        if name in before and name in after:
+        if all(name in measures for measures in columns.values()):
+            values = [f"{measures[name]:.3f}" for measures in columns.values()]
             interval = " to ".join(f"{limit:.3f}" for limit in limits.get(name, ()))
-            title, _ = MEASURES[name]
-            table.add_row(title, f"{before[name]:.3f}", f"{after[name]:.3f}", interval)
+            table.add_row(MEASURES[name][0], *values, interval)
     console = Console()
     with console.capture() as captured:
         console.print(table)
@@ -119,7 +148,14 @@ def _table(lesson: "Lesson") -> str:
 @app.command()
 @flattened
 def show(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="What tagger learn has written.")],
+    head: Annotated[
+        str,
+        typer.Argument(
+            metavar="HEAD",
+            help="A file that tagger learn has written, or the name of a model for the head that "
+            "ships with it.",
+        ),
+    ],
     *,
     json_: options.Json = False,
 ) -> None:
@@ -128,17 +164,21 @@ def show(
 
     from tagger._util.text import printable
     from tagger.methods.rank.head import Head
+    from tagger.methods.rank.shipped import head_path
+    from tagger.models.fetch.catalogue import catalogue
 
-    head = Head.load(file)
+    found = Head.load(head_path(head) if head in catalogue() else head)
     described: dict[str, Any] = {
-        "model": head.model,
-        "readme_tokens": head.identity.readme_tokens,
-        "readmes": head.readmes,
-        "labels": head.labels,
-        "weight": round(head.weight, 4),
-        "threshold": head.calibration.threshold,
-        "digest": head.digest,
-        "tags": list(head.tags),
+        "model": found.model,
+        "prompt": found.identity.prompt,
+        "calibration": found.base,
+        "readme_tokens": found.identity.readme_tokens,
+        "readmes": found.readmes,
+        "labels": found.labels,
+        "weight": round(found.weight, 4),
+        "threshold": found.calibration.threshold,
+        "digest": found.digest,
+        "tags": list(found.tags),
     }
     if json_:
         typer.echo(json.dumps(described))
@@ -146,3 +186,5 @@ def show(
     for key, value in described.items():
         text = f"{len(value)}: {', '.join(value)}" if isinstance(value, list) else str(value)
         typer.echo(f"{key.replace('_', ' '):<14}  {printable(text)}")
+    if not found.weight:
+        options.log.warning("it counts for nothing: tags are ranked as without it")

@@ -40,7 +40,7 @@ def check(
         raise UsageError("--concurrency goes with --endpoint")
     if method.calibration and is_written(method):
         raise UsageError("--calibration goes with --method rank: a written reply has none")
-    if method.head not in (None, NO_HEAD) and is_written(method):
+    if names_head(method) and is_written(method):
         raise UsageError("--head goes with --method rank: a written reply has no use for it")
     if method.endpoint == "":
         raise UsageError("--endpoint is empty: name an address such as http://host:8000/v1")
@@ -54,6 +54,11 @@ def check(
             "a written reply has no confidences: leave out --scores and --threshold, or use "
             "--method rank with a model that runs here"
         )
+
+
+def names_head(method: MethodOptions) -> bool:
+    """Say whether the command line names a head; a setting is for commands that have use for it."""
+    return method.head not in (None, NO_HEAD) and getattr(method.head, "by", "--head") == "--head"
 
 
 def is_written(method: MethodOptions) -> bool:
@@ -99,7 +104,7 @@ def opener(
         from tagger.methods.written.generate import Generate
 
         return Generate(
-            models.load(model, quiet=quiet),
+            models.open_model(model, quiet=quiet),
             vocabulary,
             template,
             selection,
@@ -142,9 +147,10 @@ def rank_opener(
     learned: Head | Literal["shipped"] | None = _read_head(head) if head else "shipped"
 
     def load() -> "Rank":
+        from tagger.methods.rank.head import Head
         from tagger.methods.rank.rank import Rank
 
-        language_model = models.load(model, quiet=quiet)
+        language_model = models.open_model(model, quiet=quiet)
         try:
             return Rank(
                 language_model,
@@ -156,7 +162,9 @@ def rank_opener(
                 keep_features=keep_features,
             )
         except HeadError as error:
-            raise _with_hint(error, head, _same_tokens(learned, prompt)) from error
+            tokens = learned.identity.readme_tokens if isinstance(learned, Head) else 0
+            same = f"--readme-tokens {tokens}" if tokens != prompt.readme_tokens else ""
+            raise _with_hint(error, head, same) from error
 
     return load
 
@@ -177,14 +185,6 @@ def say_coverage(method: "Method[Any]") -> None:
     confidence = getattr(method, "confidence", None)
     if confidence is not None and confidence.head:
         log.info("%d of %d tags have learned rows", confidence.known, len(method.vocabulary))
-
-
-def _same_tokens(head: object, prompt: PromptOptions) -> str:
-    """Return the option that reads as much of a README as the head is for, if that differs."""
-    identity = getattr(head, "identity", None)
-    if identity is None or identity.readme_tokens == prompt.readme_tokens:
-        return ""
-    return f"--readme-tokens {identity.readme_tokens}"
 
 
 def _with_hint(error: HeadError, name: str | None, same: str = "") -> HeadError:

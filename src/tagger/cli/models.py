@@ -24,13 +24,13 @@ Name = Annotated[
 ]
 
 
-def load(model: options.ModelOptions, *, quiet: bool) -> "LanguageModel":
-    """Load a model, showing its fetch if it has to be fetched."""
+def open_model(model: options.ModelOptions, *, quiet: bool) -> "LanguageModel":
+    """Open a model, showing its fetch if it has to be fetched."""
     from tagger.cli.progress import fetching
     from tagger.models import load as loading
 
     with fetching(quiet=quiet) as progress:
-        return loading.load(
+        return loading.open_model(
             model.model,
             device=model.device,
             dtype=model.dtype,
@@ -174,26 +174,26 @@ def plan_(
     Nothing of the model is loaded: its shape is enough, which is known for Qwen's chat models from
     1.8B to 72B of 2023 up to Qwen3.
     """
-    from tagger.models import load as loading
     from tagger.models import plan as planning
+    from tagger.models.processor import Processor
 
-    target, number_format = loading.processor(device, dtype)
+    processor = Processor.choose(device, dtype)
     config = planning.config_of(name)
-    needed = planning.plan(config, number_format, readme_tokens)
-    room = planning.free(target, spread=device == "auto")
+    needed = planning.plan(config, processor.dtype, readme_tokens)
+    room = planning.free(processor.device, spread=device == "auto")
     tokens = min(readme_tokens, needed.context)
     rows = [
         ("model", f"{name}, {needed.parameters / 1e9:.2f} B parameters, {config.model_type}"),
         ("trained length", f"{needed.context:,} tokens"),
-        ("weights", f"{needed.weights / 1e9:.2f} GB in {str(number_format)[6:]}"),
+        ("weights", f"{needed.weights / 1e9:.2f} GB in {str(processor.dtype)[6:]}"),
         ("prefix", f"{needed.prefix / 1e9:.3f} GB for a list of 90 tags"),
         ("a README", f"{needed.readme / 1e9:.3f} GB for {tokens:,} tokens of it"),
         ("in all", f"{needed.total / 1e9:.2f} GB, the program included"),
-        ("free", f"{room / 1e9:.2f} GB on {target}"),
+        ("free", f"{room / 1e9:.2f} GB on {processor.device}"),
     ]
     for label, text in rows:
         typer.echo(f"{label:<16}{text}")
     if needed.total <= room:
         typer.echo("This machine can.")
     else:
-        typer.echo(f"It does not fit. {planning.what_fits(needed, number_format, room)}")
+        typer.echo(f"It does not fit. {planning.what_fits(needed, processor.dtype, room)}")

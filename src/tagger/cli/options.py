@@ -94,7 +94,8 @@ HeadFile = Annotated[
     typer.Option(
         "--head",
         metavar="FILE",
-        help="What tagger learn has written; none ranks without what was learned.",
+        help="What tagger learn has written, in place of what ships for the model; none ranks "
+        "without.",
         callback=_head,
     ),
 ]

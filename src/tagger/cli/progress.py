@@ -170,7 +170,8 @@ class Display(Closing):
         if self.failed:
             kinds = ", ".join(f"{kind} {count:,}" for kind, count in self._errors.most_common())
             parts.append(f"{self.failed:,} failed ({kinds})")
-        options.log.info("%s READMEs: %s", f"{self.rows:,}", ", ".join(parts))
+        noun = "README" if self.rows == 1 else "READMEs"
+        options.log.info("%s %s: %s", f"{self.rows:,}", noun, ", ".join(parts))
         if not self._tags:
             return
         chart = Table.grid(padding=(0, 1))

@@ -137,11 +137,12 @@ def evaluate(
             raise AllFittedError(
                 "the head was fitted to all of these READMEs: measure it on others"
             )
-        scores = score(method, unseen, progress)
+        left_out = frozenset(label.text_digest for label in labels) & fitted
+        scores = replace(score(method, unseen, progress), left_out=left_out)
         evaluation = Evaluation.of_scores(
             scores, tagger.vocabulary, method.confidence, tagger.selection
         )
-        return replace(evaluation, left_out=len(labels) - len(unseen))
+        return replace(evaluation, left_out=len(left_out))
     method.prepare()
     replies: list[list[str]] = []
     failures: list[TaggerError] = []
@@ -154,7 +155,8 @@ def evaluate(
                 failures.append(reading)
                 replies.append([])
             else:
-                tagging = tagger.reply(label.id, method.rank(reading))
+                (ranking,) = method.rank([reading])
+                tagging = tagger.reply(label.id, ranking)
                 replies.append([tag.name for tag in tagging.tags])
         progress("tagging", len(replies), len(labels))
     if len(failures) == len(labels):

@@ -150,12 +150,7 @@ def _looked_up(rows: Sequence[_Placed], readmes: Sources | None) -> dict[str, Re
         )
     wanted, found = {each.row.digest for each in rows}, dict[str, Readme]()
     failures: list[ReadmeError] = []
-    for item in readmes:
-        try:
-            readme = item.read()
-        except ReadmeError as error:
-            failures.append(error)
-            continue
+    for readme in readmes.readable(failures):
         if (key := text_digest(readme.text)) in wanted:
             found.setdefault(key, readme)
             if len(found) == len(wanted):
@@ -202,7 +197,7 @@ def _rows(path: Path, vocabulary: Vocabulary) -> list[_Placed]:
             faults.add(number, [reason])
         rows.append(_Placed(row, f"{name}, line {number}"))
     if said := [*faults.said(), *unknown.said()]:
-        also = "" if faults.reasons else ", or add the tags to the vocabulary"
+        also = "" if faults.lines else ", or add the tags to the vocabulary"
         raise LabelsError(f"{name}: {'; '.join(said)}; correct these rows{also}")
     if not rows:
         raise LabelsError(f"{name}: holds no labels")
@@ -222,16 +217,18 @@ def _lines(path: Path, name: str) -> list[str]:
 
 @dataclass
 class _Faults:
-    """What is wrong with rows, in order."""
+    """What is wrong with rows, and with which, in order."""
 
-    reasons: list[str] = field(default_factory=list)
+    lines: dict[str, list[int]] = field(default_factory=dict)
 
     def add(self, number: int, reasons: Iterable[str]) -> None:
-        self.reasons += [f"line {number}: {printable(reason[:_LONGEST])}" for reason in reasons]
+        for reason in reasons:
+            self.lines.setdefault(printable(reason[:_LONGEST]), []).append(number)
 
     def said(self) -> list[str]:
-        more = len(self.reasons) - _LISTED
-        return [*self.reasons[:_LISTED], *([f"and {more} more"] if more > 0 else [])]
+        said = [f"{_rows_of(lines)}: {reason}" for reason, lines in self.lines.items()]
+        more = len(said) - _LISTED
+        return [*said[:_LISTED], *([f"and {more} more"] if more > 0 else [])]
 
 
 @dataclass

@@ -88,6 +88,17 @@ class Judged:
             sure=all(part.sure for part in parts),
         )
 
+    def best_first(self) -> Self:
+        """Return the same with the tags of each README in the order of its ranking."""
+        order = np.argsort(-self.confidences, axis=1, kind="stable")
+        return replace(
+            self,
+            confidences=np.take_along_axis(self.confidences, order, axis=1),
+            given=np.take_along_axis(self.given, order, axis=1),
+            gold=np.take_along_axis(self.gold, order, axis=1),
+            accepted=np.take_along_axis(self.accepted, order, axis=1),
+        )
+
     def take(self, rows: Rows) -> Self:
         """Return some of the READMEs; rows may repeat."""
         return replace(
@@ -142,8 +153,16 @@ def select(confidences: Floats, selection: Selection, threshold: float) -> Bools
         threshold: the confidence that applies if the selection has none.
 
     """
-    order = np.argsort(-confidences, axis=1, kind="stable")
-    place = np.argsort(order, axis=1)
+    return given_at(confidences, places(confidences), selection, threshold)
+
+
+def places(confidences: Floats) -> Rows:
+    """Return the place of each tag in the README's ranking, from 0, [READMEs, tags]."""
+    return np.argsort(np.argsort(-confidences, axis=1, kind="stable"), axis=1)
+
+
+def given_at(confidences: Floats, place: Rows, selection: Selection, threshold: float) -> Bools:
+    """Return what `select` does for tags whose `places` are known."""
     least = threshold if selection.threshold is None else selection.threshold
     sure = (confidences >= least) & (place < selection.max_tags)
     given: Bools = sure | (place < selection.min_tags)
@@ -156,6 +175,11 @@ def measure(judged: Judged) -> dict[str, float]:
     Those of the label's tags are means over the READMEs that have any, and are missing if none has;
     precision and the measures of confidences are missing if no tag is given.
     """
+    return _measure(judged.best_first())
+
+
+def _measure(judged: Judged) -> dict[str, float]:
+    """Return the measures of READMEs whose tags are in the order of the ranking."""
     labelled = judged.take(np.flatnonzero(judged.gold.any(axis=1)))
     measures = _of_the_ranking(labelled) if len(labelled.gold) else {}
     confidences, right = judged.confidences[judged.given], judged.accepted[judged.given]
@@ -200,11 +224,9 @@ def of_given(judged: Judged) -> tuple[float, float, float]:
 
 
 def _of_the_ranking(judged: Judged) -> dict[str, float]:
-    order = np.argsort(-judged.confidences, axis=1, kind="stable")
     # A written reply of two tags has no third one, whatever the order of the rest.
-    in_reply = np.take_along_axis(judged.confidences, order, axis=1) > 0
-    gold = np.take_along_axis(judged.gold, order, axis=1) & in_reply
-    accepted = np.take_along_axis(judged.accepted, order, axis=1) & in_reply
+    in_reply = judged.confidences > 0
+    gold, accepted = judged.gold & in_reply, judged.accepted & in_reply
     support = judged.gold.sum(axis=1)
     return {
         "precision_at_1_strict": float(gold[:, 0].mean()),
@@ -251,9 +273,10 @@ def intervals(judged: Judged, resamples: int = RESAMPLES) -> dict[str, tuple[flo
     """
     draw = np.random.default_rng(_SEED)
     size = len(judged.gold)
-    samples = [measure(judged.take(draw.integers(0, size, size))) for _ in range(resamples)]
+    ranked = judged.best_first()
+    samples = [_measure(ranked.take(draw.integers(0, size, size))) for _ in range(resamples)]
     limits = {}
-    for name, value in measure(judged).items():
+    for name, value in _measure(ranked).items():
         values = [sample[name] for sample in samples if name in sample] or [value]
         if name in _UNBOUNDED:
             half = _Z * float(np.std(values))

@@ -49,6 +49,7 @@ class Scores:
         labels: [READMEs] the READMEs and their right tags.
         evidence: the evidence for every tag of each README.
         read: [READMEs] the text that the model has read of each README.
+        left_out: digests of READMEs that were left out because a head was fitted to them.
 
     """
 
@@ -57,6 +58,7 @@ class Scores:
     labels: tuple[Label, ...]
     evidence: Evidence
     read: tuple[str, ...]
+    left_out: frozenset[str] = frozenset()
 
     def take(self, rows: NDArray[np.int64]) -> Self:
         """Return the scores of some of the READMEs."""
@@ -107,6 +109,7 @@ class Scores:
         about = {
             "model": self.model,
             "identity": self.identity.to_json(),
+            "left out": " ".join(sorted(self.left_out)),
         }
         if evidence.limit is not None:
             about["limit"] = str(evidence.limit)
@@ -116,7 +119,7 @@ class Scores:
 
     @classmethod
     def load(cls, path: Path, vocabulary: Vocabulary, labels: Sequence[Label]) -> Self:
-        """Read the scores of these READMEs and tags, in this order.
+        """Read the scores of these READMEs and tags, in this order, but for those left out.
 
         Raises:
             LabelsError: the file holds no scores, is damaged, or is about other READMEs or tags.
@@ -140,7 +143,11 @@ class Scores:
             )
             texts = dict(zip(ids, digests, strict=True))
             row = {id_: index for index, id_ in enumerate(texts)}
+            left_out = frozenset(about.get("left out", "").split())
+            labels = [label for label in labels if label.text_digest not in left_out]
             missing = [label.id for label in labels if texts.get(label.id) != label.text_digest]
+            if not labels:
+                raise LabelsError(f"{name}: holds no scores of any of these READMEs")
             if missing:
                 raise LabelsError(
                     f"{name}: holds no scores of {len(missing)} of the READMEs, such as "
@@ -168,6 +175,7 @@ class Scores:
                 labels=tuple(labels),
                 evidence=Evidence(log_probs, prior, mentions.transpose(1, 2), limit=limit),
                 read=tuple(str(read[index]) for index in order),
+                left_out=left_out,
             )
 
 

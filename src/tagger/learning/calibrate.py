@@ -100,14 +100,9 @@ class Corpus:
             return cls(tuple({label.readme: label for label in labels}.values()), tuple(labels))
         drawn: dict[str, Label] = {}
         failures: list[ReadmeError] = []
-        for item in sources:
-            try:
-                readme = item.read()
-            except ReadmeError as error:
-                failures.append(error)
-                continue
+        for readme in sources.readable(failures):
             drawn[digest(readme.text)] = PlacedLabel(
-                id=item.id, readme=readme.text, tags=(), place=readme.source
+                id=readme.id, readme=readme.text, tags=(), place=readme.source
             )
             if len(drawn) > 2 * sample:
                 drawn = dict(sorted(drawn.items())[:sample])

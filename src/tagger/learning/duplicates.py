@@ -1,9 +1,8 @@
 """READMEs that nearly repeat one another: forks, templates, packages of one family."""
 
 import re
-from collections import Counter, defaultdict
 from collections.abc import Sequence
-from itertools import combinations
+from itertools import chain
 
 import numpy as np
 
@@ -27,34 +26,24 @@ def near_duplicates(texts: Sequence[str]) -> Rows:
 
     Two texts do if more than half the phrases of the shorter one are also in the other.
     """
+    # Here, not above: commands that learn nothing do without it.
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import connected_components
+
     phrases = [_phrases(text) for text in texts]
-    places = defaultdict(list)
-    for place, found in enumerate(phrases):
-        for phrase in found:
-            places[phrase].append(place)
-    shared: Counter[tuple[int, int]] = Counter()
-    for found_in in places.values():
-        if len(found_in) <= _COMMON:
-            shared.update(combinations(found_in, 2))
-    pairs = [
-        (one, other)
-        for (one, other), count in shared.items()
-        if count > OVERLAP * min(len(phrases[one]), len(phrases[other]))
-    ]
-    return _connected(len(texts), pairs)
+    sizes = np.array([len(found) for found in phrases], np.int64)
+    every = np.fromiter(chain.from_iterable(phrases), np.int64)
+    different, columns = np.unique(every, return_inverse=True)
+    rows = np.repeat(np.arange(len(texts)), sizes)
+    contains = csr_array((np.ones(len(every)), (rows, columns)), shape=(len(texts), len(different)))
+    telling = contains[:, contains.sum(axis=0) <= _COMMON]
+    shared = (telling @ telling.T).tocoo()
+    alike = shared.data > OVERLAP * np.minimum(sizes[shared.row], sizes[shared.col])
+    graph = csr_array((shared.data[alike], (shared.row[alike], shared.col[alike])), shared.shape)
+    groups: Rows = connected_components(graph, directed=False)[1].astype(np.int64)
+    return groups
 
 
 def _phrases(text: str) -> set[int]:
     words = re.findall(r"\w+", text.lower())[:_WORDS]
     return {hash(tuple(words[start : start + GRAM])) for start in range(len(words) - GRAM + 1)}
-
-
-def _connected(size: int, pairs: Sequence[tuple[int, int]]) -> Rows:
-    # Here, not above: commands that learn nothing do without it.
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    ends = np.array(pairs, dtype=np.int64).reshape(-1, 2)
-    graph = coo_array((np.ones(len(ends)), ends.T), shape=(size, size))
-    groups: Rows = connected_components(graph, directed=False)[1].astype(np.int64)
-    return groups

@@ -20,7 +20,17 @@ from typing import Self
 import numpy as np
 
 from tagger.evaluation.labels import Label
-from tagger.evaluation.measures import Bools, Floats, Judged, Rows, judge, of_given, select
+from tagger.evaluation.measures import (
+    Bools,
+    Floats,
+    Judged,
+    Rows,
+    given_at,
+    judge,
+    of_given,
+    places,
+    select,
+)
 from tagger.methods.rank.calibration import Calibration, prior_shift
 from tagger.methods.rank.evidence import Evidence
 from tagger.selection import Selection
@@ -316,9 +326,10 @@ def inputs_of(examples: Examples, scores: Floats, start: Calibration) -> Floats:
 
 def best_threshold(confidences: Floats, examples: Examples) -> float:
     """Return the threshold with the highest F1, averaged with that of nearby ones."""
+    place, selection = places(confidences), Selection()
 
     def f1(threshold: float) -> float:
-        given = select(confidences, Selection(), threshold)
+        given = given_at(confidences, place, selection, threshold)
         judged = Judged(confidences, given, examples.gold, examples.accepted)
         return of_given(judged)[2]
 

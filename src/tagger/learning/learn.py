@@ -5,17 +5,20 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 
 from tagger.errors import HeadError
 from tagger.evaluation.label import Label, counted, merged, say_merged
-from tagger.evaluation.measures import Judged, Rows
+from tagger.evaluation.measures import Judged, Rows, judge, select
 from tagger.learning.duplicates import near_duplicates
 from tagger.learning.fit import Examples, fit
 from tagger.learning.readings import Readings, identity_of
 from tagger.learning.void import void_texts
 from tagger.methods.rank.evidence import Evidence
-from tagger.methods.rank.head import Head
+from tagger.methods.rank.head import Confidence, Head
 from tagger.methods.rank.rank import Rank
+from tagger.methods.rank.shipped import shipped_head
+from tagger.selection import Selection
 from tagger.types import Progress, no_progress
 from tagger.vocabulary import fold
 
@@ -36,6 +39,8 @@ class Lesson:
         read: how many of them the model had to read; the others were read before.
         before: the READMEs as they are ranked without a head.
         after: each README as it is ranked by a head that was learned from the others.
+        shipped: the READMEs as they are ranked by the head that ships for the model; None where
+            there is none, or where it was learned from some of them.
         support: labels that each tag of the vocabulary has.
 
     """
@@ -45,6 +50,7 @@ class Lesson:
     read: int
     before: Judged
     after: Judged
+    shipped: Judged | None
     support: dict[str, int]
 
 
@@ -108,13 +114,15 @@ def learn_checked(
             from the other sets.
 
     """
-    void, _ = read(rank, void_texts(), progress)
-    evidence, count = read(rank, labels, progress)
+    everything, fresh = read(rank, [*labels, *void_texts()], progress)
+    size = len(labels)
+    evidence, void = everything.select(slice(size)), everything.select(slice(size, None))
     groups = _groups(labels) if sets is None else sets
     weights = None if sets is None else 1 / np.bincount(sets)[sets]
     # Neither the order of the labels nor that of the digests: folds are to be random.
     examples = Examples.of(evidence, labels, rank.vocabulary, void, groups, weights).shuffled()
-    outcome = fit(examples, rank.calibration)
+    with threadpool_limits(limits=1, user_api="blas"):  # NumPy's threads and PyTorch's would clash.
+        outcome = fit(examples, rank.calibration)
     head = Head(
         model=rank.model.name,
         identity=rank.identity.features,
@@ -126,14 +134,33 @@ def learn_checked(
         scale=torch.tensor(outcome.ridge.scale).float(),
         calibration=replace(outcome.learned.calibration, background=None, origin=None),
         weight=outcome.learned.weight,
-        readmes=len(labels),
+        readmes=size,
         labels=int(examples.gold.sum()),
         fitted=tuple(label.text_digest for label in labels),
     )
     support = dict(
         zip((tag.label for tag in rank.vocabulary), examples.gold.sum(axis=0).tolist(), strict=True)
     )
-    return Lesson(head, len(labels), count, outcome.before, outcome.after, support)
+    return Lesson(
+        head,
+        size,
+        sum(fresh[:size]),
+        outcome.before,
+        outcome.after,
+        _by_shipped(rank, evidence, labels),
+        support,
+    )
+
+
+def _by_shipped(rank: Rank, evidence: Evidence, labels: Sequence[Label]) -> Judged | None:
+    """Judge the head that ships, unless there is none or it knows some of the READMEs."""
+    head = shipped_head(rank.name, rank.identity, rank.vocabulary)
+    if head is None or not {label.text_digest for label in labels}.isdisjoint(head.fitted):
+        return None
+    confidence = Confidence.of(rank.calibration, head, rank.vocabulary)
+    confidences = confidence.logits(evidence).sigmoid().double().numpy()
+    given = select(confidences, Selection(), confidence.threshold)
+    return judge(labels, rank.vocabulary, confidences, given)
 
 
 def _groups(labels: Sequence[Label]) -> Rows:
@@ -149,25 +176,25 @@ def _groups(labels: Sequence[Label]) -> Rows:
 
 def read(
     rank: Rank, labels: Sequence[Label], progress: Progress = no_progress
-) -> tuple[Evidence, int]:
-    """Return the evidence for each README, and how many the model had to read for it.
+) -> tuple[Evidence, list[bool]]:
+    """Return the evidence for each README, and whether the model had to read it for that.
 
     What was read before is in the cache folder, and need not be read again; see `Readings`.
     """
-    rank.prepare()
-    parts, count = [], 0
+    rank.prepare(reading=False)
+    contents, fresh = [], []
     with Readings(identity_of(rank.identity)) as readings:
         for done, label in enumerate(labels, start=1):
             readme = label.to_readme()
             content = readings.get(readme)
+            fresh.append(content is None)
             if content is None:
                 (content,) = rank.evidence([rank.encode(readme)]).to_bytes()
                 readings.keep(readme, content)
-                count += 1
-            try:
-                evidence = Evidence.from_bytes(content, rank.prior, rank.model.width, rank.limit)
-            except ValueError as error:
-                raise readings.damaged() from error
-            parts.append(evidence)
+            contents.append(content)
             progress("reading", done, len(labels))
-    return Evidence.cat(parts), count
+        try:
+            evidence = Evidence.from_bytes(contents, rank.prior, rank.model.width, rank.limit)
+        except ValueError as error:
+            raise readings.damaged() from error
+    return evidence, fresh

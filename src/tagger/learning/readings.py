@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 
 from tagger._util.closing import Closing
 from tagger._util.paths import cache_home
-from tagger._util.text import storable
+from tagger._util.text import printable, storable
 from tagger.batch.ledger import Ledger
 from tagger.batch.state_file import InUseError
 from tagger.errors import OutputError, UsageError
@@ -113,8 +113,14 @@ class Readings(Closing):
     def _give_up(self, error: Exception) -> None:
         """Say, once, that nothing is kept."""
         if self._keeps:
-            log.warning("what is read cannot be kept for the next time: %s", error)
+            log.warning("what is read cannot be kept for the next time: %s", _told(error))
         self._keeps = False
+
+
+def _told(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename:
+        return f"{printable(str(error.filename))}: {error.strerror}"
+    return str(error)
 
 
 def identity_of(identity: Identity) -> Identity:

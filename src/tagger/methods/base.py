@@ -152,10 +152,14 @@ class Method(Protocol[E]):
     def threshold(self) -> float | None:
         """The confidence from which a tag is given by default; None without confidences."""
 
-    def prepare(self) -> None:
+    def prepare(self, *, reading: bool = True) -> None:
         """Compute whatever all READMEs share, or make sure that a server answers.
 
         Otherwise this happens with the first README; for a new vocabulary it may take a minute.
+
+        Args:
+            reading: whether READMEs are to be read, and not only ranked by what was read before.
+
         """
 
     def encode(self, readme: Readme) -> E:
@@ -173,11 +177,11 @@ class Method(Protocol[E]):
 
         """
 
-    def rank(self, reading: bytes) -> Ranking:
-        """Return the best tags by a reading, the best first.
+    def rank(self, readings: Sequence[bytes]) -> list[Ranking]:
+        """Return the best tags by each reading, the best first, whatever the others are.
 
         Raises:
-            ValueError: the bytes are no reading of this identity.
+            ValueError: some of the bytes are no reading of this identity.
 
         """
 

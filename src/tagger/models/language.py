@@ -3,8 +3,9 @@
 It knows nothing of prompts or tags.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from transformers import DynamicCache
 from tagger.errors import OutOfMemoryError
 from tagger.models.kv import KVCache
 from tagger.models.plan import free, per_token
+from tagger.models.processor import Processor
 from tagger.models.tokenizer import ChatTokenizer
 
 _ROWS = 32
@@ -37,28 +39,61 @@ _TOO_LARGE = "not enough memory for the README: read fewer tokens of it, or use 
 class LanguageModel:
     """A Transformers causal model and its tokenizer.
 
+    Args:
+        read_weights: returns the network; called once, when it is first needed.
+        config: the network's Transformers configuration.
+        tokenizer: its tokenizer.
+        name: the name that the user gave.
+        weights: a digest of the model's files, wherever they are.
+        processor: where it runs.
+
     Attributes:
         name: the name that the user gave.
         weights: a digest of the model's files, wherever they are.
         machine: whatever else the output depends on: number format, kind of processor, number of
             threads, versions of the libraries.
         tokenizer: its tokenizer.
+        device: the device that the input goes to.
+        dtype: the number format of the weights.
 
     """
 
     def __init__(
-        self, network: Any, tokenizer: ChatTokenizer, name: str, weights: str, machine: str
+        self,
+        read_weights: Callable[[], Any],
+        config: Any,
+        tokenizer: ChatTokenizer,
+        name: str,
+        weights: str,
+        processor: Processor,
     ) -> None:
-        self._network = network.eval()
+        self._read_weights = read_weights
+        self._config = config
         self.tokenizer = tokenizer
         self.name = name
         self.weights = weights
-        self.machine = machine
+        self.machine = processor.machine
+        self.device = processor.device
+        self.dtype = processor.dtype
+
+    def load(self) -> None:
+        """Read the weights, unless that was done before.
+
+        Raises:
+            LoadError: the model's files cannot be used.
+            OutOfMemoryError: it would not fit.
+
+        """
+        _ = self._network
+
+    @cached_property
+    def _network(self) -> Any:
+        return self._read_weights().eval()
 
     @property
     def context_length(self) -> int:
         """The longest sequence that the model was trained on, in tokens."""
-        return int(self._network.config.max_position_embeddings)
+        return int(self._config.max_position_embeddings)
 
     @property
     def feature_layer(self) -> int:
@@ -66,29 +101,17 @@ class LanguageModel:
 
         There they say more of a text than after the last layer, which is about the next token.
         """
-        return max(1, 7 * len(self._network.base_model.layers) // 8)
+        return max(1, 7 * int(self._config.num_hidden_layers) // 8)
 
     @property
     def width(self) -> int:
         """How many numbers a hidden state has."""
-        return int(self._network.get_output_embeddings().weight.shape[1])
+        return int(self._config.hidden_size)
 
     @property
     def vocab_size(self) -> int:
         """The number of logits, which may exceed the number of tokens."""
-        return int(self._network.get_output_embeddings().weight.shape[0])
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The number format of the weights."""
-        dtype: torch.dtype = self._network.dtype
-        return dtype
-
-    @property
-    def device(self) -> torch.device:
-        """The device that the input goes to."""
-        device: torch.device = self._network.device
-        return device
+        return int(self._config.vocab_size)
 
     @torch.inference_mode()
     def prefill(self, rows: Sequence[Sequence[int]], prefix: KVCache | None = None) -> KVCache:
@@ -229,7 +252,7 @@ class LanguageModel:
         mask = visible.to(self.device) & padding_mask.to(self.device)[:, None]
         attention_mask = torch.zeros(mask.shape, dtype=self.dtype, device=self.device)
         attention_mask.masked_fill_(~mask, torch.finfo(self.dtype).min)
-        cache = DynamicCache(config=self._network.config)
+        cache = DynamicCache(config=self._config)
         for index, (keys, values) in enumerate(prefix.expand(len(ids)).layers if prefix else ()):
             cache.update(keys, values, index)
         with _allocating():
@@ -251,7 +274,7 @@ class LanguageModel:
         """
         if self.device.type != "cuda":
             return None
-        cached, working = per_token(self._network.config)
+        cached, working = per_token(self._config)
         bytes_each = (2 * cached + working) * self.dtype.itemsize
         # If the model is spread over several GPUs, the fullest one decides.
         spread = getattr(self._network, "hf_device_map", None) or {"": self.device}

@@ -7,7 +7,6 @@ comes with a model never runs.
 """
 
 import hashlib
-import json
 import logging
 import re
 import tempfile
@@ -23,7 +22,6 @@ from transformers import AutoModelForCausalLM, GenerationConfig
 
 from tagger._util.files import reporting
 from tagger.errors import (
-    DeviceError,
     LoadError,
     ModelMissingError,
     OutputError,
@@ -43,13 +41,13 @@ from tagger.models.plan import (
     free,
     plan,
 )
+from tagger.models.processor import Processor
 from tagger.models.shape import native
 from tagger.models.tokenizer import ChatTokenizer
 from tagger.types import DEFAULT_MODEL, Progress, no_progress
 
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 _HUB_FILES = ["*.json", "*.safetensors", "*.jinja", "merges.txt"]
-_DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
 
 _WEIGHTS_SHARE = 0.9
 """Of a GPU's free memory, where a model is spread over several; the rest is for READMEs."""
@@ -60,7 +58,6 @@ _PIECES = 256
 log = logging.getLogger(__name__)
 
 
-@stdout.kept_for_results()
 def load(
     name: str = DEFAULT_MODEL,
     *,
@@ -91,29 +88,57 @@ def load(
         DeviceError: the processor asked for is not there.
 
     """
-    target, number_format = processor(device, dtype)
+    model = open_model(
+        name, device=device, dtype=dtype, threads=threads, offline=offline, progress=progress
+    )
+    model.load()
+    return model
+
+
+@stdout.kept_for_results()
+def open_model(
+    name: str = DEFAULT_MODEL,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    threads: int | None = None,
+    offline: bool = False,
+    progress: Progress = no_progress,
+) -> LanguageModel:
+    """Return a chat model whose weights are read when they are first needed.
+
+    They may never be: tags that follow from what the model said before take only its tokenizer.
+    Args and errors as for `load`; what is wrong with the weights comes to light when they are read.
+    """
+    processor = Processor.choose(device, dtype)
     if threads is not None:
         torch.set_num_threads(threads)
     folder = locate(name, offline=offline, progress=progress)
     stated = checkpoint.check(folder)
-    checkpoint.read_ahead(folder)
     if "auto_map" in stated:
         log.info("%s brings code of its own, which is not run", folder)
     config = native(stated)
-    needed = plan(config, number_format)
-    spread = device == "auto" and target.type == "cuda" and needed.total > free(target)
-    check_room(name, needed, number_format, target, free(target, spread=spread))
-    network, tokenizer = _read(
-        folder, stated, config, _placement(target, spread=spread), number_format
-    )
+    transformers.utils.logging.set_verbosity_error()
+    tokenizer = load_tokenizer(folder, stated)
+    _check_tokenizer(folder, config, tokenizer)
     if not is_trained_on_chats(folder, stated, tokenizer):
         log.warning(
             "%s looks like a base model without chat training, whose tags are poor: use the "
             "Chat or Instruct model",
             name,
         )
+
+    @stdout.kept_for_results()
+    def read_weights() -> Any:
+        target = processor.device
+        needed = plan(config, processor.dtype)
+        spread = device == "auto" and target.type == "cuda" and needed.total > free(target)
+        check_room(name, needed, processor.dtype, target, free(target, spread=spread))
+        checkpoint.read_ahead(folder)
+        return _read(folder, stated, config, _placement(target, spread=spread), processor.dtype)
+
     return LanguageModel(
-        network, ChatTokenizer(tokenizer), name, _weights(folder), _machine(target, number_format)
+        read_weights, config, ChatTokenizer(tokenizer), name, _weights(folder), processor
     )
 
 
@@ -151,7 +176,9 @@ def convert(folder: Path, target: Path) -> None:
     dtype = getattr(torch, str(shape.dtype).removeprefix("torch."))
     cpu = torch.device("cpu")
     check_room(str(folder), plan(shape, dtype), dtype, cpu, free(cpu))
-    network, tokenizer = _read(folder, config, shape, _placement(cpu, spread=False), dtype)
+    network = _read(folder, config, shape, _placement(cpu, spread=False), dtype)
+    tokenizer = load_tokenizer(folder, config)
+    _check_tokenizer(folder, shape, tokenizer)
     with reporting(str(target)):
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as staging:
@@ -222,11 +249,10 @@ def _read(
     config: Any,
     placement: dict[str, Any],
     dtype: torch.dtype,
-) -> tuple[Any, Any]:
-    """Load weights and tokenizer by Transformers' own classes."""
+) -> Any:
+    """Read weights by Transformers' own classes."""
     transformers.utils.logging.disable_progress_bar()
     transformers.utils.logging.set_verbosity_error()
-    tokenizer = load_tokenizer(folder, stated)
     try:
         with checkpoint.weights_alone(folder) as weights:
             network, about = _class(stated).from_pretrained(
@@ -256,8 +282,7 @@ def _read(
             f"{folder}: its weights do not fit its config.json: {name} is of the shape "
             f"{tuple(there)}, and {tuple(wanted)} is wanted"
         )
-    _check_tokenizer(folder, network, tokenizer)
-    return network, tokenizer
+    return network
 
 
 def _class(stated: Mapping[str, Any]) -> Any:
@@ -270,50 +295,15 @@ def _class(stated: Mapping[str, Any]) -> Any:
     return FirstGeneration
 
 
-def _check_tokenizer(folder: Path, network: Any, tokenizer: Any) -> None:
+def _check_tokenizer(folder: Path, config: Any, tokenizer: Any) -> None:
     """Refuse a tokenizer that cannot be the one of the weights, which have some rows to spare."""
-    rows = network.get_input_embeddings().weight.shape[0]
+    rows = config.vocab_size
     tokens = 1 + max(tokenizer.get_vocab().values(), default=-1)
     if not rows // 2 <= tokens <= rows:
         raise LoadError(
             f"{folder}: its tokenizer has {tokens:,} tokens and its weights are for {rows:,}: they "
             "are not of the same model"
         )
-
-
-def processor(device: str, dtype: str) -> tuple[torch.device, torch.dtype]:
-    """Return where a model runs and in which number format; raises `DeviceError` as `load`."""
-    target = _device(device)
-    return target, _dtype(dtype, target)
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    kind, _, number = name.partition(":")
-    if kind == "cuda":
-        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        if count <= int(number or 0):
-            raise DeviceError(
-                f"{name}: this machine has {count} usable CUDA GPUs; use the device cpu"
-            )
-    if kind == "mps" and not torch.backends.mps.is_available():
-        raise DeviceError("mps: this machine has no Apple GPU; use the device cpu")
-    return torch.device(name)
-
-
-def _dtype(name: str, device: torch.device) -> torch.dtype:
-    if name != "auto":
-        return _DTYPES[name]
-    if device.type == "cuda":
-        native = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        native = device.type == "cpu" and any(
-            value for key, value in torch.cpu.get_capabilities().items() if key.endswith("bf16")
-        )
-    return torch.bfloat16 if native else torch.float32
 
 
 def _weights(folder: Path) -> str:
@@ -331,14 +321,3 @@ def _weights(folder: Path) -> str:
                 file.seek(start)
                 digest.update(file.read(_PIECE))
     return digest.hexdigest()
-
-
-def _machine(device: torch.device, dtype: torch.dtype) -> str:
-    """Return a digest of what the output depends on beside the weights."""
-    processor = (
-        torch.cuda.get_device_name(device)
-        if device.type == "cuda"
-        else (torch.backends.cpu.get_cpu_capability(), torch.get_num_threads())
-    )
-    described = [str(dtype), device.type, processor, torch.__version__, transformers.__version__]
-    return hashlib.sha256(json.dumps(described).encode()).hexdigest()

@@ -121,6 +121,14 @@ class Sources:
             else:
                 yield Item(storable(path), printable(path), partial(Readme.read, path))
 
+    def readable(self, failures: list[ReadmeError]) -> Iterator[Readme]:
+        """Yield the READMEs that can be read; errors of the others go into a list."""
+        for item in self:
+            try:
+                yield item.read()
+            except ReadmeError as error:
+                failures.append(error)
+
     def nothing_found(self) -> InputError:
         """Return the error for sources without a README."""
         names = ", ".join(map(printable, self.paths))

@@ -140,14 +140,15 @@ class Endpoint(Written):
         lines = "\n\n".join(parts).split("\n")
         return [Conversation("\n".join(map(printable, lines)))]
 
-    def prepare(self) -> None:
+    def prepare(self, *, reading: bool = True) -> None:
         """Make sure that somebody answers.
 
         Raises:
             EndpointError: nobody does, or the key is refused.
 
         """
-        _run(self._server.check())
+        if reading:
+            _run(self._server.check())
 
     def encode(self, readme: Readme) -> Message:
         """Return what is sent of a README, with what looks like a control token broken up."""

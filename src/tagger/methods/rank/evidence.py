@@ -110,33 +110,41 @@ class Evidence:
 
     @classmethod
     def from_bytes(
-        cls, content: bytes, prior: TagLogProbs, width: int = 0, limit: float | None = None
+        cls,
+        contents: Sequence[bytes],
+        prior: TagLogProbs,
+        width: int = 0,
+        limit: float | None = None,
     ) -> Self:
-        """Return the evidence for one README.
+        """Return the evidence for some READMEs.
 
         Args:
-            content: what `to_bytes` has made.
+            contents: what `to_bytes` has made of each.
             prior: [branches, tags] as it was then.
             width: of the hidden states; 0 where there are none.
             limit: as it was then.
 
         Raises:
-            ValueError: the content is something else.
+            ValueError: a content is something else.
 
         """
         branches, tags = prior.full.shape
-        count = 2 * branches * tags + 2 * tags
-        values = torch.from_numpy(np.frombuffer(content[: 4 * count], np.float32).copy())
-        halves = torch.from_numpy(np.frombuffer(content[4 * count :], np.float16).copy())
-        sound = values.isfinite().all() and halves.isfinite().all()
-        if len(values) != count or len(halves) != branches * width or not sound:
+        scores = branches * tags
+        floats = 4 * (2 * scores + 2 * tags)
+        size = floats + 2 * branches * width
+        if any(len(content) != size for content in contents):
             raise ValueError("not the evidence of these branches and tags")
-        log_probs, mentions = values[: -2 * tags].reshape(2, 1, branches, tags), values[-2 * tags :]
+        rows = np.frombuffer(b"".join(contents), np.uint8).reshape(len(contents), size)
+        values = torch.from_numpy(rows[:, :floats].copy().view(np.float32))
+        halves = torch.from_numpy(rows[:, floats:].copy().view(np.float16))
+        if not (values.isfinite().all() and halves.isfinite().all()):
+            raise ValueError("not the evidence of these branches and tags")
+        full, first = values[:, : 2 * scores].reshape(-1, 2, branches, tags).unbind(1)
         return cls(
-            TagLogProbs(*log_probs),
+            TagLogProbs(full, first),
             prior,
-            mentions.reshape(1, tags, 2),
-            halves.reshape(1, branches, width).float() if width else None,
+            values[:, 2 * scores :].reshape(-1, tags, 2),
+            halves.reshape(-1, branches, width).float() if width else None,
             limit,
         )
 

@@ -120,7 +120,9 @@ class Head:
 
         """
         standard = (features.flatten(1).float() - self.mean) * self.scale
-        return standard @ self.rows.float().T
+        # One by one: products of larger matrices are summed in another order, and what a README
+        # gets must not depend on the others.
+        return torch.stack([self._weights @ row for row in standard])
 
     def known(self, vocabulary: Vocabulary) -> Tensor:
         """Return the row of every tag, [tags]; -1 for those that it does not know."""
@@ -182,6 +184,8 @@ class Head:
         """
         name = printable(str(path))
         try:
+            if Path(path).is_fifo():  # which would be waited for
+                raise HeadError(f"{name}: is a pipe, and a head is a file; {_AGAIN}")
             content = read_bounded(Path(path), MAX_BYTES)
         except OSError as error:
             raise HeadError(f"{name}: cannot be read: {error.strerror}") from error
@@ -230,6 +234,10 @@ class Head:
         tensors = (self.rows, self.mean, self.scale)
         finite = all(bool(part.isfinite().all()) for part in tensors)
         return kinds and shapes and finite and self.rows.dtype == torch.float16
+
+    @cached_property
+    def _weights(self) -> Tensor:
+        return self.rows.float()
 
     @cached_property
     def _about(self) -> _About:

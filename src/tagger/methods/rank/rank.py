@@ -14,6 +14,7 @@ tags are searched rather than all scored; to a very large one the README does no
 """
 
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -23,20 +24,17 @@ import torch
 from torch import Tensor
 
 from tagger._util.hashing import digest
-from tagger.errors import LoadError
 from tagger.methods.base import Capacity, Identity, ranking_from_bytes, ranking_to_bytes
 from tagger.methods.rank.calibration import Calibration
 from tagger.methods.rank.evidence import Evidence, ScoredTag, TagLogProbs
 from tagger.methods.rank.head import Confidence, Head
 from tagger.methods.rank.identity import scoring_identity
-from tagger.methods.rank.layout import MIN_README_TOKENS, Layout, is_small
+from tagger.methods.rank.layout import MIN_README_TOKENS, Layout
 from tagger.methods.rank.mentions import Mentions
-from tagger.methods.rank.prefix import Prefix
+from tagger.methods.rank.passes import Passes
 from tagger.methods.rank.prior import prior
 from tagger.methods.rank.search import LIMIT, search
 from tagger.methods.rank.shipped import shipped_head
-from tagger.methods.rank.tree import TagTree
-from tagger.models.kv import KVCache, concat
 from tagger.models.language import LanguageModel
 from tagger.prompts.prompt import Conversation, PromptTemplate
 from tagger.readme.cleaning import CLEANING_VERSION
@@ -45,9 +43,6 @@ from tagger.selection import MAX_TAGS
 from tagger.tagging import GivenTag, Ranking
 from tagger.types import README_TOKENS
 from tagger.vocabulary import Vocabulary
-
-_HALF = 65_504.0
-"""The largest number of float16."""
 
 log = logging.getLogger(__name__)
 
@@ -123,7 +118,7 @@ class Rank:
         # Of a large vocabulary the calibration decides which tags are scored.
         self._keeps_evidence = keep_features and self._layout.small
         self.calibration.check_shape(len(self._layout.branches), len(vocabulary))
-        self._prefix = Prefix(model, self._layout, self._key("lists"))
+        self._passes = Passes(model, self._layout, self._key("lists"))
         self._all = torch.ones(len(vocabulary), dtype=torch.bool)
         self.readme_tokens = min(readme_tokens, self._layout.room(model.context_length))
         if self.readme_tokens < readme_tokens:
@@ -133,15 +128,20 @@ class Rank:
                 readme_tokens,
             )
         self._head: Head | None = None
-        if head == "shipped":
-            # The tags of a large list are searched, by another prompt than the head is for.
-            small = self._layout.small
-            head = shipped_head(model.name, self.identity, vocabulary) if small else None
-        elif head:
+        if isinstance(head, Head):
             head.check(self.identity, model.name)
             head.check_shape(len(self._layout.branches) * model.width)
-        self._head = head
-        self.confidence = Confidence.of(self.calibration, head, vocabulary)
+            if not head.weight:
+                log.warning("the head counts for nothing: tags are ranked as without it")
+                head = "shipped"
+            elif not head.known(vocabulary).max() >= 0:
+                log.warning("the head knows none of these tags: they are ranked as without it")
+                head = "shipped"
+        # The tags of a large list are searched, by another prompt than what ships is for.
+        if head == "shipped" and self._layout.small:
+            head = shipped_head(model.name, self.identity, vocabulary)
+        self._head = head if isinstance(head, Head) else None
+        self.confidence = Confidence.of(self.calibration, self._head, vocabulary)
 
     @property
     def name(self) -> str:
@@ -197,9 +197,14 @@ class Rank:
         """Return the conversation about a README in each branch."""
         return self._layout.conversations(self.encode(readme).tokens)
 
-    def prepare(self) -> None:
-        """Prefill the list of tags and compute the prior, unless both are cached."""
-        _ = self._prefix.caches, self.prior
+    def prepare(self, *, reading: bool = True) -> None:
+        """Compute the prior and, to read, prefill the list of tags, unless they are cached.
+
+        A cached prior takes no weights, and so ranking by what was read before takes none.
+        """
+        if reading:
+            self._passes.prepare()
+        _ = self.prior
 
     def stop(self) -> None:
         """Do nothing: a pass of the model takes seconds, and ends by itself."""
@@ -225,13 +230,24 @@ class Rank:
             return self.evidence(readmes).to_bytes()
         return [ranking_to_bytes(_best(scored), self.vocabulary) for scored in self.score(readmes)]
 
-    def rank(self, reading: bytes) -> Ranking:
-        """Return the best tags by a reading. Raises `ValueError`."""
+    def rank(self, readings: Sequence[bytes]) -> list[Ranking]:
+        """Return the best tags by each reading. Raises `ValueError`."""
         if not self._keeps_evidence:
-            return ranking_from_bytes(reading, self.vocabulary)
-        evidence = Evidence.from_bytes(reading, self.prior, self.model.width)
-        (scored,) = self._score_evidence(evidence, self._all)
-        return _best(scored)
+            return [ranking_from_bytes(reading, self.vocabulary) for reading in readings]
+        if not readings:
+            return []
+        evidence = Evidence.from_bytes(readings, self.prior, self.model.width)
+        logits = self.confidence.logits(evidence)
+        best = logits.sort(dim=-1, descending=True, stable=True).indices[:, :MAX_TAGS]
+        highest = logits.gather(-1, best)
+        return [
+            tuple(map(self._given, *row))
+            for row in zip(best.tolist(), highest.tolist(), strict=True)
+        ]
+
+    def _given(self, place: int, logit: float) -> GivenTag:
+        tag = self.vocabulary.tags[place]
+        return GivenTag(id=tag.id, name=tag.name, confidence=_sigmoid(logit))
 
     def score(self, readmes: Sequence[Encoded]) -> list[list[ScoredTag]]:
         """Return the best tags of the vocabulary in order, ten at least, for each README.
@@ -249,24 +265,30 @@ class Rank:
         logits = self.confidence.logits(evidence)
         expected = self.calibration.expected(evidence.prior).full.mean(dim=-2)
         log_probs = evidence.log_probs.full.mean(dim=-2)
-        columns = (log_probs, expected.expand_as(logits), logits, logits.sigmoid())
+        columns = (log_probs, expected.expand_as(logits), logits)
         tags = [tag for tag, keep in zip(self.vocabulary, mask.tolist(), strict=True) if keep]
         return [
-            sorted(map(ScoredTag, tags, *row), key=lambda scored: -scored.logit)
+            sorted(
+                map(ScoredTag, tags, *row, map(_sigmoid, row[-1])),
+                key=lambda scored: -scored.logit,
+            )
             for row in zip(*(column[:, mask].tolist() for column in columns), strict=True)
         ]
 
     def evidence(self, readmes: Sequence[Encoded]) -> Evidence:
         """Return the evidence for every tag of each README; raises as `rank`."""
-        prefix = self._prefill([readme.tokens for readme in readmes])
-        return self._evidence(readmes, *self._score(prefix, self._all))
+        prefix = self._passes.prefill([readme.tokens for readme in readmes])
+        return self._evidence(readmes, *self._passes.score(prefix, self._all))
 
     def _search(self, readmes: Sequence[Encoded]) -> tuple[Evidence, Tensor]:
         """Return the evidence for tags that may be among the best, and a mask of those [tags]."""
-        prefix = self._prefill([readme.tokens for readme in readmes])
-        bounds = self._evidence(readmes, *self._score(prefix, ~self._all))
+        prefix = self._passes.prefill([readme.tokens for readme in readmes])
+        bounds = self._evidence(readmes, *self._passes.score(prefix, ~self._all))
         return search(
-            lambda tags: self._score(prefix, tags)[0], self._layout.trees, bounds, self.confidence
+            lambda tags: self._passes.score(prefix, tags)[0],
+            self._layout.trees,
+            bounds,
+            self.confidence,
         )
 
     def _evidence(
@@ -275,56 +297,6 @@ class Rank:
         mentions = torch.stack([readme.mentions for readme in readmes])
         return Evidence(log_probs, self.prior, mentions, features, self.limit)
 
-    def _prefill(self, readmes: Sequence[Sequence[int]]) -> KVCache:
-        """Return the KV cache of everything before the questions, READMEs included."""
-        tail = self.model.prefill(readmes, self._prefix.of_readmes)
-        return concat(*self._prefix.caches, tail)
-
-    def _score(self, prefix: KVCache, tags: Tensor) -> tuple[TagLogProbs, Tensor]:
-        """Return the log-probabilities of a mask of [tags], and features.
-
-        Of the other tags the log-probabilities are upper bounds.
-        """
-        trees = [tree.part(tags) for tree in self._layout.trees]
-        # The branches of a large tree are scored one by one: all logits would take gigabytes.
-        step = len(self._layout.branches) if is_small(trees) else 1
-        parts = [
-            self._score_branches(prefix, trees, self._layout.branches[start : start + step])
-            for start in range(0, len(self._layout.branches), step)
-        ]
-        log_probs = TagLogProbs.cat([part for part, _ in parts], dim=1)
-        if not log_probs.full.isfinite().all():
-            raise LoadError(
-                f"{self.model.name}: gives probabilities that are not numbers: the weights are "
-                "damaged, or float32 is needed"
-            )
-        return log_probs, torch.cat([features for _, features in parts], dim=1)
-
-    def _score_branches(
-        self, prefix: KVCache, trees: Sequence[TagTree], branches: Sequence[tuple[int, int]]
-    ) -> tuple[TagLogProbs, Tensor]:
-        """Return the log-probabilities of tags in some branches, and features, [READMEs, branches].
-
-        A branch's features are the hidden state of the root of its tree, where the model knows the
-        README and the question, and is about to name a tag.
-        """
-        forest = self._layout.forest(trees, branches)
-        hidden, states = self.model.forward_tree(
-            prefix, forest.tokens, forest.depths, forest.ancestors, forest.visible
-        )
-        roots = states[:, [int(rows[0]) for rows in forest.rows]]
-        # As they are kept: what is read now and what was read before must be ranked alike.
-        features = roots.float().clamp(-_HALF, _HALF).half().float().cpu()
-        forest = forest.to(hidden.device)
-        # README by README: the logits of many would not fit into memory.
-        log_probs = TagLogProbs.stack(
-            [
-                forest.log_probs(self.model.logits(states[forest.output_nodes], forest.token_ids))
-                for states in hidden
-            ]
-        )
-        return log_probs, features
-
     @cached_property
     def prior(self) -> TagLogProbs:
         """The prior of every tag, [branches, tags] in nats."""
@@ -332,7 +304,7 @@ class Rank:
         # The token budget of READMEs does not apply: the cached prior must not depend on it.
         def score(text: str) -> TagLogProbs:
             tokens = self._layout.prompt.fit(text, MIN_README_TOKENS)
-            return self._score(self._prefill([tokens]), self._all)[0].select(0)
+            return self._passes.score(self._passes.prefill([tokens]), self._all)[0].select(0)
 
         shape = (len(self._layout.branches), len(self.vocabulary))
         return prior(self._key("prior"), shape, score)
@@ -341,6 +313,11 @@ class Rank:
         """Return the name under which something of this model, prompt and vocabulary is cached."""
         identity = replace(self.scoring_identity, machine=self.model.machine)
         return digest([what, identity.digest])
+
+
+def _sigmoid(logit: float) -> float:
+    """Return the logistic function. PyTorch's differs in its last digits within a tensor."""
+    return (1 + math.tanh(logit / 2)) / 2
 
 
 def _best(scored: Sequence[ScoredTag]) -> Ranking:

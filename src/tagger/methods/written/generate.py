@@ -165,9 +165,10 @@ class Generate(Written):
     def stop(self) -> None:
         """Do nothing: a reply takes seconds."""
 
-    def prepare(self) -> None:
+    def prepare(self, *, reading: bool = True) -> None:
         """Prefill the list of tags and prepare the grammar."""
-        _ = self._prefix, self._tokenizer
+        if reading:
+            _ = self._prefix, self._tokenizer
 
     def encode(self, readme: Readme) -> Encoded:
         """Encode a README, cut to the token budget."""

@@ -1,6 +1,7 @@
 """What methods have in common whose tags a model writes, here or on a server."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 from tagger.methods.base import Identity, ranking_from_bytes
 from tagger.tagging import Ranking
@@ -29,6 +30,6 @@ class Written(ABC):
         """What a reading depends on: it is the reply."""
         return self.identity
 
-    def rank(self, reading: bytes) -> Ranking:
-        """Return the tags of a reply. Raises `ValueError`."""
-        return ranking_from_bytes(reading, self.vocabulary)
+    def rank(self, readings: Sequence[bytes]) -> list[Ranking]:
+        """Return the tags of each reply. Raises `ValueError`."""
+        return [ranking_from_bytes(reading, self.vocabulary) for reading in readings]

@@ -1,0 +1,98 @@
+"""Passes of the model over READMEs: one that reads them, and one that asks about their tags."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from tagger.errors import LoadError
+from tagger.methods.rank.evidence import TagLogProbs
+from tagger.methods.rank.layout import Layout, is_small
+from tagger.methods.rank.prefix import Prefix
+from tagger.methods.rank.tree import TagTree
+from tagger.models.kv import KVCache, concat
+from tagger.models.language import LanguageModel
+
+_HALF = 65_504.0
+"""The largest number of float16."""
+
+
+class Passes:
+    """Runs a model over READMEs that are laid out with a list of tags.
+
+    Args:
+        model: the language model.
+        layout: the prompt, its lists and its trees of tags.
+        key: a digest of everything that the KV caches of the prompt depend on.
+
+    """
+
+    def __init__(self, model: LanguageModel, layout: Layout, key: str) -> None:
+        self._model = model
+        self._layout = layout
+        self._prefix = Prefix(model, layout, key)
+
+    def prepare(self) -> None:
+        """Load the model and prefill the lists of tags, unless they are cached."""
+        self._model.load()
+        _ = self._prefix.caches
+
+    def prefill(self, readmes: Sequence[Sequence[int]]) -> KVCache:
+        """Return the KV cache of everything before the questions, READMEs included.
+
+        Raises:
+            OutOfMemoryError: the pass needs more memory than there is.
+
+        """
+        tail = self._model.prefill(readmes, self._prefix.of_readmes)
+        return concat(*self._prefix.caches, tail)
+
+    def score(self, prefix: KVCache, tags: Tensor) -> tuple[TagLogProbs, Tensor]:
+        """Return the log-probabilities of a mask of [tags], and features, [READMEs, branches].
+
+        Of the other tags the log-probabilities are upper bounds.
+
+        Raises:
+            OutOfMemoryError: the pass needs more memory than there is.
+            LoadError: the model's probabilities are not numbers.
+
+        """
+        trees = [tree.part(tags) for tree in self._layout.trees]
+        # The branches of a large tree are scored one by one: all logits would take gigabytes.
+        step = len(self._layout.branches) if is_small(trees) else 1
+        parts = [
+            self._score_branches(prefix, trees, self._layout.branches[start : start + step])
+            for start in range(0, len(self._layout.branches), step)
+        ]
+        log_probs = TagLogProbs.cat([part for part, _ in parts], dim=1)
+        if not log_probs.full.isfinite().all():
+            raise LoadError(
+                f"{self._model.name}: gives probabilities that are not numbers: the weights are "
+                "damaged, or float32 is needed"
+            )
+        return log_probs, torch.cat([features for _, features in parts], dim=1)
+
+    def _score_branches(
+        self, prefix: KVCache, trees: Sequence[TagTree], branches: Sequence[tuple[int, int]]
+    ) -> tuple[TagLogProbs, Tensor]:
+        """Return the log-probabilities of tags in some branches, and features.
+
+        A branch's features are the hidden state of the root of its tree, where the model knows the
+        README and the question, and is about to name a tag.
+        """
+        forest = self._layout.forest(trees, branches)
+        hidden, states = self._model.forward_tree(
+            prefix, forest.tokens, forest.depths, forest.ancestors, forest.visible
+        )
+        roots = states[:, [int(rows[0]) for rows in forest.rows]]
+        # As they are kept: what is read now and what was read before must be ranked alike.
+        features = roots.float().clamp(-_HALF, _HALF).half().float().cpu()
+        forest = forest.to(hidden.device)
+        # README by README: the logits of many would not fit into memory.
+        log_probs = TagLogProbs.stack(
+            [
+                forest.log_probs(self._model.logits(states[forest.output_nodes], forest.token_ids))
+                for states in hidden
+            ]
+        )
+        return log_probs, features
