@@ -49,11 +49,11 @@ Reply = list[str]
 """Names of tags, the surest first; empty where a reply cannot be read."""
 
 SHOWN = {
-    "first strict": "first strict",
-    "first acceptable": "first acceptable",
-    "hit@3": "one of three",
-    "precision (given)": "precision (given)",
-    "F1 (given)": "F1 (given)",
+    "precision_at_1_strict": "precision@1 strict",
+    "precision_at_1_lenient": "precision@1 lenient",
+    "hit_at_3": "hit@3",
+    "precision_given": "precision (given)",
+    "f1_given": "F1 (given)",
 }
 """Measures of `tagger eval`, and what the table calls them."""
 

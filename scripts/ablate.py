@@ -15,7 +15,7 @@ import numpy as np
 
 from fit_calibration import Data, Features, cross_validated, features_of
 from tagger import Vocabulary
-from tagger.evaluation.measures import Judged, measure
+from tagger.evaluation.measures import MEASURES, Judged, measure
 from tagger.learning.void import PATH
 from tagger.methods.rank.evidence import TagLogProbs
 
@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[1]
 MARGIN, MENTIONS, SHIFT = 0, (1, 2), 3
 """Columns of the features."""
 
-SHOWN = ("first strict", "first acceptable", "hit@3", "F1 (given)")
+SHOWN = ("precision_at_1_strict", "precision_at_1_lenient", "hit_at_3", "f1_given")
 RESAMPLES = 500
 
 
@@ -89,7 +89,8 @@ def main() -> None:
         results[f"branch {branch + 1} only"] = cross_validated(
             alone, features_of(alone, only(void, branch))
         )
-    print(f"| {data.scores.model} | {' | '.join(SHOWN)} |\n|---|{'---|' * len(SHOWN)}")
+    titles = " | ".join(MEASURES[shown][0] for shown in SHOWN)
+    print(f"| {data.scores.model} | {titles} |\n|---|{'---|' * len(SHOWN)}")
     for name, judged in results.items():
         values, limits = measure(judged), differences(results["all"], judged)
         cells = [

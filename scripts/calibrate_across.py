@@ -14,19 +14,19 @@ from pathlib import Path
 
 from tagger import Vocabulary
 from tagger.evaluation.labels import load_labels
-from tagger.evaluation.measures import Judged, measure
+from tagger.evaluation.measures import MEASURES, Judged, measure
 from tagger.evaluation.scores import Scores
 from tagger.learning.calibrate import cross_validated, fit, judged
 from tagger.methods.rank.calibration import Calibration
 
 ROOT = Path(__file__).parents[1]
-MEASURES = ("first acceptable", "hit@3", "recall@3", "precision (given)", "F1 (given)", "ECE")
+SHOWN = ("precision_at_1_lenient", "hit_at_3", "recall_at_3", "precision_given", "f1_given", "ece")
 
 
 def row(title: str, result: Judged) -> str:
     """Return a line of the table."""
     measures = measure(result)
-    return f"| {title} | " + " | ".join(f"{measures[name]:.3f}" for name in MEASURES) + " |"
+    return f"| {title} | " + " | ".join(f"{measures[name]:.3f}" for name in SHOWN) + " |"
 
 
 def main() -> None:
@@ -48,8 +48,8 @@ def main() -> None:
     }
     for name, scores in corpora.items():
         start = Calibration.shipped(scores.model)
-        print(f"\n| {name}, {scores.model} | {' | '.join(MEASURES)} |")
-        print("|---" * (len(MEASURES) + 1) + "|")
+        print(f"\n| {name}, {scores.model} | {' | '.join(MEASURES[shown][0] for shown in SHOWN)} |")
+        print("|---" * (len(SHOWN) + 1) + "|")
         print(row("no calibration", judged(scores, vocabulary, start)))
         others = [other for other in corpora if other != name]
         for other in (*others, name):

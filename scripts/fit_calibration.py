@@ -30,9 +30,10 @@ from sklearn.model_selection import KFold
 from tagger import Vocabulary
 from tagger.evaluation.labels import Label, load_labels
 from tagger.evaluation.measures import (
+    MEASURES,
     Judged,
     Rows,
-    errors_by_chance,
+    error_by_chance,
     intervals,
     judge,
     measure,
@@ -126,13 +127,12 @@ def report(title: str, judged: Judged) -> None:
     limits = intervals(judged)
     print(f"\n| {title} | | 95 % interval |\n|---|---|---|")
     for name, value in measure(judged).items():
-        low, high = limits[name]
-        print(f"| {name} | {value:.3f} | {low:.3f} to {high:.3f} |")
+        interval = " to ".join(f"{limit:.3f}" for limit in limits.get(name, ()))
+        print(f"| {MEASURES[name][0]} | {value:.3f} | {interval} |")
     print("\n| mean confidence | share right | tags |\n|---|---|---|")
     for stated, right, count in reliability(judged):
         print(f"| {stated:.3f} | {right:.3f} | {count} |")
-    errors = errors_by_chance(judged)
-    print(f"\ncalibration error {errors['found']:.3f}; by chance {errors['by chance']:.3f}")
+    print(f"\nECE by chance {error_by_chance(judged):.3f}")
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ import numpy as np
 
 from tagger import Rank, Vocabulary, load
 from tagger.evaluation.labels import load_labels
-from tagger.evaluation.measures import measure
+from tagger.evaluation.measures import MEASURES, measure
 from tagger.learning.learn import check_labels, learn_checked
 from tagger.methods.rank.shipped import head_path
 
@@ -49,8 +49,15 @@ def main() -> None:
         replace(lesson.head, identity=identity).save(path)
         before, after = measure(lesson.before), measure(lesson.after)
         print(f"\n{path.name}: {path.stat().st_size:,} bytes")
-        for key in ("F1 (given)", "first strict", "first acceptable", "hit@3", "recall@5", "ECE"):
-            print(f"{key}: {before[key]:.3f} without, {after[key]:.3f} with the head")
+        for key in (
+            "f1_given",
+            "precision_at_1_strict",
+            "precision_at_1_lenient",
+            "hit_at_3",
+            "recall_at_5",
+            "ece",
+        ):
+            print(f"{MEASURES[key][0]}: {before[key]:.3f} without, {after[key]:.3f} with the head")
 
 
 if __name__ == "__main__":

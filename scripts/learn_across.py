@@ -21,7 +21,7 @@ import fit_calibration
 from tagger import Rank, Vocabulary, load
 from tagger.evaluation.label import Label, merged
 from tagger.evaluation.labels import load_labels
-from tagger.evaluation.measures import Judged, errors_by_chance, measure
+from tagger.evaluation.measures import MEASURES, Judged, error_by_chance, measure
 from tagger.evaluation.scores import Scores
 from tagger.learning.fit import Examples, Learned, Outcome, fit
 from tagger.learning.learn import NEEDED_LABELS, read
@@ -32,6 +32,8 @@ from tagger.types import README_TOKENS, Progress
 
 SIZES = (30, 60, 120)
 SHUFFLED = 60
+
+SHOWN = ("f1_given", "precision_at_1_strict", "precision_at_1_lenient", "hit_at_3", "recall_at_5")
 
 
 @dataclass(frozen=True)
@@ -86,14 +88,10 @@ def zero_shot(sets: Sequence[Set], void: fit_calibration.Data) -> Calibration:
 
 def row(name: str, judged: Judged) -> dict[str, float]:
     """Print a row of the table, and return its measures."""
-    found, errors = measure(judged), errors_by_chance(judged)
-    bias = judged.confidences[judged.given].mean() - judged.accepted[judged.given].mean()
-    print(
-        f"| {name} | {found['F1 (given)']:.3f} | {found['first strict']:.3f} | "
-        f"{found['first acceptable']:.3f} | {found['hit@3']:.3f} | {found['recall@5']:.3f} | "
-        f"{found['ECE']:.3f} ({errors['by chance']:.3f}) | {bias:+.3f} |",
-        flush=True,
-    )
+    found = measure(judged)
+    shown = " | ".join(f"{found[each]:.3f}" for each in SHOWN)
+    chance, bias = error_by_chance(judged), found["confidence_bias"]
+    print(f"| {name} | {shown} | {found['ece']:.3f} ({chance:.3f}) | {bias:+.3f} |", flush=True)
     return found
 
 
@@ -104,8 +102,8 @@ def judge_with(outcome: Outcome, test: Examples) -> Judged:
 
 def leave_one_out(sets: dict[str, Set], void: fit_calibration.Data) -> None:
     """Print each set without a head and with one that was learned from the others."""
-    print("| set | F1 (given) | first strict | first acceptable | hit@3 | recall@5 | ", end="")
-    print("ECE (by chance) | confidence less right |")
+    titles = " | ".join(MEASURES[each][0] for each in SHOWN)
+    print(f"| set | {titles} | ECE (by chance) | confidence bias |")
     print("|---|---|---|---|---|---|---|---|")
     rows, parts = [], []
     for name, each in sets.items():
@@ -119,8 +117,8 @@ def leave_one_out(sets: dict[str, Set], void: fit_calibration.Data) -> None:
         parts.append(judge_with(outcome, test))
         rows.append(row(f"{name}, head from {len(train)} others in {seconds:.1f} s", parts[-1]))
     row("all left out", Judged.cat(parts))
-    for key in ("F1 (given)", "first strict", "first acceptable", "recall@5"):
-        print(f"mean {key}: {np.mean([found[key] for found in rows]):.3f}")
+    for key in SHOWN:
+        print(f"mean {MEASURES[key][0]}: {np.mean([found[key] for found in rows]):.3f}")
 
 
 def draw(sets: dict[str, Examples], start: Calibration, draws: int) -> None:
@@ -141,8 +139,8 @@ def draw(sets: dict[str, Examples], start: Calibration, draws: int) -> None:
                     train = replace(train, gold=train.gold[order], accepted=train.accepted[order])
                 outcome = fit(train, start)
                 count += outcome.learned.weight > 0
-                found = measure(judge_with(outcome, test))["F1 (given)"]
-                changes.append(found - measure(zero)["F1 (given)"])
+                found = measure(judge_with(outcome, test))["f1_given"]
+                changes.append(found - measure(zero)["f1_given"])
             label = f"{size}, shuffled" if shuffled else str(size)
             print(
                 f"| {name} | {label} | {count} of {draws} | {np.mean(changes):+.3f} | "

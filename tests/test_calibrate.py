@@ -64,8 +64,8 @@ def test_confidences_are_fitted_to_the_labels() -> None:
     assert candidate.intercept == pytest.approx(0.5 * -1.0 - 0.7, abs=0.1)
     before = measure(calibrate.judged(labelled, VOCABULARY, START))
     unseen = measure(calibrate.cross_validated(labelled, VOCABULARY, START))
-    assert unseen["ECE"] < before["ECE"] / 2
-    assert unseen["F1 (given)"] >= before["F1 (given)"] - 0.01
+    assert unseen["ece"] < before["ece"] / 2
+    assert unseen["f1_given"] >= before["f1_given"] - 0.01
 
 
 def test_labels_that_contradict_the_model_are_refused() -> None:
@@ -78,7 +78,7 @@ def test_the_threshold_is_one_that_gives_good_replies() -> None:
     fitted = calibrate.fit(labelled, VOCABULARY, replace(START, threshold=0.99))
     strict = measure(calibrate.judged(labelled, VOCABULARY, replace(fitted, threshold=0.99)))
     measures = measure(calibrate.judged(labelled, VOCABULARY, fitted))
-    assert measures["F1 (given)"] > strict["F1 (given)"]
+    assert measures["f1_given"] > strict["f1_given"]
 
 
 def test_the_background_is_half_of_what_is_subtracted() -> None:

@@ -675,5 +675,5 @@ def test_eval_asks_the_server(run: Run, server: Server, workplace: Path) -> None
     assert outcome.code == 0
     found = json.loads(outcome.out)
     assert found["readmes"] == 5
-    assert "ECE" not in found["measures"]
+    assert "ece" not in found["measures"]
     assert "calibration" not in found

@@ -29,7 +29,14 @@ def labels(workplace: Path) -> Path:
 def test_measures_as_tables(run: Run, labels: Path) -> None:
     outcome = run("eval", labels.name, "--tags", "tags.json")
     assert outcome.code == 0, outcome.err
-    for name in ("first acceptable", "hit@3", "F1 (given)", "ECE", "Brier", "95 % interval"):
+    for name in (
+        "precision@1 lenient",
+        "hit@3",
+        "F1 (given)",
+        "ECE",
+        "Brier score",
+        "95 % interval",
+    ):
         assert name in outcome.out
     assert "by chance" in outcome.out
 
@@ -40,12 +47,13 @@ def test_measures_as_json_and_again_from_kept_scores(run: Run, labels: Path) -> 
     assert first.code == 0, first.err
     result = json.loads(first.out)
     assert result["readmes"] == 3
-    assert result["measures"]["hit@3"]["value"] == 1
-    assert set(result["measures"]["ECE"]) == {"value", "low", "high"}
+    assert result["measures"]["hit_at_3"]["value"] == 1
+    assert set(result["measures"]["hit_at_3"]) == {"value", "low", "high"}
+    assert set(result["measures"]["ece"]) == {"value", "by_chance"}
     again = run(*args, "--from", "scores.parquet", model="there is no such model")
     assert json.loads(again.out) == result
     given_more = run(*args, "--from", "scores.parquet", "--min-tags", "3")
-    assert json.loads(given_more.out)["measures"]["tags a README"]["value"] == 3
+    assert json.loads(given_more.out)["measures"]["tags_per_readme"]["value"] == 3
 
 
 def test_written_replies_have_measures_without_confidences(run: Run, labels: Path) -> None:
@@ -54,8 +62,8 @@ def test_written_replies_have_measures_without_confidences(run: Run, labels: Pat
     assert outcome.code == 0, outcome.err
     result = json.loads(outcome.out)
     assert result.keys() == {"readmes", "measures"}
-    assert result["measures"]["tags a README"]["value"] == 2
-    assert not result["measures"].keys() & {"ECE", "Brier"}
+    assert result["measures"]["tags_per_readme"]["value"] == 2
+    assert not result["measures"].keys() & {"ece", "brier"}
 
 
 def test_kept_scores_need_none_of_the_options_that_made_them(run: Run, labels: Path) -> None:

@@ -26,9 +26,10 @@ from tagger.errors import (
 from tagger.evaluation.evaluate import Evaluation, evaluate
 from tagger.evaluation.labels import Label
 from tagger.evaluation.measures import (
+    MEASURES,
     Judged,
     calibration_error,
-    errors_by_chance,
+    error_by_chance,
     intervals,
     judge,
     judge_written,
@@ -74,17 +75,23 @@ def load_labels_of(*rows: dict[str, object]) -> list[Label]:
 def test_the_measures_by_hand() -> None:
     measures = measure(judged())
     expected = {
-        "first strict": 1 / 2,
-        "first acceptable": 1 / 2,
-        "hit@3": 1.0,
-        "recall@3": 1.0,
-        "recall@5": 1.0,
-        "precision (given)": 2 / 3,
-        "recall (given)": (1 / 2 + 0) / 2,
-        "F1 (given)": 2 * (2 / 3) * (1 / 4) / (2 / 3 + 1 / 4),
-        "tags a README": 1.5,
-        "ECE": (0.1 + 0.4 + 0.8) / 3,
-        "Brier": (0.1**2 + 0.4**2 + 0.8**2) / 3,
+        "precision_at_1_strict": 1 / 2,
+        "precision_at_1_lenient": 1 / 2,
+        "hit_at_3": 1.0,
+        "recall_at_3": 1.0,
+        "recall_at_5": 1.0,
+        "precision_given": 2 / 3,
+        "recall_given": (1 / 2 + 0) / 2,
+        "f1_given": 2 * (2 / 3) * (1 / 4) / (2 / 3 + 1 / 4),
+        "micro_precision_strict": 1 / 3,
+        "micro_precision_lenient": 2 / 3,
+        "micro_recall": 1 / 3,
+        "micro_f1_strict": 1 / 3,
+        "micro_f1_lenient": 2 * (2 / 3) * (1 / 3) / (2 / 3 + 1 / 3),
+        "tags_per_readme": 1.5,
+        "ece": (0.1 + 0.4 + 0.8) / 3,
+        "confidence_bias": (0.9 + 0.6 + 0.8) / 3 - 2 / 3,
+        "brier": (0.1**2 + 0.4**2 + 0.8**2) / 3,
     }
     assert measures == pytest.approx(expected)
 
@@ -101,7 +108,7 @@ def test_brier_is_that_of_scikit_learn(rows: list[tuple[float, bool]]) -> None:
     stated = np.array([[confidence] for confidence, _ in rows])
     right = np.array([[truth] for _, truth in rows])
     everything = np.ones_like(right)
-    brier = measure(Judged(stated, everything, right | True, right))["Brier"]
+    brier = measure(Judged(stated, everything, right | True, right))["brier"]
     assert brier == pytest.approx(brier_score_loss(right.ravel(), stated.ravel()))
 
 
@@ -121,40 +128,79 @@ def test_perfect_and_broken_confidences_are_told_apart() -> None:
     assert calibration_error(np.array([]), np.array([], bool), 10) == 0
 
 
-def test_errors_by_chance_are_those_of_perfect_confidences() -> None:
+def test_the_error_by_chance_is_that_of_perfect_confidences() -> None:
     draw = np.random.default_rng(1)
     stated = draw.random((400, 1))
     everything = np.ones((400, 1), bool)
     right = draw.random((400, 1)) < stated
-    errors = errors_by_chance(Judged(stated, everything, everything, right))
-    assert errors["found"] == pytest.approx(errors["by chance"], abs=0.04)
-    wrong = errors_by_chance(Judged(stated, everything, everything, ~everything))
-    assert wrong["found"] > wrong["by chance"] + 0.3
+    perfect = Judged(stated, everything, everything, right)
+    assert measure(perfect)["ece"] == pytest.approx(error_by_chance(perfect), abs=0.04)
+    wrong = Judged(stated, everything, everything, ~everything)
+    assert measure(wrong)["ece"] > error_by_chance(wrong) + 0.3
+
+
+def test_every_measure_has_a_title_and_a_meaning() -> None:
+    assert list(measure(judged())) == list(MEASURES)
+    assert all(title and meaning for title, meaning in MEASURES.values())
 
 
 def test_intervals_hold_the_value_and_are_the_same_every_time() -> None:
     first, again = intervals(judged()), intervals(judged())
     assert first == again
-    for name, value in measure(judged()).items():
-        low, high = first[name]
-        assert low <= value <= high or name in ("F1 (given)", "ECE", "Brier")
+    measures = measure(judged())
+    assert first.keys() == measures.keys() - {"ece"}, "which resampling only adds to"
+    for name, (low, high) in first.items():
+        assert low <= measures[name] <= high
+
+
+DRAWS = 150
+
+
+def population(size: int, skill: float) -> Judged:
+    """READMEs of one to three tags among twelve, and confidences that tell them."""
+    draw = np.random.default_rng(5)
+    gold = np.zeros((size, 12), bool)
+    for row_ in gold:
+        row_[draw.choice(12, draw.integers(1, 4), replace=False)] = True
+    accepted = gold | (draw.random(gold.shape) < 0.05)
+    logits = skill * (accepted - 0.5) + draw.normal(size=gold.shape)
+    confidences = 1 / (1 + np.exp(-logits))
+    return Judged(confidences, select(confidences, Selection(), 0.6), gold, accepted)
+
+
+@pytest.mark.parametrize(("skill", "size"), [(3.0, 120), (6.0, 60)])
+def test_intervals_cover_the_truth_as_often_as_they_say(skill: float, size: int) -> None:
+    everyone = population(20_000, skill)
+    truth = measure(everyone)
+    draw = np.random.default_rng(0)
+    covered = dict.fromkeys(truth.keys() - {"ece"}, 0)
+    for _ in range(DRAWS):
+        sample = everyone.take(draw.integers(0, 20_000, size))
+        for name, (low, high) in intervals(sample, resamples=80).items():
+            covered[name] += low <= truth[name] <= high
+    for name, count in covered.items():
+        assert 0.90 <= count / DRAWS <= 1.0, (name, count / DRAWS)
+        # Where nearly all is right, as with a hit@3 of .99, no interval is exact.
+        assert count / DRAWS <= 0.99 or truth[name] > 0.95, (name, count / DRAWS)
 
 
 def test_measures_that_some_samples_lack_have_intervals_all_the_same() -> None:
     labels = load_labels_of(row("a", tags=["game"]), row("b", tags=[]), row("c", tags=[]))
     confidences = np.tile([0.1, 0.2, 0.3, 0.9, 0.2], (3, 1))
     result = judge(labels, VOCABULARY, confidences, confidences > 0.5)
-    assert intervals(result).keys() == measure(result).keys()
-    assert intervals(result)["first strict"] == (1.0, 1.0)
+    assert intervals(result).keys() == measure(result).keys() - {"ece"}
+    low, high = intervals(result)["precision_at_1_strict"]
+    assert 0 < low < 0.7, "one README tells little"
+    assert high == 1.0
 
 
 def test_what_nothing_was_given_for_is_not_measured() -> None:
     confidences = np.full((1, 5), 0.1)
     measures = measure(judge(load_labels_of(row()), VOCABULARY, confidences, confidences > 0.5))
-    assert not measures.keys() & {"precision (given)", "ECE", "Brier"}
-    assert measures["F1 (given)"] == 0
+    assert not measures.keys() & {"precision_given", "ece", "brier"}
+    assert measures["f1_given"] == 0
     right = measure(judge(load_labels_of(row(tags=[])), VOCABULARY, confidences, confidences > 0.5))
-    assert right == {"tags a README": 0}
+    assert right == {"tags_per_readme": 0}
 
 
 def test_reliability_counts_every_given_tag() -> None:
@@ -391,8 +437,8 @@ def test_a_method_without_confidences_is_measured_by_its_replies() -> None:
     assert method.sizes == [2, 1], "as many at once as the method takes"
     assert heard == [("tagging", 2, 3), ("tagging", 3, 3)]
     assert (found.threshold, found.scores, found.failed) == (None, None, 0)
-    assert found.measures["precision (given)"] == 3 / 4
-    assert found.measures["first strict"] == 2 / 3
+    assert found.measures["precision_given"] == 3 / 4
+    assert found.measures["precision_at_1_strict"] == 2 / 3
     assert not found.to_dict().keys() & {"calibration", "reliability"}
     assert found.to_dict()["measures"].keys() == found.measures.keys()
     assert [len(read) for read in found.read] == [13, 14, 16], "four characters for a token"
@@ -401,14 +447,14 @@ def test_a_method_without_confidences_is_measured_by_its_replies() -> None:
 def test_what_is_measured_is_what_the_tagger_gives() -> None:
     method = Scripted({"a": "web game", "b": "lib game", "c": "ai cli"})
     found = evaluate(Tagger(method, Selection(max_tags=1)), LABELS)
-    assert found.measures["tags a README"] == 1
-    assert found.measures["recall (given)"] == 1 / 3
+    assert found.measures["tags_per_readme"] == 1
+    assert found.measures["recall_given"] == 1 / 3
 
 
 def test_a_reply_that_fails_counts_as_none() -> None:
     found = evaluate(Tagger(Scripted({"a": ReplyError("no"), "b": "game", "c": "ai"})), LABELS)
     assert found.failed == 1
-    assert found.measures["tags a README"] == 2 / 3
+    assert found.measures["tags_per_readme"] == 2 / 3
     only = Scripted({name: ServerError(f"no to {name}") for name in "abc"})
     with pytest.raises(ServerError, match="no to c"):
         evaluate(Tagger(only), LABELS)

@@ -86,7 +86,7 @@ def shuffled(examples: Examples, seed: int = 0) -> Examples:
 
 
 def f1(learned: Learned, ridge: Ridge, on: Examples) -> float:
-    return measure(learned.judged(on, ridge.scores(on.features)))["F1 (given)"]
+    return measure(learned.judged(on, ridge.scores(on.features)))["f1_given"]
 
 
 # The regressions.
@@ -254,7 +254,7 @@ def test_the_threshold_is_one_that_gives_good_replies() -> None:
 def test_what_is_learned_holds_for_readmes_that_it_has_not_seen() -> None:
     unseen = examples(300, seed=1)
     nothing = np.zeros(unseen.gold.shape)
-    before = measure(Learned(START, 0.0).judged(unseen, nothing))["F1 (given)"]
+    before = measure(Learned(START, 0.0).judged(unseen, nothing))["f1_given"]
     reached = []
     for count in (40, 80, 160):
         outcome = fit(examples(count), START)
@@ -262,9 +262,9 @@ def test_what_is_learned_holds_for_readmes_that_it_has_not_seen() -> None:
         after = f1(outcome.learned, outcome.ridge, unseen)
         assert after > before + 0.3
         reached.append(after)
-        said = measure(outcome.after)["F1 (given)"]
+        said = measure(outcome.after)["f1_given"]
         assert said == pytest.approx(after, abs=0.06), "and cross-validation tells how well"
-        assert measure(outcome.before)["F1 (given)"] == pytest.approx(before, abs=0.06)
+        assert measure(outcome.before)["f1_given"] == pytest.approx(before, abs=0.06)
     assert reached == sorted(reached)
 
 
@@ -464,7 +464,7 @@ def test_a_head_is_learned_from_labels(tiny_model: LanguageModel) -> None:
     assert heard == [("reading", done, 62) for done in range(1, 63)], "texts that say nothing too"
     assert (lesson.readmes, lesson.read) == (48, 48)
     assert lesson.support == {"3d": 16, "game-engine": 16, "cli": 16, "api": 0}
-    assert measure(lesson.after)["F1 (given)"] > measure(lesson.before)["F1 (given)"] + 0.3
+    assert measure(lesson.after)["f1_given"] > measure(lesson.before)["f1_given"] + 0.3
     head = lesson.head
     assert head.weight > 0
     assert head.tags == ("3d", "game-engine", "cli", "api")

@@ -92,7 +92,14 @@ def test_what_was_read_and_learned_is_said(run: Run, labels: Path, workplace: Pa
     outcome = learn(run)
     assert outcome.code == 0, outcome.err
     assert outcome.out.splitlines()[0].rstrip() == "cross-validated on 48 READMEs"
-    for measure in ("first strict", "first acceptable", "hit@3", "recall@5", "F1 (given)", "ECE"):
+    for measure in (
+        "precision_at_1_strict",
+        "precision_at_1_lenient",
+        "hit_at_3",
+        "recall_at_5",
+        "f1_given",
+        "ece",
+    ):
         assert measure in outcome.out
     (line,) = [line for line in outcome.out.splitlines() if "F1 (given)" in line]
     without, learned, low, high = (
@@ -454,8 +461,8 @@ def test_readmes_that_it_was_fitted_to_are_left_out_of_eval(
     assert "left out" not in included.err
     plain = run("eval", "both.jsonl", "--head", "none", "--json")
     assert evaluated(plain)["readmes"] == 32
-    before = evaluated(run("eval", "other.jsonl", "--json"))["measures"]["F1 (given)"]["value"]
-    assert unseen["measures"]["F1 (given)"]["value"] > before + 0.3
+    before = evaluated(run("eval", "other.jsonl", "--json"))["measures"]["f1_given"]["value"]
+    assert unseen["measures"]["f1_given"]["value"] > before + 0.3
 
 
 def test_a_head_that_has_seen_everything_cannot_be_measured(run: Run, head: Path) -> None:

@@ -83,7 +83,7 @@ def calibrate(
         options.log.info(
             "on labels that the fit has not seen: %s", _changes(fitted.before, fitted.after)
         )
-        if fitted.after.get("F1 (given)", 0) < fitted.before.get("F1 (given)", 0):
+        if fitted.after.get("f1_given", 0) < fitted.before.get("f1_given", 0):
             options.log.warning(
                 "by these labels the replies get no better, only their confidences may: label "
                 "more, or leave out --labels"
@@ -95,8 +95,10 @@ def calibrate(
 
 def _changes(before: dict[str, float], after: dict[str, float]) -> str:
     """Say what a calibration changes, in words."""
+    from tagger.evaluation.measures import MEASURES
+
     return ", ".join(
-        f"{name} {after[name]:.3f} ({before[name]:.3f} without)"
-        for name in ("hit@3", "F1 (given)", "ECE")
+        f"{MEASURES[name][0]} {after[name]:.3f} ({before[name]:.3f} without)"
+        for name in ("hit_at_3", "f1_given", "ece")
         if name in before and name in after
     )

@@ -192,11 +192,19 @@ def _tables(described: dict[str, Any]) -> str:
 def _draw(described: dict[str, Any], console: "Console") -> None:
     from rich.table import Table
 
+    from tagger.evaluation.measures import MEASURES
+
     table = Table(title=f"READMEs: {described['readmes']}")
-    for heading in ("measure", "value", "95 % interval"):
-        table.add_column(heading, justify="left" if heading == "measure" else "right")
+    table.add_column("measure")
+    table.add_column("value", justify="right")
+    table.add_column("95 % interval", justify="right", no_wrap=True)
+    table.add_column("what it is")
     for name, row in described["measures"].items():
-        table.add_row(name, f"{row['value']:.3f}", f"{row['low']:.3f} to {row['high']:.3f}")
+        title, meaning = MEASURES[name]
+        beside = f"{row['low']:.3f} to {row['high']:.3f}" if "low" in row else ""
+        if "by_chance" in row:
+            beside = f"{row['by_chance']:.3f} by chance"
+        table.add_row(title, f"{row['value']:.3f}", beside, meaning)
     console.print(table)
     if "reliability" not in described:
         return
@@ -206,9 +214,3 @@ def _draw(described: dict[str, Any], console: "Console") -> None:
     for row in described["reliability"]:
         table.add_row(f"{row['confidence']:.3f}", f"{row['right']:.3f}", str(row["tags"]))
     console.print(table)
-    errors = described["calibration"]
-    console.print(
-        f"calibration error in bins ({len(described['reliability'])}): {errors['found']:.3f}; "
-        f"by chance, were the confidences perfect: {errors['by chance']:.3f}",
-        soft_wrap=True,
-    )

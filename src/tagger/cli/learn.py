@@ -16,19 +16,19 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Show what was learned.")
 
 _MEASURES = (
-    "first strict",
-    "first acceptable",
-    "hit@3",
-    "recall@5",
-    "precision (given)",
-    "recall (given)",
-    "F1 (given)",
-    "ECE",
+    "precision_at_1_strict",
+    "precision_at_1_lenient",
+    "hit_at_3",
+    "recall_at_5",
+    "precision_given",
+    "recall_given",
+    "f1_given",
+    "ece",
 )
 
 _HEADINGS = ("no head", "shipped head", "this head")
 
-_DECISIVE = "F1 (given)"
+_DECISIVE = "f1_given"
 """The measure by which two heads are compared."""
 
 _NOTHING = (
@@ -126,7 +126,7 @@ def _table(lesson: "Lesson") -> str:
     from rich.console import Console
     from rich.table import Table
 
-    from tagger.evaluation.measures import intervals, measure
+    from tagger.evaluation.measures import MEASURES, intervals, measure
 
     columns = {"no head": measure(lesson.before), "this head": measure(lesson.after)}
     if lesson.shipped:
@@ -140,8 +140,8 @@ def _table(lesson: "Lesson") -> str:
     for name in _MEASURES:
         if all(name in measures for measures in columns.values()):
             values = [f"{measures[name]:.3f}" for measures in columns.values()]
-            low, high = limits[name]
-            table.add_row(name, *values, f"{low:.3f} to {high:.3f}")
+            interval = " to ".join(f"{limit:.3f}" for limit in limits.get(name, ()))
+            table.add_row(MEASURES[name][0], *values, interval)
     console = Console()
     with console.capture() as captured:
         console.print(table)

@@ -111,7 +111,7 @@ def by_threshold(judged: Judged, selection: Selection) -> list[Point]:
         threshold = step / _STEPS
         given = select(judged.confidences, replace(selection, threshold=threshold), threshold)
         found = measure(replace(judged, given=given))
-        shares = (found.get(f"{name} (given)", math.nan) for name in ("precision", "recall"))
+        shares = (found.get(name, math.nan) for name in ("precision_given", "recall_given"))
         points.append(Point(threshold, *shares))
     return points
 

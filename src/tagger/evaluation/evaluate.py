@@ -8,7 +8,7 @@ from tagger.errors import AllFittedError, TaggerError
 from tagger.evaluation.label import Label, once, say_merged
 from tagger.evaluation.measures import (
     Judged,
-    errors_by_chance,
+    error_by_chance,
     intervals,
     judge,
     judge_written,
@@ -85,17 +85,22 @@ class Evaluation:
         described: dict[str, Any] = {
             "readmes": len(self.labels),
             "measures": {
-                name: {"value": value, "low": limits[name][0], "high": limits[name][1]}
+                name: _with_interval(value, limits.get(name))
                 for name, value in self.measures.items()
             },
         }
+        if "ece" in described["measures"]:
+            described["measures"]["ece"]["by_chance"] = error_by_chance(self.judged)
         if self.judged.sure:
-            described["calibration"] = errors_by_chance(self.judged)
             described["reliability"] = [
                 {"confidence": stated, "right": right, "tags": count}
                 for stated, right, count in reliability(self.judged)
             ]
         return described
+
+
+def _with_interval(value: float, limits: tuple[float, float] | None) -> dict[str, float]:
+    return {"value": value} | ({"low": limits[0], "high": limits[1]} if limits else {})
 
 
 def evaluate(

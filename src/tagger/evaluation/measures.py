@@ -28,6 +28,31 @@ _SEED = 0
 _NORMAL = 1.959963984540054
 """Standard deviations around the mean that hold 95 % of a normal distribution."""
 
+MEASURES = {
+    "precision_at_1_strict": ("precision@1 strict", "the first tag is one of the label's"),
+    "precision_at_1_lenient": ("precision@1 lenient", "the label has or accepts the first tag"),
+    "hit_at_3": ("hit@3", "one of the three best tags is one of the label's"),
+    "recall_at_3": ("recall@3", "share of the label's tags, at most 3, among the three best"),
+    "recall_at_5": ("recall@5", "share of the label's tags, at most 5, among the five best"),
+    "precision_given": ("precision (given)", "share of given tags that a label has or accepts"),
+    "recall_given": ("recall (given)", "share of the label's tags, at most 3, that are given"),
+    "f1_given": ("F1 (given)", "harmonic mean of precision (given) and recall (given)"),
+    "micro_precision_strict": ("micro precision strict", "share of given tags that a label has"),
+    "micro_precision_lenient": ("micro precision lenient", "the same as precision (given)"),
+    "micro_recall": ("micro recall", "share of all labels' tags that are given"),
+    "micro_f1_strict": ("micro F1 strict", "harmonic mean with micro recall"),
+    "micro_f1_lenient": ("micro F1 lenient", "harmonic mean with micro recall"),
+    "tags_per_readme": ("tags per README", "how many tags are given"),
+    "ece": ("ECE", "expected calibration error of given tags, ten bins of equal mass"),
+    "confidence_bias": ("confidence bias", "mean confidence of given tags less their share right"),
+    "brier": ("Brier score", "mean squared difference of confidence and being right"),
+}
+"""The title of each measure, and what it is. Right is what a label has or accepts; precision and
+confidence are about the tags that are given, the measures at k about the whole ranking."""
+
+_UNBOUNDED = ("tags_per_readme", "confidence_bias")
+"""Measures that are not shares."""
+
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Rows = NDArray[np.int64]
@@ -146,12 +171,10 @@ def given_at(confidences: Floats, place: Rows, selection: Selection, threshold: 
 
 
 def measure(judged: Judged) -> dict[str, float]:
-    """Return the measures, by name.
+    """Return the measures, by the names of `MEASURES`.
 
-    Those named "given" measure the reply, the others the whole ranking. Recall counts the label's
-    tags, precision also those that it accepts. Measures of the label's tags are means over the
-    READMEs that have any, and are missing if none has; precision and the measures of confidences
-    are missing if no tag is given.
+    Those of the label's tags are means over the READMEs that have any, and are missing if none has;
+    precision and the measures of confidences are missing if no tag is given.
     """
     return _measure(judged.best_first())
 
@@ -163,15 +186,31 @@ def _measure(judged: Judged) -> dict[str, float]:
     confidences, right = judged.confidences[judged.given], judged.accepted[judged.given]
     precision, recall, f1 = of_given(judged)
     if len(right):
-        measures["precision (given)"] = precision
+        measures["precision_given"] = precision
     if len(labelled.gold):
-        measures["recall (given)"] = recall
-        measures["F1 (given)"] = f1
-    measures["tags a README"] = float(judged.given.sum(axis=1).mean())
+        measures["recall_given"] = recall
+        measures["f1_given"] = f1
+        measures |= _micro(judged)
+    measures["tags_per_readme"] = float(judged.given.sum(axis=1).mean())
     if len(right) and judged.sure:
-        measures["ECE"] = calibration_error(confidences, right, BINS)
-        measures["Brier"] = float(((confidences - right) ** 2).mean())
-    return measures
+        measures["ece"] = calibration_error(confidences, right, BINS)
+        measures["confidence_bias"] = float((confidences - right).mean())
+        measures["brier"] = float(((confidences - right) ** 2).mean())
+    return {name: measures[name] for name in MEASURES if name in measures}
+
+
+def _micro(judged: Judged) -> dict[str, float]:
+    """Return precision, recall and F1 over all pairs of README and tag, strict and lenient."""
+    given, hits = judged.given.sum(), (judged.given & judged.gold).sum()
+    recall = float(hits / judged.gold.sum())
+    measures: dict[str, float] = {}
+    for kind, right in (("strict", hits), ("lenient", (judged.given & judged.accepted).sum())):
+        precision = float(right / max(given, 1))
+        measures |= {
+            f"micro_precision_{kind}": precision,
+            f"micro_f1_{kind}": 2 * precision * recall / max(precision + recall, 1e-12),
+        }
+    return measures | {"micro_recall": recall}
 
 
 def of_given(judged: Judged) -> tuple[float, float, float]:
@@ -191,11 +230,11 @@ def _of_the_ranking(judged: Judged) -> dict[str, float]:
     gold, accepted = judged.gold & in_reply, judged.accepted & in_reply
     support = judged.gold.sum(axis=1)
     return {
-        "first strict": float(gold[:, 0].mean()),
-        "first acceptable": float(accepted[:, 0].mean()),
-        "hit@3": float(gold[:, :3].any(axis=1).mean()),
-        "recall@3": float((gold[:, :3].sum(axis=1) / np.minimum(3, support)).mean()),
-        "recall@5": float((gold[:, :5].sum(axis=1) / np.minimum(5, support)).mean()),
+        "precision_at_1_strict": float(gold[:, 0].mean()),
+        "precision_at_1_lenient": float(accepted[:, 0].mean()),
+        "hit_at_3": float(gold[:, :3].any(axis=1).mean()),
+        "recall_at_3": float((gold[:, :3].sum(axis=1) / np.minimum(3, support)).mean()),
+        "recall_at_5": float((gold[:, :5].sum(axis=1) / np.minimum(5, support)).mean()),
     }
 
 
@@ -212,37 +251,51 @@ def calibration_error(confidences: Floats, right: Bools, bins: int) -> float:
     return float(sum(gaps) / len(confidences))
 
 
-def errors_by_chance(judged: Judged) -> dict[str, float]:
-    """Return the calibration error, and that of perfect confidences by chance.
+def error_by_chance(judged: Judged) -> float:
+    """Return the expected calibration error that perfect confidences would show by chance.
 
-    The latter is the mean over simulations in which each given tag is right with the probability
-    that its confidence states.
+    The mean over simulations in which each given tag is right with the probability that its
+    confidence states.
     """
-    confidences, right = judged.confidences[judged.given], judged.accepted[judged.given]
+    confidences = judged.confidences[judged.given]
     draw = np.random.default_rng(_SEED)
     simulated = draw.random((RESAMPLES, len(confidences))) < confidences
-    errors = [calibration_error(confidences, one, RELIABILITY_BINS) for one in simulated]
-    return {
-        "found": calibration_error(confidences, right, RELIABILITY_BINS),
-        "by chance": float(np.mean(errors)),
-    }
+    return float(np.mean([calibration_error(confidences, one, BINS) for one in simulated]))
 
 
-def intervals(judged: Judged) -> dict[str, tuple[float, float]]:
+def intervals(judged: Judged, resamples: int = RESAMPLES) -> dict[str, tuple[float, float]]:
     """Return 95 % intervals of the measures by the bootstrap over READMEs (Efron 1979).
 
-    Samples that lack a measure, because they have no labelled README for example, are left out of
-    its interval.
+    The bootstrap gives the standard error. Of a share it becomes Wilson's interval (1927), for as
+    many trials as it stands for: percentiles would say of 60 hits in 60 that the truth is 1. The
+    calibration error has no interval, because resampling only adds to it; `error_by_chance` stands
+    beside it. Samples that lack a measure, because they have no labelled README for example, are
+    left out of its interval.
     """
     draw = np.random.default_rng(_SEED)
     size = len(judged.gold)
     ranked = judged.best_first()
-    samples = [_measure(ranked.take(draw.integers(0, size, size))) for _ in range(RESAMPLES)]
+    samples = [_measure(ranked.take(draw.integers(0, size, size))) for _ in range(resamples)]
     limits = {}
     for name, value in _measure(ranked).items():
         values = [sample[name] for sample in samples if name in sample] or [value]
-        limits[name] = (float(np.quantile(values, 0.025)), float(np.quantile(values, 0.975)))
+        if name in _UNBOUNDED:
+            half = _NORMAL * float(np.std(values))
+            limits[name] = (value - half, value + half)
+        elif name != "ece":
+            limits[name] = wilson(value, _trials(value, float(np.std(values)), size))
     return limits
+
+
+def _trials(share: float, error: float, size: int) -> float:
+    """Return how many trials a share stands for that was measured on so many READMEs.
+
+    They are counted as if there were one README more, of which a half is right: where nearly all
+    are right, the standard error that a sample shows is too small more often than not.
+    """
+    smoothed = (share * size + 0.5) / (size + 1)
+    variance = error**2 + ((0.5 - share) / size) ** 2
+    return smoothed * (1 - smoothed) / variance if variance else size
 
 
 def reliability(judged: Judged) -> list[tuple[float, float, int]]:
@@ -256,9 +309,9 @@ def reliability(judged: Judged) -> list[tuple[float, float, int]]:
     ]
 
 
-def wilson(share: float, count: int) -> tuple[float, float]:
-    """Return the 95 % interval of a share that was seen in a number of cases (Wilson 1927)."""
-    spread = _NORMAL**2 / count
+def wilson(share: float, trials: float) -> tuple[float, float]:
+    """Return the 95 % interval of a share that was seen in a number of trials (Wilson 1927)."""
+    spread = _NORMAL**2 / trials
     centre = (share + spread / 2) / (1 + spread)
     half = math.sqrt(spread * (share * (1 - share) + spread / 4)) / (1 + spread)
     return max(centre - half, 0.0), min(centre + half, 1.0)

@@ -16,7 +16,14 @@ from tagger._util.files import reporting, write_atomically
 from tagger._util.text import printable
 from tagger.evaluation.breakdown import by_tag, by_threshold, misses
 from tagger.evaluation.evaluate import Evaluation
-from tagger.evaluation.measures import Judged, intervals, measure, reliability
+from tagger.evaluation.measures import (
+    MEASURES,
+    Judged,
+    error_by_chance,
+    intervals,
+    measure,
+    reliability,
+)
 from tagger.evaluation.plots import reliability_plot, threshold_plot
 from tagger.selection import Selection
 
@@ -96,15 +103,18 @@ def _visible(value: Any) -> Any:
 
 
 def _measures(judged: Judged) -> list[dict[str, str]]:
-    limits = intervals(judged)
+    beside = {name: f"{low:.3f} to {high:.3f}" for name, (low, high) in intervals(judged).items()}
+    measures = measure(judged)
+    if "ece" in measures:
+        beside["ece"] = f"{error_by_chance(judged):.3f} by chance"
     return [
         {
-            "name": name,
+            "name": MEASURES[name][0],
             "value": f"{value:.3f}",
-            "low": f"{limits[name][0]:.3f}",
-            "high": f"{limits[name][1]:.3f}",
+            "interval": beside[name],
+            "meaning": MEASURES[name][1],
         }
-        for name, value in measure(judged).items()
+        for name, value in measures.items()
     ]
 
 

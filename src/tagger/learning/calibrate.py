@@ -40,7 +40,13 @@ NEEDED_LABELS = 30
 
 FOLDS = 5
 
-_RANKING = ("first strict", "first acceptable", "hit@3", "recall@3", "F1 (given)")
+_RANKING = (
+    "precision_at_1_strict",
+    "precision_at_1_lenient",
+    "hit_at_3",
+    "recall_at_3",
+    "f1_given",
+)
 """Measures whose mean is maximised over the prior weights."""
 
 _PRIOR_WEIGHTS = [round(0.1 * step, 1) for step in range(4, 11)]
@@ -264,7 +270,7 @@ def best(
 
     def f1(threshold: float) -> float:
         given = select(results[index].confidences, Selection(), threshold)
-        return measure(replace(results[index], given=given))["F1 (given)"]
+        return measure(replace(results[index], given=given))["f1_given"]
 
     qualities = moving_average(np.array([f1(threshold) for threshold in _THRESHOLDS]), 15)
     highest = int(np.flatnonzero(qualities >= qualities.max() - lose).max())
