@@ -4,12 +4,12 @@
     python benchmarks/batch.py share ../shared/eval/github-dev.jsonl --model qwen2.5-coder-0.5b
     python benchmarks/batch.py again ../shared/eval/github-dev.jsonl --model qwen2.5-coder-0.5b
 
-`memory` streams generated rows through standard input and a tiny random model (of tests/tiny.py),
-and prints the process's resident memory along the way. `share` runs `tagger batch` in a process
-and prints which part of its wall time, from its first instruction to its last, lay within calls
-of the model. `again` runs it over the first READMEs of a file, and then ranks without a head what
-was read: the READMEs themselves, and the same many times over by other ids. What the longer run
-takes more is the time of its rows. POSIX only.
+`memory` streams generated rows through standard input and a tiny random model (of
+tests/support/tiny.py), and prints the process's resident memory along the way. `share` runs
+`tagger batch` in a process and prints which part of its wall time, from its first instruction to
+its last, lay within calls of the model. `again` runs it over the first READMEs of a file, and then
+ranks without a head what was read: the READMEs themselves, and the same many times over by other
+ids. What the longer run takes more is the time of its rows. POSIX only.
 """
 
 import json
@@ -69,7 +69,7 @@ def resident(process: int) -> float:
 def memory(rows: int) -> None:
     """Print the memory of a batch after a tenth of its rows, and after more."""
     sys.path.insert(0, str(ROOT / "tests"))
-    import tiny
+    from support import tiny
 
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "out.jsonl"

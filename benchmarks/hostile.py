@@ -2,11 +2,11 @@
 
     python benchmarks/hostile.py
 
-For each way to be slow in tests/hostile_inputs.py it makes READMEs of 1, 2, 4 … 128 KiB and cleans
-them in this process, without the limits of the worker. It prints the CPU seconds, and by how much
-each of the last three doublings has multiplied them on average: 2 is linear and 4 quadratic; less
-than 2 shows where no more lines, brackets or characters are read. It fails where a README takes
-more than --most seconds, or where the time grows faster than n·log n.
+For each way to be slow in tests/support/hostile_inputs.py it makes READMEs of 1, 2, 4 … 128 KiB
+and cleans them in this process, without the limits of the worker. It prints the CPU seconds, and by
+how much each of the last three doublings has multiplied them on average: 2 is linear and 4
+quadratic; less than 2 shows where no more lines, brackets or characters are read. It fails where a
+README takes more than --most seconds, or where the time grows faster than n·log n.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ from tagger.readme.decode import decode
 from tagger.readme.readme import MAX_BYTES
 
 sys.path.insert(0, str(ROOT / "tests"))
-from hostile_inputs import BYTES, KINDS
+from support.hostile_inputs import BYTES, KINDS
 
 SIZES = [1024 << power for power in range(8)]
 

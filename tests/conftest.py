@@ -15,11 +15,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 
 import tagger.cli
-import tiny
-from console import TAGS, Outcome, Run
+from support import ROOT, tiny
+from support.console import TAGS, Outcome, Run
 from tagger.models.language import LanguageModel
 
-SHARED = Path(__file__).parents[2] / "shared"
+SHARED = ROOT.parent / "shared"
 # Whoever starts the tests may have SIGINT ignored, as `make test &` in a script does, and processes
 # that they start would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)

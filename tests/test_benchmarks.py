@@ -5,7 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-GPU = Path(__file__).parents[1] / "benchmarks" / "gpu.py"
+from support import ROOT
+
+GPU = ROOT / "benchmarks" / "gpu.py"
 
 
 def test_the_gpu_benchmark_measures_a_batch_and_generate(tiny_folder: Path) -> None:

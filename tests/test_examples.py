@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
+from support import ROOT
 from tagger import Vocabulary
 from tagger.evaluation.labels import load_labels
 
-ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "examples" / "batch.md").read_text()
 COMMANDS = re.findall(r"^```sh\n(.*?)\n```", TEXT, re.MULTILINE | re.DOTALL)
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import misbehaving
 from fuzz import checks
 from fuzz.readmes import ASCIIDOC, HTML, MARKDOWN, RST, File
 from fuzz.runner import Runner, random_of
+from support import misbehaving
 
 COUNTS = {
     "readme": 2_000,

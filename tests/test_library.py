@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import tagger
-import tiny
+from support import tiny
 from tagger import (
     Batch,
     Rank,

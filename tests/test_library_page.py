@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-import fake_server
+from support import ROOT, fake_server
 from tagger.models import load as loading
 from tagger.models.language import LanguageModel
 
-PAGE = Path(__file__).parents[1] / "docs" / "library.md"
+PAGE = ROOT / "docs" / "library.md"
 
 
 def test_every_example_runs(

@@ -14,9 +14,9 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from typer.main import get_command
 
-import environments
-from environments import ROOT, requirements
-from fake_server import serving
+from support import ROOT, environments
+from support.environments import requirements
+from support.fake_server import serving
 from tagger.cli.app import app
 
 PINS = {

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from test_candidates import OPENING, one_by_one, tree_scores
+from test_prompt import HOSTILE
 
+from support import ROOT
 from tagger import Rank, Readme, Selection, Tagger, Vocabulary
 from tagger.methods.rank.tree import TagTree
 from tagger.models.language import LanguageModel
 from tagger.prompts.prompt import Prompt, PromptTemplate
-from test_candidates import OPENING, one_by_one, tree_scores
-from test_prompt import HOSTILE
 
 pytestmark = pytest.mark.real_model
-ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples" / "readmes"
 EXPECTED = json.loads((EXAMPLES / "expected.json").read_text(encoding="utf-8"))
 NAME = "qwen2.5-coder-0.5b"

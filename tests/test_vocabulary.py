@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from support import ROOT
 from tagger.errors import VocabularyError
 from tagger.vocabulary import (
     MAX_BYTES,
@@ -49,7 +50,7 @@ def test_blanks_are_no_description_and_no_alias() -> None:
 
 
 def test_the_sample_vocabulary_is_sound(shared: Path) -> None:
-    ours = Path(__file__).parents[1] / "tags.json"
+    ours = ROOT / "tags.json"
     assert ours.read_bytes() == (shared / "examples" / "tags.json").read_bytes()
     assert len(Vocabulary.load(ours)) == 90
 

@@ -17,11 +17,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import tiny
 from fuzz import folders, inputs, readmes, replies
 from fuzz.inputs import Command, Dump
 from fuzz.readmes import File
 from fuzz.runner import Kind
+from support import tiny
 from tagger import (
     Endpoint,
     Rank,

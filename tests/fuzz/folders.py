@@ -7,9 +7,9 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-import tiny
 from fuzz.grammar import damaged, mutated
 from fuzz.inputs import as_json, value
+from support import tiny
 
 _CONFIG: tuple[str, ...] = (
     *("attn_implementation", "_attn_implementation", "experts_implementation", "num_labels"),

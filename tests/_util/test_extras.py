@@ -1,0 +1,91 @@
+"""Optional packages: what lacks one is told so in a line, before anything is read."""
+
+import re
+import sys
+import tomllib
+
+import pytest
+
+import tagger
+from support import ROOT
+from support.console import Run
+from tagger._util.extras import EXTRAS, need
+from tagger.errors import MissingPackageError
+
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+DECLARED = {
+    extra: {re.split(r"[^\w.-]", requirement)[0] for requirement in requirements}
+    for extra, requirements in PYPROJECT["project"]["optional-dependencies"].items()
+}
+
+
+@pytest.mark.parametrize(
+    ("module", "says", "command"),
+    [
+        (
+            "openai",
+            "asking a server needs openai: pip install 'tagger[endpoint]'",
+            ("run", "none.md", "--endpoint", "http://localhost:1/v1", "--model", "m"),
+        ),
+        (
+            "llguidance",
+            "writing replies needs llguidance: pip install 'tagger[generate]'",
+            ("batch", "none", "--method", "generate"),
+        ),
+        (
+            "json_repair",
+            "writing replies needs json-repair: pip install 'tagger[generate]'",
+            ("prompt", "none.md", "--method", "generate"),
+        ),
+        (
+            "sklearn",
+            "learning from labels needs scikit-learn: pip install 'tagger[learn]'",
+            ("calibrate", "--labels", "none.jsonl"),
+        ),
+        (
+            "pyarrow",
+            "Parquet needs pyarrow: pip install 'tagger[parquet]'",
+            ("eval", "none.jsonl", "--dump", "scores.parquet"),
+        ),
+    ],
+)
+def test_what_lacks_a_package_says_how_to_install_it(
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    module: str,
+    says: str,
+    command: tuple[str, ...],
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    outcome = run(*command, "--tags", "none.json", model="none")
+    assert outcome.code == 2
+    assert outcome.out == ""
+    assert outcome.err == f"tagger: {says}\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "module"), [("Endpoint", "openai"), ("Generate", "llguidance"), ("learn", "scipy")]
+)
+def test_the_library_says_so_too(name: str, module: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(MissingPackageError, match=f"needs {module}: pip install 'tagger"):
+        getattr(tagger, name)
+
+
+def test_all_that_is_missing_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in EXTRAS["learn"][1]:
+        monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(MissingPackageError, match="needs scikit-learn and scipy: "):
+        need("learn")
+
+
+@pytest.mark.parametrize("extra", EXTRAS)
+def test_extras_install_what_is_asked_for(extra: str) -> None:
+    assert set(EXTRAS[extra][1].values()) <= DECLARED[extra]
+    need(extra)
+
+
+def test_all_is_every_extra_but_that_of_developers() -> None:
+    assert PYPROJECT["project"]["optional-dependencies"]["all"] == [
+        f"tagger[{','.join(sorted(set(DECLARED) - {'all', 'dev'}))}]"
+    ]
