@@ -31,7 +31,7 @@ def read_entries(path: Path) -> list[Any]:
     """Return the entries of a vocabulary file, sound or not.
 
     Raises:
-        VocabularyError: it cannot be read, or is no JSON list.
+        VocabularyError: it cannot be read, or is not a JSON list.
 
     """
     try:

@@ -155,7 +155,7 @@ def test_a_second_run_has_nothing_to_do(run: Run, catalogue: Path, tagged: list[
 
 
 @pytest.mark.parametrize("torn", ["", "{", '{"id":"repo-3/README.md","tags":[{"id":7'])
-def test_a_torn_file_is_mended(run: Run, catalogue: Path, tagged: list[int], torn: str) -> None:
+def test_a_torn_file_is_repaired(run: Run, catalogue: Path, tagged: list[int], torn: str) -> None:
     good(run(*BATCH))
     path = catalogue.parent / "out.jsonl"
     whole = path.read_text()

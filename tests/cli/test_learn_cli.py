@@ -330,12 +330,12 @@ def test_a_readme_that_is_labelled_twice_counts_once_in_eval(
     ("args", "code", "reason"),
     [
         (("nowhere.jsonl",), 2, "nowhere.jsonl: no such label file"),
-        (("labels.jsonl", "-o", "README.md"), 2, "README.md: is no head, and is left as it is"),
-        (("labels.jsonl", "-o", "labels.jsonl"), 2, "labels.jsonl: is no head"),
+        (("labels.jsonl", "-o", "README.md"), 2, "README.md: is not a head, and is left as it is"),
+        (("labels.jsonl", "-o", "labels.jsonl"), 2, "labels.jsonl: is not a head"),
         (("labels.jsonl", "-o", "."), 74, "cannot write .: is a folder"),
         (("labels.jsonl", "-o", "nowhere/head"), 74, "cannot write nowhere/head: No such file"),
-        (("labels.jsonl", "-o", "-"), 2, "- is no regular file"),
-        (("labels.jsonl", "-o", "/dev/full"), 2, "/dev/full is no regular file"),
+        (("labels.jsonl", "-o", "-"), 2, "- is not a regular file"),
+        (("labels.jsonl", "-o", "/dev/full"), 2, "/dev/full is not a regular file"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_one_line_before_the_model_is_loaded(

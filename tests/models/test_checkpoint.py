@@ -131,7 +131,7 @@ def test_shards_without_an_index_are_said(sharded: Path) -> None:
 def test_an_index_cannot_name_files_elsewhere(sharded: Path) -> None:
     placed = json.loads((sharded / INDEX).read_text())["weight_map"]
     changed(sharded / INDEX, weight_map=dict.fromkeys(placed, "../elsewhere.safetensors"))
-    with pytest.raises(LoadError, match="is no file of this folder"):
+    with pytest.raises(LoadError, match="is not in this folder"):
         load(str(sharded), device="cpu")
 
 

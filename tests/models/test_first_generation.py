@@ -203,7 +203,7 @@ def test_what_is_no_number_is_not_converted(copy: Path) -> None:
     weights = load_file(path)
     next(iter(weights.values())).fill_(torch.nan)
     save_file(weights, path, metadata={"format": "pt"})
-    with pytest.raises(LoadError, match="holds what is no number"):
+    with pytest.raises(LoadError, match="holds something that is not a number"):
         convert(copy, copy / "out")
     assert not (copy / "out").exists()
 
@@ -219,7 +219,7 @@ def test_weights_kept_in_eight_bits_are_refused(copy: Path) -> None:
 def test_converting_needs_a_first_generation_model_and_a_new_folder(
     checkpoint: Path, copy: Path, tiny_folder: Path
 ) -> None:
-    with pytest.raises(UsageError, match="is no first-generation model"):
+    with pytest.raises(UsageError, match="is not a first-generation model"):
         convert(tiny_folder, copy / "out")
     with pytest.raises(UsageError, match="is there already"):
         convert(checkpoint, copy)

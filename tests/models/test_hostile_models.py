@@ -159,7 +159,7 @@ REFUSED: dict[str, tuple[Edit, str]] = {
     "heads of odd size": (config(hidden_size=36), "does not divide into 4 attention heads"),
     "a kind of 5,000 characters": (config(model_type="x" * 5000), "is not supported"),
     "a kind that is a list": (config(model_type=["qwen2"]), "is not supported"),
-    "no object": (written("config.json", "[1]"), "is no JSON object"),
+    "no object": (written("config.json", "[1]"), "is not a JSON object"),
     "deep nesting": (written("config.json", "[" * 10**6), "cannot be read as JSON"),
     "a config of a terabyte": (replaced("config.json", huge), "more than the 16 MiB"),
     "a config that is a pipe": (replaced("config.json", os.mkfifo), "has no config.json"),

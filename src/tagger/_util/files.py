@@ -102,12 +102,12 @@ def check_target(path: Path, ours: Callable[[], bool], what: str) -> None:
             raise IsADirectoryError(errno.EISDIR, "is a folder")
         # A pipe or a device would be read without end.
         if name == "-" or (path.exists() and not path.is_file()):
-            raise UsageError(f"{name} is no regular file: name one")
+            raise UsageError(f"{name} is not a regular file: name one")
         if not path.exists():
             with tempfile.TemporaryFile(dir=path.parent):
                 return
         if path.stat().st_size and not ours():
-            raise UsageError(f"{name}: is no {what}, and is left as it is: name another")
+            raise UsageError(f"{name}: is not a {what}, and is left as it is: name another")
 
 
 @contextmanager

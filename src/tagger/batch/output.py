@@ -33,7 +33,7 @@ class Place:
         if output.is_dir():
             raise UsageError(f"{printable(str(output))} is a folder: name a file in it")
         if output.exists() and not output.is_file():
-            raise UsageError(f"{printable(str(output))} is no regular file: leave out -o")
+            raise UsageError(f"{printable(str(output))} is not a regular file: leave out -o")
         lines = output
         if output.suffix.lower() == ".parquet":
             lines = output.with_name(f"{output.name}.jsonl")
@@ -75,7 +75,7 @@ class LinesFile(Closing):
     """Lines in a file, which keeps what an earlier run wrote as far as it is written again.
 
     Nothing is touched while the lines are the same; at the first other one, such as a torn last
-    line or a failure that has been mended, the file is cut there and goes on anew.
+    line or a failure that has been resolved, the file is cut there and goes on from there.
 
     Args:
         path: the file; made if it is not there.

@@ -210,7 +210,7 @@ class StateFile:
             ):
                 raise OutputError(
                     f"cannot write {self._name}, where tagger keeps what it has done "
-                    f"({error}): make room or give leave to write, and run the same command again"
+                    f"({error}): make room or check its permissions, and run the same command again"
                 ) from error
             if not self._is_ours(path):
                 remedy = self._foreign or "name another output, or remove it"

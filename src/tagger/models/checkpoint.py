@@ -138,7 +138,7 @@ def _check_shards(folder: Path, index: dict[str, Any]) -> dict[str, list[str]]:
         or not isinstance(index.get("metadata"), Mapping)
         or not all(isinstance(name, str) for name in placed.values())
     ):
-        raise LoadError(f"{folder / _INDEX}: is no index of weights: fetch it anew")
+        raise LoadError(f"{folder / _INDEX}: is not an index of weights: fetch it again")
     promised: dict[str, list[str]] = defaultdict(list)
     for tensor, shard in placed.items():
         promised[shard].append(tensor)
@@ -147,7 +147,7 @@ def _check_shards(folder: Path, index: dict[str, Any]) -> dict[str, list[str]]:
         path = here.get(shard)
         if Path(shard).name != shard or (path and path.exists() and not path.is_file()):
             raise LoadError(
-                f"{folder / _INDEX}: names {reprlib.repr(shard)}, which is no file of this folder"
+                f"{folder / _INDEX}: names {reprlib.repr(shard)}, which is not in this folder"
             )
         if not path or not path.is_file():
             raise LoadError(
@@ -204,7 +204,7 @@ def read_json(path: Path) -> dict[str, Any]:
         reason = " ".join(str(error).split())
         raise LoadError(f"{path}: cannot be read as JSON: {reason[:200]}") from error
     if not isinstance(content, dict):
-        raise LoadError(f"{path}: is no JSON object")
+        raise LoadError(f"{path}: is not a JSON object")
     return content
 
 
@@ -216,7 +216,7 @@ def read_text(path: Path, most: int) -> str:
         most: the bytes that it may have.
 
     Raises:
-        LoadError: it is no regular file, too large, or not UTF-8.
+        LoadError: it is not a regular file, too large, or not UTF-8.
 
     """
     try:
@@ -240,7 +240,7 @@ def check_size(path: Path, most: int) -> None:
     if (size := path.stat().st_size) > most:
         raise LoadError(
             f"{path}: has {size / 2**20:,.0f} MiB, more than the {most // 2**20:,} MiB that such a "
-            "file may have: fetch it anew"
+            "file may have: fetch it again"
         )
 
 

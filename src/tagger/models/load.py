@@ -167,7 +167,7 @@ def convert(folder: Path, target: Path) -> None:
     """
     config = checkpoint.check(folder)
     if config["model_type"] != checkpoint.FIRST_GENERATION:
-        raise UsageError(f"{folder}: is no first-generation model: it can be used as it is")
+        raise UsageError(f"{folder}: is not a first-generation model: it can be used as it is")
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UsageError(f"{target}: is there already: name a new folder")
     from tagger.models import qwen1 as first_generation

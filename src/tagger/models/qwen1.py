@@ -183,12 +183,12 @@ def convert(network: Any, tokenizer: PreTrainedTokenizerFast, target: Path) -> N
         target: an existing, empty folder.
 
     Raises:
-        LoadError: a weight is no number.
+        LoadError: a weight is not a number.
 
     """
     for name, weight in network.named_parameters():
         if not weight.isfinite().all():
-            raise LoadError(f"{name} holds what is no number: the weights are damaged")
+            raise LoadError(f"{name} holds something that is not a number: the weights are damaged")
     # From here on it is a Qwen2 model like any other, and its files shall say so.
     network.__class__ = Qwen2ForCausalLM
     network.generation_config = generation_config(tokenizer)

@@ -47,8 +47,8 @@ def decode(data: bytes, source: str, *, whole: bool) -> tuple[str, str]:
         if "\0" not in text:
             return text, "utf-8"
     except UnicodeDecodeError:
-        if mended := _mended(data, whole=whole):
-            return mended, "utf-8, but for a few bytes"
+        if repaired := _repaired(data, whole=whole):
+            return repaired, "utf-8, but for a few bytes"
     # Here, not above: hardly any README needs it.
     from charset_normalizer import from_bytes
 
@@ -68,7 +68,7 @@ def decode(data: bytes, source: str, *, whole: bool) -> tuple[str, str]:
     return text, encoding
 
 
-def _mended(data: bytes, *, whole: bool) -> str:
+def _repaired(data: bytes, *, whole: bool) -> str:
     """Return UTF-8 in which a few bytes are wrong, each as a replacement character, or nothing.
 
     In other encodings hardly any bytes happen to be a character of several bytes in UTF-8.

@@ -60,7 +60,7 @@ def plain_text(markdown: str) -> str:
     addresses go; code blocks keep their first `CODE_LINES` lines.
     """
     text = _CONTROL.sub("", markdown.replace("\r\n", "\n").replace("\r", "\n"))
-    # The parser would look for the end of each comment anew, for minutes where none ends.
+    # The parser would look for the end of every comment again, for minutes where none ends.
     head, end, tail = text.rpartition("-->")
     text = _COMMENT.sub("", head + end) + tail.replace("<!--", "")
     for mark in ("\n", "["):

@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 class Worker:
-    """Cleans READMEs in a process that is started at the first one, and anew after a failure.
+    """Cleans READMEs in a process that is started at the first one, and again after a failure.
 
     Where no process can be started, cleaning goes on in this one, without limits.
 

@@ -141,7 +141,7 @@ NOT_A_HEAD: dict[str, Damage] = {
     "more after its end": lambda content: content + b"\0",
     "another safetensors file": lambda _: to_bytes({"lm_head.weight": torch.ones(2, 2)}),
     "with other metadata": lambda _: to_bytes({"rows": torch.ones(2, 2)}, {"format": "pt"}),
-    "text that is no JSON": lambda _: to_bytes({}, {"tagger": "{"}),
+    "text that is not JSON": lambda _: to_bytes({}, {"tagger": "{"}),
     "text nested deeply": lambda _: to_bytes({}, {"tagger": "[" * 100_000}),
     "without rows": lambda content: with_tensors(content, rows=None),
     "another version": lambda content: rewritten(content, format=2),
@@ -151,7 +151,7 @@ NOT_A_HEAD: dict[str, Damage] = {
     "unknown features": lambda content: rewritten(content, features={"more": "x"}),
     "features that are no table": lambda content: rewritten(content, features=[1]),
     "no READMEs": lambda content: rewritten(content, readmes=0),
-    "a weight that is no number": lambda content: rewritten(content, weight=float("nan")),
+    "a weight that is not a number": lambda content: rewritten(content, weight=float("nan")),
     "an endless number": lambda content: rewritten(
         content, numbers=HEAD.calibration.numbers | {"margin": float("inf")}
     ),
@@ -161,7 +161,9 @@ NOT_A_HEAD: dict[str, Damage] = {
 }
 NOT_SOUND: dict[str, Damage] = {
     "an endless row": lambda content: with_tensors(content, rows=HEAD.rows / 0),
-    "a mean that is no number": lambda content: with_tensors(content, mean=HEAD.mean * torch.nan),
+    "a mean that is not a number": lambda content: with_tensors(
+        content, mean=HEAD.mean * torch.nan
+    ),
     "an endless scale": lambda content: with_tensors(content, scale=HEAD.scale / 0),
     "rows of another format": lambda content: with_tensors(content, rows=HEAD.rows.float()),
     "a mean of another format": lambda content: with_tensors(content, mean=HEAD.mean.double()),
@@ -286,7 +288,7 @@ def test_only_a_head_is_overwritten(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "own").write_bytes(content)
     check_head_target(tmp_path / "own")
     (tmp_path / "other").write_bytes(to_bytes({"lm_head.weight": torch.ones(2, 2)}))
-    with pytest.raises(UsageError, match="is no head, and is left as it is"):
+    with pytest.raises(UsageError, match="is not a head, and is left as it is"):
         check_head_target(tmp_path / "other")
     with pytest.raises(OutputError):
         check_head_target(tmp_path)

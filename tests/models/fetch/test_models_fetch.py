@@ -440,7 +440,7 @@ def test_a_thorough_pull_mends_a_file_that_has_changed(
     fetch.pull(entry)
     assert len(converted) == 1
     fetch.pull(entry, thorough=True)
-    assert caplog.text.count("tiny-coder is not whole, and is made anew") == 1
+    assert caplog.text.count("tiny-coder is incomplete, and is made again") == 1
     assert len(converted) == 2
     store.verify(entry)
     fetch.pull(entry, thorough=True)

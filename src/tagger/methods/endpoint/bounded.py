@@ -57,7 +57,7 @@ class _Bounded(openai.DefaultAsyncHttpxClient):
         self._home, self._seconds, self._most = home, seconds, most
 
     async def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
-        # httpx's own time-outs start anew with every byte, so that a server that drips never
+        # httpx's own time-outs start again with every byte, so that a server that drips never
         # meets one.
         try:
             async with asyncio.timeout(self._seconds):

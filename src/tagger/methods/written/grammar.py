@@ -1,7 +1,7 @@
 """A reply that is being written, token by token, as its grammar allows.
 
 llguidance computes which tokens may come next, and which must. It has no notion of names that may
-come once only, so the grammar is made anew, in a millisecond, whenever a name is whole: with the
+come once only, so the grammar is rebuilt, in a millisecond, whenever a name is whole: with the
 reply's beginning as it stands and the names that are left.
 """
 

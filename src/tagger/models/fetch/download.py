@@ -106,7 +106,7 @@ def _from_hub(entry: CatalogueEntry, folder: Path, show: Show) -> None:
 def _receive(url: str, file: BinaryIO, size: int, show: Show) -> None:
     """Append what a file lacks, and go on where the connection breaks off.
 
-    The Hub's own `hf_hub_download` begins anew whenever it is called.
+    The Hub's own `hf_hub_download` starts again from the beginning whenever it is called.
     """
     from httpx2 import TransportError
     from huggingface_hub import get_session, hf_raise_for_status

@@ -41,7 +41,7 @@ def pull(
     Args:
         entry: what to fetch.
         progress: hears how many bytes are here, or converted.
-        thorough: compare what is here with its digests, and make it anew where one differs.
+        thorough: compare what is here with its digests, and make it again where one differs.
 
     Raises:
         FetchError: no source has the file, or there is no room for it.
@@ -58,7 +58,7 @@ def pull(
             with _lock(entry):
                 if not is_here(entry):
                     if store.folder(entry).exists():
-                        log.info("%s is not whole, and is made anew", entry.name)
+                        log.info("%s is incomplete, and is made again", entry.name)
                     with _staging(entry) as staging:
                         _make(entry, staging, progress)
     return store.folder(entry)

@@ -25,7 +25,7 @@ from tagger.models.fetch.catalogue import CatalogueEntry
 
 _MANIFEST = "manifest.json"
 _LAYOUT = 1
-"""Raised whenever the conversion writes something else, so that older folders are made anew."""
+"""Raised whenever the conversion writes something else, so that older folders are made again."""
 
 
 class _File(BaseModel):
@@ -88,7 +88,7 @@ def verify(entry: CatalogueEntry) -> None:
     manifest = _manifest(entry)
     if manifest is None:
         raise missing(entry)
-    again = f"`tagger models pull {entry.name}` mends it"
+    again = f"`tagger models pull {entry.name}` repairs it"
     for name, file in manifest.files.items():
         path = folder(entry) / name
         if not path.is_file():
