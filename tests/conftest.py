@@ -17,6 +17,7 @@ import pytest
 import tagger.cli
 from support import ROOT, tiny
 from support.console import TAGS, Outcome, Run
+from support.messages import MESSAGES
 from tagger.models.language import LanguageModel
 
 SHARED = ROOT.parent / "shared"
@@ -26,6 +27,18 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REAL_HOME = os.environ.get("TAGGER_HOME")
 """Where the real model is kept, read before any test redirects it."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-messages", action="store_true", help="write tests/messages.json")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    MESSAGES.update = config.getoption("--update-messages")
+
+
+def pytest_sessionfinish() -> None:
+    MESSAGES.save()
 
 
 @pytest.fixture(autouse=True)

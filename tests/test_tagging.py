@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from support.messages import refused
 from tagger.errors import ReplyError
 from tagger.tagging import GivenTag, Tagging
 from tagger.vocabulary import Vocabulary
@@ -34,20 +35,20 @@ def test_a_reply_is_one_line_of_json(tags_as: str, scores: bool, tags: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("tags", "says"),
+    "tags",
     [
-        ((GivenTag(id=1, name="cli", confidence=1),), "not in the vocabulary"),
-        ((GivenTag(id=17, name="AI", confidence=1),), "not in the vocabulary"),
-        ((AI, AI), "twice"),
+        (GivenTag(id=1, name="cli", confidence=1),),
+        (GivenTag(id=17, name="AI", confidence=1),),
+        (AI, AI),
     ],
 )
-def test_a_reply_outside_the_contract_is_refused(tags: tuple[GivenTag, ...], says: str) -> None:
-    with pytest.raises(ReplyError, match=says):
+def test_a_reply_outside_the_contract_is_refused(tags: tuple[GivenTag, ...]) -> None:
+    with refused(ReplyError):
         reply(*tags)
 
 
 def test_too_many_tags_are_refused() -> None:
-    with pytest.raises(ReplyError, match="2 tags are more than 1"):
+    with refused(ReplyError):
         reply(AI, GUI, max_tags=1)
 
 

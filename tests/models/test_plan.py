@@ -7,6 +7,7 @@ import torch
 
 from support import tiny
 from support.console import Run
+from support.messages import refused
 from tagger.errors import ModelMissingError, OutOfMemoryError, UnknownModelError
 from tagger.models import plan as planning
 from tagger.models.load import load
@@ -73,7 +74,7 @@ def test_names_are_found_in_the_catalogue_the_family_and_folders(tmp_path: Path)
     assert config_of("qwen2.5-coder-0.5b").hidden_size == 896
     assert config_of("qwen2.5-7b-instruct").hidden_size == 3584
     assert config_of(str(tiny.save(tmp_path))).hidden_size == 32
-    with pytest.raises(UnknownModelError, match=r"did you mean Qwen/Qwen2\.5-7B-Instruct"):
+    with refused(UnknownModelError):
         config_of("Qwen2.5-7B-Instrukt")
 
 
@@ -82,13 +83,13 @@ def test_an_unknown_model_without_a_network_is_said(monkeypatch: pytest.MonkeyPa
         raise OSError("no network")
 
     monkeypatch.setattr(planning, "snapshot_download", fails)
-    with pytest.raises(ModelMissingError, match="pass its folder"):
+    with refused(ModelMissingError):
         config_of("some/thing")
 
 
 def test_what_does_not_fit_is_refused_with_what_would() -> None:
     needed = plan(config_of("Qwen/Qwen2.5-7B-Instruct"), torch.float32)
-    with pytest.raises(OutOfMemoryError, match=r"needs 3\d\.\d GB in float32") as caught:
+    with refused(OutOfMemoryError) as caught:
         check_room("X", needed, torch.float32, CPU, 20_000_000_000)
     assert "In bfloat16 it would fit." in str(caught.value)
     assert "Qwen/Qwen2.5-3B-Instruct (" in what_fits(needed, torch.float32, 10_000_000_000)

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support import tiny
+from support.messages import refused
 from tagger.errors import LoadError, PromptError
 from tagger.models.tokenizer import ChatTokenizer
 from tagger.prompts.prompt import Prompt, PromptTemplate, Question
@@ -129,7 +130,7 @@ def test_a_shipped_template_goes_by_its_name(
     named = PromptTemplate.load(Path("documents"))
     assert "software" not in named.system + named.user
     assert named.digest != PromptTemplate.load().digest
-    with pytest.raises(PromptError, match="No such file"):
+    with refused(PromptError):
         PromptTemplate.load(Path("documets"))
 
 
@@ -147,12 +148,12 @@ def test_a_file_of_the_folder_does_not_pass_for_a_shipped_template(
 @pytest.mark.parametrize("content", [b"[" * 3000, b"a" + b".a" * 5000 + b" = 1", b"\xff"])
 def test_a_template_that_cannot_be_parsed_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "bad.toml").write_bytes(content)
-    with pytest.raises(PromptError, match="cannot read the prompt template"):
+    with refused(PromptError):
         PromptTemplate.load(tmp_path / "bad.toml")
 
 
 def test_a_template_without_end_is_refused() -> None:
-    with pytest.raises(PromptError, match="larger than 1,048,576 bytes"):
+    with refused(PromptError):
         PromptTemplate.load(Path("/dev/zero"))
 
 
@@ -161,47 +162,44 @@ def test_the_shipped_template_loads() -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
+    "content",
     [
-        ("system = 1", "two texts"),
-        ('user = "{tags} {readme}"', "two texts"),
-        ('system = ""\nuser = "{tags} {readme}"\nmore = 1', "two texts"),
-        ('system = ""\nuser = "{readme}"', "{tags} exactly once"),
-        ('system = ""\nuser = "{tags} {readme} {readme}"', "{readme} exactly once"),
-        ('system = ""\nuser = "{readme} {tags}"', "before"),
-        ("system =", "cannot read the prompt template"),
-        ('system = ""\nuser = "{tags} {readme}"\nquestions = []', "at least one question"),
-        ('system = ""\nuser = "{tags} {readme}"\n[[questions]]\nwhat = "x"', "two texts"),
-        (
-            'system = ""\nuser = "{tags} {readme}"\n[[questions]]\nopening = "x"',
-            "ends with the quote",
-        ),
+        "system = 1",
+        'user = "{tags} {readme}"',
+        'system = ""\nuser = "{tags} {readme}"\nmore = 1',
+        'system = ""\nuser = "{readme}"',
+        'system = ""\nuser = "{tags} {readme} {readme}"',
+        'system = ""\nuser = "{readme} {tags}"',
+        "system =",
+        'system = ""\nuser = "{tags} {readme}"\nquestions = []',
+        'system = ""\nuser = "{tags} {readme}"\n[[questions]]\nwhat = "x"',
+        'system = ""\nuser = "{tags} {readme}"\n[[questions]]\nopening = "x"',
     ],
 )
-def test_a_template_that_cannot_work_is_refused(tmp_path: Path, content: str, says: str) -> None:
+def test_a_template_that_cannot_work_is_refused(tmp_path: Path, content: str) -> None:
     path = tmp_path / "prompt.toml"
     path.write_text(content)
-    with pytest.raises(PromptError, match=says) as error:
+    with refused(PromptError) as error:
         PromptTemplate.load(path)
     assert "prompt.toml" in str(error.value)
 
 
 def test_a_missing_template_is_named(tmp_path: Path) -> None:
-    with pytest.raises(PromptError, match=r"none\.toml"):
+    with refused(PromptError):
         PromptTemplate.load(tmp_path / "none.toml")
 
 
 @pytest.mark.parametrize(
-    ("template", "says"),
+    "template",
     [
-        (None, "no chat template"),
-        ("{{ messages[0].content }}", "no plain system and user turn"),
-        ("{{ raise_exception('no system role') }}", "fails"),
+        None,
+        "{{ messages[0].content }}",
+        "{{ raise_exception('no system role') }}",
     ],
 )
 def test_a_model_without_a_usable_chat_template_is_refused(
-    monkeypatch: pytest.MonkeyPatch, template: str | None, says: str
+    monkeypatch: pytest.MonkeyPatch, template: str | None
 ) -> None:
     monkeypatch.setattr(tiny.tokenizer(), "chat_template", template)
-    with pytest.raises(LoadError, match=says):
+    with refused(LoadError):
         ChatTokenizer(tiny.tokenizer())

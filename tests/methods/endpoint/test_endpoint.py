@@ -22,6 +22,7 @@ from support.fake_server import (
     stuck,
     told,
 )
+from support.messages import refused
 from tagger.batch.streak import Streak
 from tagger.errors import (
     EndpointError,
@@ -117,7 +118,7 @@ def test_a_reply_that_cannot_be_used_is_raised_and_the_others_are_not_lost(serve
     readmes = [method.encode(Readme(name, f"# {name}")) for name in ("Voxel", "Quill", "Loom")]
     readings = method.read(readmes)
     assert [isinstance(reading, bytes) for reading in readings] == [True, False, True]
-    with pytest.raises(ReplyError, match="holds no JSON object"):
+    with refused(ReplyError):
         list(Tagger(method).tag([Readme("Quill", "# Quill")]))
 
 
@@ -664,7 +665,7 @@ def test_failures_that_differ_or_do_not_come_in_a_row_stop_nothing() -> None:
     streak.fail(ReplyError("is about the id 'a', and not 'b'; it begins: c"))
     streak.fail(ReplyError("is about the id 'd', and not 'e'; it begins: f"))
     streak.fail(ReadmeError("is empty"))
-    with pytest.raises(EndpointError, match="the last 3 READMEs have failed alike"):
+    with refused(EndpointError):
         streak.fail(ReplyError("is about the id 'g', and not 'h'; it begins: i"))
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from support import ROOT
+from support.messages import refused
 from tagger.errors import CalibrationError
 from tagger.methods.base import FeatureIdentity, Identity
 from tagger.methods.rank.calibration import Calibration, Origin
@@ -124,9 +125,9 @@ def test_a_calibration_of_no_corpus_is_no_file(tmp_path: Path) -> None:
 
 
 def test_a_file_that_nobody_can_read_is_named(tmp_path: Path) -> None:
-    with pytest.raises(CalibrationError, match=r"c\.json: cannot be read: No such file"):
+    with refused(CalibrationError):
         Calibration.load(tmp_path / "c.json")
-    with pytest.raises(CalibrationError, match="cannot be read: Is a directory"):
+    with refused(CalibrationError):
         Calibration.load(tmp_path)
 
 
@@ -140,7 +141,7 @@ def test_a_file_that_does_not_say_what_it_belongs_to_is_refused(
     FITTED.save(tmp_path / "c.json")
     content = json.loads((tmp_path / "c.json").read_text())
     (tmp_path / "c.json").write_text(json.dumps(content | {"identity": identity}))
-    with pytest.raises(CalibrationError, match="is not a calibration"):
+    with refused(CalibrationError):
         Calibration.load(tmp_path / "c.json")
 
 
@@ -158,29 +159,20 @@ def test_what_is_the_same_or_not_known_is_no_objection(known: Identity, name: st
 
 
 @pytest.mark.parametrize(
-    ("other", "name", "says"),
+    ("other", "name"),
     [
-        (replace(IDENTITY, vocabulary="x"), "qwen2.5-coder-0.5b", "belongs to another vocabulary"),
-        (replace(IDENTITY, method="x"), "qwen2.5-coder-0.5b", "belongs to another method"),
+        (replace(IDENTITY, vocabulary="x"), "qwen2.5-coder-0.5b"),
+        (replace(IDENTITY, method="x"), "qwen2.5-coder-0.5b"),
         (
             replace(IDENTITY, features=FeatureIdentity("w", "x"), vocabulary="x"),
             "qwen2.5-coder-0.5b",
-            "belongs to another prompt and vocabulary",
         ),
-        (
-            replace(IDENTITY, features=FeatureIdentity("x", "p")),
-            "qwen2.5-coder-0.5b",
-            "belongs to qwen2.5-coder-0.5b, and the model is",
-        ),
-        (
-            Identity(),
-            "qwen2.5-coder-1.5b",
-            "belongs to qwen2.5-coder-0.5b, and the model is qwen2.5-coder-1.5b",
-        ),
+        (replace(IDENTITY, features=FeatureIdentity("x", "p")), "qwen2.5-coder-0.5b"),
+        (Identity(), "qwen2.5-coder-1.5b"),
     ],
 )
-def test_what_is_known_to_be_another_is_named(other: Identity, name: str, says: str) -> None:
-    with pytest.raises(CalibrationError, match=says):
+def test_what_is_known_to_be_another_is_named(other: Identity, name: str) -> None:
+    with refused(CalibrationError):
         FITTED.check(other, name)
 
 

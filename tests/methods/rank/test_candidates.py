@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from support import tiny
+from support.messages import refused
 from tagger.errors import VocabularyError
 from tagger.methods.rank.evidence import TagLogProbs
 from tagger.methods.rank.tree import Forest, TagTree
@@ -252,7 +253,7 @@ def test_only_inner_nodes_are_forwarded() -> None:
 def test_names_that_tokenise_alike_are_refused() -> None:
     model = MODELS["qwen2"]
     vocabulary = Vocabulary.from_names(["a", "b"])
-    with pytest.raises(VocabularyError, match="same tokens"):
+    with refused(VocabularyError):
         TagTree.build(vocabulary, _OneWord(model), OPENING)  # type: ignore[arg-type]
 
 

@@ -17,6 +17,7 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from support.heads import head_of, random_head
+from support.messages import refused
 from tagger.errors import HeadError, OutputError, UsageError
 from tagger.methods.base import Identity
 from tagger.methods.rank import head as head_module
@@ -99,7 +100,7 @@ def test_the_file_is_one_that_other_programs_can_read(tmp_path: Path) -> None:
 
 
 def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="nowhere"):
+    with refused(OutputError):
         HEAD.save(tmp_path / "nowhere" / "h")
 
 
@@ -288,7 +289,7 @@ def test_only_a_head_is_overwritten(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "own").write_bytes(content)
     check_head_target(tmp_path / "own")
     (tmp_path / "other").write_bytes(to_bytes({"lm_head.weight": torch.ones(2, 2)}))
-    with pytest.raises(UsageError, match="is not a head, and is left as it is"):
+    with refused(UsageError):
         check_head_target(tmp_path / "other")
     with pytest.raises(OutputError):
         check_head_target(tmp_path)
@@ -356,7 +357,7 @@ def test_what_differs_is_named_with_its_values(known: Identity, says: str) -> No
 
 
 def test_other_weights_of_the_same_name_are_told_apart() -> None:
-    with pytest.raises(HeadError, match="was learned with other weights of tiny; use the same"):
+    with refused(HeadError):
         HEAD.check(other(weights="x"), "tiny")
 
 
@@ -538,19 +539,19 @@ def test_a_head_without_weight_gives_the_ranking_without_one(tiny_model: Languag
 
 
 @pytest.mark.parametrize(
-    ("change", "says"),
+    "change",
     [
-        ({"readme_tokens": 100}, "200 README tokens, and 100 are read here"),
-        ({"template": PromptTemplate(system="S", user="{tags} {readme}")}, "another prompt"),
-        ({"calibration": BASE}, "another calibration"),
+        {"readme_tokens": 100},
+        {"template": PromptTemplate(system="S", user="{tags} {readme}")},
+        {"calibration": BASE},
     ],
     ids=lambda change: "" if isinstance(change, str) else next(iter(change)),
 )
 def test_a_head_of_another_setting_is_refused(
-    tiny_model: LanguageModel, change: dict[str, Any], says: str
+    tiny_model: LanguageModel, change: dict[str, Any]
 ) -> None:
     head = head_of(rank_with(tiny_model))
-    with pytest.raises(HeadError, match=f"the head was learned with {says}; use the same"):
+    with refused(HeadError):
         rank_with(tiny_model, head, **change)
 
 
@@ -558,5 +559,5 @@ def test_a_head_of_another_width_is_refused(tiny_model: LanguageModel) -> None:
     """It says that it belongs to the model, and its numbers say that it does not."""
     head = head_of(rank_with(tiny_model))
     narrow = replace(head, rows=head.rows[:, :8], mean=head.mean[:8], scale=head.scale[:8])
-    with pytest.raises(HeadError, match="do not fit this model"):
+    with refused(HeadError):
         rank_with(tiny_model, narrow)

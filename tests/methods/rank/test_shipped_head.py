@@ -66,7 +66,7 @@ def test_with_other_readme_tokens_there_is_none_and_that_is_said(
     caplog.set_level(logging.INFO)
     assert shipped_head(DEFAULT_MODEL, identity_now(DEFAULT_MODEL, 768), SAMPLE) is None
     assert caplog.messages == [
-        "the head was learned with 256 README tokens, and 768 are read here, so the head that "
+        "the head was learned with 128 README tokens, and 768 are read here, so the head that "
         f"ships for {DEFAULT_MODEL} is not used"
     ]
 

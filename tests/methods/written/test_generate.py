@@ -16,6 +16,7 @@ from test_cost import counted
 
 from support import tiny
 from support.console import Run
+from support.messages import refused
 from tagger.batch.batch import MAX_FAILURES
 from tagger.errors import LoadError, ReplyError, VocabularyError
 from tagger.methods.written import reply as written
@@ -175,7 +176,7 @@ def test_a_readme_cannot_reach_into_the_reply() -> None:
 
 def test_a_vocabulary_that_leaves_no_room_is_refused() -> None:
     model = tiny.model(max_position_embeddings=128)
-    with pytest.raises(VocabularyError, match="leaves no room for a README"):
+    with refused(VocabularyError):
         writer(model, [f"a-long-name-{n}" for n in range(100)])
 
 
@@ -183,14 +184,14 @@ def test_probabilities_that_are_no_numbers_are_said() -> None:
     network = tiny.network()
     with torch.no_grad():
         network.model.norm.weight.fill_(torch.nan)
-    with pytest.raises(LoadError, match="not numbers"):
+    with refused(LoadError):
         names_of(writer(tiny.model_of(network)), "text")
 
 
 def test_a_reply_that_cannot_be_used_is_the_taggers_error(monkeypatch: pytest.MonkeyPatch) -> None:
     scripted(monkeypatch, "no", "no")
     method = Generate(tiny.model(), Vocabulary.from_names(NAMES), grammar=False)
-    with pytest.raises(ReplyError, match="holds no JSON object"):
+    with refused(ReplyError):
         list(Tagger(method).tag([Readme("r0", "text")]))
 
 
@@ -293,20 +294,20 @@ def test_options_that_do_not_go_together(
 
 
 @pytest.mark.parametrize(
-    ("text", "complaint"),
+    "text",
     [
-        ("", "holds no JSON object"),
-        ("[1, 2]", "holds no JSON object"),
-        ('{"id": "a", "tags": ["cli"]} {"id": "a", "tags": ["game"]}', "more than one list"),
-        ('{"id": "a"}', "tags: field required"),
-        ('{"id": "b", "tags": []}', "is about the id 'b', and not 'a'"),
-        ('{"id": "a", "tags": ["cli", "CLI "]}', "names a tag twice"),
-        ('{"id": "a", "tags": ["cli", "game", "http"]}', "names 3 tags where 2"),
-        ('{"id": "a", "tags": ["c"]}', "names 'c', which is not in the list"),
+        "",
+        "[1, 2]",
+        '{"id": "a", "tags": ["cli"]} {"id": "a", "tags": ["game"]}',
+        '{"id": "a"}',
+        '{"id": "b", "tags": []}',
+        '{"id": "a", "tags": ["cli", "CLI "]}',
+        '{"id": "a", "tags": ["cli", "game", "http"]}',
+        '{"id": "a", "tags": ["c"]}',
     ],
 )
-def test_replies_that_cannot_be_used(text: str, complaint: str) -> None:
-    with pytest.raises(ReplyError, match=complaint):
+def test_replies_that_cannot_be_used(text: str) -> None:
+    with refused(ReplyError):
         written.read(text, "a", Vocabulary.from_names(NAMES), 2)
 
 

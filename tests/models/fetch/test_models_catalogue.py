@@ -2,6 +2,7 @@
 
 import pytest
 
+from support.messages import refused
 from tagger.errors import UnknownModelError
 from tagger.models.fetch.catalogue import CatalogueEntry, catalogue, entry
 from tagger.models.fetch.mirror import Mirror, mirrors
@@ -61,5 +62,5 @@ def test_an_unknown_name_is_told_the_nearest_and_all_there_are() -> None:
 
 
 def test_a_name_like_no_other_gets_no_guess() -> None:
-    with pytest.raises(UnknownModelError, match=r"^no model is called 'zzz'; known models: qwen"):
+    with refused(UnknownModelError):
         entry("zzz")

