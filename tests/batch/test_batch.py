@@ -132,9 +132,9 @@ def without_weights(model: LanguageModel, error: Exception) -> LanguageModel:
 
 
 def test_what_was_read_is_ranked_without_the_weights(
-    tiny_model: LanguageModel, tagger: Tagger[Encoded], ledger: Ledger
+    tiny_model: LanguageModel, ledger: Ledger
 ) -> None:
-    expected = replies(Pipeline(tagger, ledger).rows(texts(5)))
+    expected = replies(pipeline(Rank(tiny_model, VOCABULARY), ledger).rows(texts(5)))
     ledger.forget_ids()
     model = without_weights(tiny_model, LoadError("gone"))
     work = Pipeline(Tagger(Rank(model, VOCABULARY)), ledger)
@@ -142,9 +142,9 @@ def test_what_was_read_is_ranked_without_the_weights(
 
 
 def test_a_model_that_cannot_be_loaded_ends_a_batch_when_it_is_needed(
-    tiny_model: LanguageModel, tagger: Tagger[Encoded], ledger: Ledger
+    tiny_model: LanguageModel, ledger: Ledger
 ) -> None:
-    list(Pipeline(tagger, ledger).rows(texts(2)))
+    list(pipeline(Rank(tiny_model, VOCABULARY), ledger).rows(texts(2)))
     ledger.forget_ids()
     model = without_weights(tiny_model, LoadError("gone"))
     rows = Pipeline(Tagger(Rank(model, VOCABULARY)), ledger).rows(texts(5))
@@ -270,7 +270,7 @@ def test_after_a_lack_of_memory_later_passes_are_smaller(
 def test_one_readme_that_cannot_be_read_does_not_take_its_neighbours_along(
     tiny_model: LanguageModel, ledger: Ledger, error: type[Exception]
 ) -> None:
-    counting = Counting(tiny_model, tokens=100_000, fails=error, most=150)
+    counting = Counting(tiny_model, tokens=100_000, fails=error, most=100)
     items = [item(str(n), "words " * (400 if n == 3 else 5 + n)) for n in range(6)]
     rows = replies(pipeline(counting, ledger).rows(items))
     assert [isinstance(row, Failure) for row in rows] == [n == 3 for n in range(6)]
@@ -328,7 +328,7 @@ def test_whatever_one_readme_makes_fail_is_its_row(
 def test_one_that_cannot_be_read_is_found_among_those_of_its_pass(
     tiny_model: LanguageModel, ledger: Ledger
 ) -> None:
-    counting = Counting(tiny_model, tokens=100_000, fails=RecursionError, most=150)
+    counting = Counting(tiny_model, tokens=100_000, fails=RecursionError, most=100)
     items = [item(str(n), "words " * (400 if n == 3 else 5 + n)) for n in range(6)]
     rows = replies(pipeline(counting, ledger).rows(items))
     assert [isinstance(row, Failure) for row in rows] == [n == 3 for n in range(6)]
