@@ -109,7 +109,9 @@ def leave_one_out(sets: dict[str, Set], void: fit_calibration.Data) -> None:
     for name, each in sets.items():
         test, others = each.examples, [other for key, other in sets.items() if key != name]
         start = zero_shot(others, void)
-        row(f"{name}, zero-shot", Learned(start, 0.0).judged(test, np.zeros(test.gold.shape)))
+        nothing = np.zeros(test.gold.shape)
+        zero = Learned.nothing(start, test.gold.shape[1])
+        row(f"{name}, zero-shot", zero.judged(test, nothing))
         train = cat([other.examples for other in others])
         begun = time.perf_counter()
         outcome = fit(train, start)
@@ -127,7 +129,7 @@ def draw(sets: dict[str, Examples], start: Calibration, draws: int) -> None:
     print("|---|---|---|---|---|")
     for name, test in sets.items():
         others = cat([other for key, other in sets.items() if key != name])
-        zero = Learned(start, 0.0).judged(test, np.zeros(test.gold.shape))
+        zero = Learned.nothing(start, test.gold.shape[1]).judged(test, np.zeros(test.gold.shape))
         for size, shuffled in (*((size, False) for size in SIZES), (SHUFFLED, True)):
             changes, count = [], 0
             for seed in range(draws):

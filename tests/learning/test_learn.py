@@ -234,7 +234,21 @@ def test_inputs_are_what_a_logit_weighs() -> None:
     scores = np.random.default_rng(0).normal(size=known.gold.shape)
     numbers = np.array([1.0, 0.7, 0.9, 0.8, 3.0, -2.0])
     logits = module.inputs_of(known, scores, calibration) @ numbers
-    assert np.allclose(logits, Learned(calibration, 3.0).logits(known, scores), atol=1e-4)
+    everything = Learned(calibration, calibration, 3.0, np.ones(TAGS, bool))
+    assert np.allclose(logits, everything.logits(known, scores), atol=1e-4)
+
+
+def test_a_tag_that_no_label_has_keeps_its_zero_shot_confidence() -> None:
+    known = examples(120)
+    gold = known.gold.copy()
+    gold[:, :5] = False
+    outcome = fit(with_gold(known, gold), START)
+    assert outcome.learned.weight > 0
+    assert outcome.learned.known.tolist() == [False] * 5 + [True] * (TAGS - 5)
+    before = START.logits(known.evidence).double().numpy()
+    after = outcome.learned.logits(known, outcome.ridge.scores(known.features))
+    assert (after[:, :5] == before[:, :5]).all()
+    assert (after[:, 5:] != before[:, 5:]).mean() > 0.9
 
 
 def test_the_threshold_is_one_that_gives_good_replies() -> None:
@@ -255,7 +269,7 @@ def test_the_threshold_is_one_that_gives_good_replies() -> None:
 def test_what_is_learned_holds_for_readmes_that_it_has_not_seen() -> None:
     unseen = examples(300, seed=1)
     nothing = np.zeros(unseen.gold.shape)
-    before = measure(Learned(START, 0.0).judged(unseen, nothing))["f1_given"]
+    before = measure(Learned.nothing(START, TAGS).judged(unseen, nothing))["f1_given"]
     reached = []
     for count in (40, 80, 160):
         outcome = fit(examples(count), START)
@@ -293,7 +307,8 @@ def test_confidences_of_readmes_that_it_has_not_seen_are_true() -> None:
 @pytest.mark.parametrize("count", [30, 60, 120])
 def test_labels_of_other_readmes_teach_nothing(count: int, seed: int) -> None:
     outcome = fit(shuffled(examples(count, seed), seed), START)
-    assert outcome.learned == Learned(START, 0.0)
+    assert outcome.learned.weight == 0
+    assert outcome.learned.calibration == START
     assert outcome.after is outcome.before
 
 
@@ -301,7 +316,8 @@ def test_labels_of_other_readmes_teach_nothing(count: int, seed: int) -> None:
 @pytest.mark.parametrize("count", [30, 60, 120])
 def test_features_that_say_nothing_teach_nothing(count: int, seed: int) -> None:
     outcome = fit(examples(count, seed, telling=0.0), START)
-    assert outcome.learned == Learned(START, 0.0)
+    assert outcome.learned.weight == 0
+    assert outcome.learned.calibration == START
     assert outcome.after is outcome.before
 
 

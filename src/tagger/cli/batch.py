@@ -85,8 +85,8 @@ def batch(
         bool,
         typer.Option(
             "--no-features",
-            help="Keep no features in FILE.state: it is a tenth as large, and another --head or "
-            "--calibration reads everything again.",
+            help="Keep no features of what is read from now on in FILE.state: it is a tenth as "
+            "large, and another --head or --calibration reads everything again.",
         ),
     ] = False,
     source: options.SourceOptions,

@@ -1,6 +1,9 @@
 """`tagger eval`: measure the tags against labelled READMEs."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +18,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from tagger.evaluation.evaluate import Evaluation
+    from tagger.evaluation.label import Label
+    from tagger.selection import Selection
+    from tagger.vocabulary import Vocabulary
 
 
 def evaluate(
@@ -40,8 +46,8 @@ def evaluate(
         typer.Option(
             "--from",
             metavar="FILE",
-            help="Take raw scores that --dump has kept, and run no model: options of the model and "
-            "of reading then change nothing.",
+            help="Take scores that --dump has kept, and run no model: options of the model and of "
+            "reading then change nothing.",
         ),
     ] = None,
     report: Annotated[
@@ -73,8 +79,6 @@ def evaluate(
     """
     if dump and kept:
         raise UsageError("--dump keeps the scores of a model, and --from runs none")
-    if kept and methods.names_head(method):
-        raise UsageError("--from takes scores, of which no head can make anything: leave out one")
     if methods.is_written(method) and (dump or kept):
         raise UsageError("a written reply has no scores: leave out --dump and --from")
 
@@ -83,12 +87,8 @@ def evaluate(
 
     # Here, not above: `--help` and wrong usage are answered without them.
     from tagger.cli.progress import counting
-    from tagger.evaluation.evaluate import Evaluation
     from tagger.evaluation.evaluate import evaluate as measure
-    from tagger.evaluation.label import once, say_merged
-    from tagger.evaluation.scores import Scores, check_target
-    from tagger.methods.rank.calibration import Calibration
-    from tagger.methods.rank.head import Confidence
+    from tagger.evaluation.scores import check_target
     from tagger.tagger import Tagger
 
     chosen = selection.selection()
@@ -102,47 +102,23 @@ def evaluate(
     if dump:
         check_target(dump)
     if kept:
-        measured = once(rows)
-        say_merged(rows, measured)
-        scores = Scores.load(kept, vocabulary, measured)
-        calibration = (
-            Calibration.load(method.calibration)
-            if method.calibration
-            else Calibration.shipped(scores.model)
-        )
-        calibration.check(scores.identity, scores.model)
-        calibration.check_shape(*scores.evidence.prior.full.shape)
-        calibration.warn(scores.model, vocabulary)
-        confidence = Confidence.of(calibration, None, vocabulary)
-        evaluation = Evaluation.of_scores(scores, vocabulary, confidence, chosen)
-        options.log.info("scores hold no features: the tags are ranked without a head")
-        if left := len(measured) - len(scores.labels):
-            options.log.info(
-                "READMEs left out, as they were when the scores were kept, because a head was "
-                "fitted to them: %d",
-                left,
-            )
+        evaluation = _of_kept(kept, rows, vocabulary, chosen, method, include_fitted=include_fitted)
     else:
         opener = methods.opener(vocabulary, prompt, model, method, chosen, quiet=common.quiet)
         tagger = Tagger(opener(), chosen)
-        with counting(quiet=common.quiet) as progress:
-            try:
-                evaluation = measure(tagger, rows, progress, include_fitted=include_fitted)
-            except AllFittedError as error:
-                raise AllFittedError(
-                    f"{error} (--include-fitted measures it on these all the same)"
-                ) from error
+        with counting(quiet=common.quiet) as progress, _hinting():
+            evaluation = measure(tagger, rows, progress, include_fitted=include_fitted)
         methods.say_coverage(tagger.method)
-        if evaluation.left_out:
-            options.log.info(
-                "READMEs left out because the head was fitted to them: %d; --include-fitted "
-                "measures them too",
-                evaluation.left_out,
-            )
         if evaluation.failed:
             options.log.warning(
                 "%d of %d replies could not be used", evaluation.failed, len(evaluation.labels)
             )
+    if evaluation.left_out:
+        options.log.info(
+            "READMEs left out because the head was fitted to them: %d; --include-fitted "
+            "measures them too",
+            evaluation.left_out,
+        )
     try:
         if dump and evaluation.scores:
             evaluation.scores.save(dump, vocabulary)
@@ -152,6 +128,51 @@ def evaluate(
     if report:
         page.save(report, page.render(evaluation, _about(evaluation, model.model, method)))
         options.log.info("the report is in %s", report)
+
+
+def _of_kept(
+    kept: Path,
+    rows: "list[Label]",
+    vocabulary: "Vocabulary",
+    selection: "Selection",
+    method: options.MethodOptions,
+    *,
+    include_fitted: bool,
+) -> "Evaluation":
+    """Measure by scores that were kept."""
+    from tagger.evaluation.evaluate import Evaluation, unseen_by
+    from tagger.evaluation.label import once, say_merged
+    from tagger.evaluation.scores import Scores
+    from tagger.methods.rank.calibration import Calibration
+    from tagger.methods.rank.head import Confidence
+
+    labels = once(rows)
+    say_merged(rows, labels)
+    scores = Scores.load(kept, vocabulary, labels)
+    calibration = (
+        Calibration.load(method.calibration)
+        if method.calibration
+        else Calibration.shipped(scores.model)
+    )
+    calibration.check(scores.identity, scores.model)
+    calibration.check_shape(*scores.evidence.prior.full.shape)
+    calibration.warn(scores.model, vocabulary)
+    head = methods.head_for_scores(method.head, scores, calibration, vocabulary)
+    with _hinting():
+        scores = scores.take(unseen_by(None if include_fitted else head, scores.labels))
+    confidence = Confidence.of(calibration, head, vocabulary)
+    evaluation = Evaluation.of_scores(scores, vocabulary, confidence, selection)
+    return replace(evaluation, left_out=len(labels) - len(scores.labels))
+
+
+@contextmanager
+def _hinting() -> Iterator[None]:
+    try:
+        yield
+    except AllFittedError as error:
+        raise AllFittedError(
+            f"{error} (--include-fitted measures it on these all the same)"
+        ) from error
 
 
 def _about(evaluation: "Evaluation", model: str, method: options.MethodOptions) -> str:

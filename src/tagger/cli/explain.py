@@ -83,13 +83,14 @@ def _tables(explained: "Explanation", top: int) -> str:
     )
     wide = console.width >= _WIDE
     table.add_column("tag", overflow="fold", min_width=14)
-    for heading in (*(("log p", "prior", "named") if wide else ()), "score", "confidence"):
+    for heading in (*(("log p", "prior", "named", "head") if wide else ()), "score", "confidence"):
         table.add_column(heading, justify="right", no_wrap=True)
     if wide:
         table.add_column("", no_wrap=True)
     table.add_column("given", no_wrap=True, min_width=max(map(len, _GIVEN.values())))
     for tag in explained.tags[:top]:
-        numbers = (f"{tag.log_prob:.2f}", f"{tag.prior:.2f}", str(tag.mentions))
+        learned = "" if tag.learned is None else f"{tag.learned:+.2f}"
+        numbers = (f"{tag.log_prob:.2f}", f"{tag.prior:.2f}", str(tag.mentions), learned)
         table.add_row(
             Text(printable(tag.name.strip()), style="bold" if tag.given else ""),
             *(numbers if wide else ()),

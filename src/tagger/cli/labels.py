@@ -17,8 +17,8 @@ Readmes = Annotated[
     list[str] | None,
     typer.Option(
         metavar="SOURCE",
-        help="Where the READMEs are of labels that hold a readme_digest in place of a text: what "
-        "tagger batch takes; may be repeated.",
+        help="Where to find the READMEs of labels that give only a readme_digest: sources as for "
+        "tagger batch; may be repeated.",
     ),
 ]
 

@@ -9,6 +9,7 @@ from tagger._util.extras import need
 from tagger.cli import options
 from tagger.cli.flatten import flattened
 from tagger.cli.labels import Readmes, load_labels
+from tagger.errors import UsageError
 
 if TYPE_CHECKING:
     from tagger.learning.learn import Lesson
@@ -26,7 +27,9 @@ _MEASURES = (
     "ece",
 )
 
-_HEADINGS = ("no head", "shipped head", "this head")
+_HEADINGS = ("no head", "built-in head", "this head")
+
+NOTHING_LEARNED = 1
 
 _DECISIVE = "f1_given"
 """The measure by which two heads are compared."""
@@ -59,7 +62,7 @@ def learn(
     prompt: options.PromptOptions,
     model: options.ModelOptions,
     common: options.CommonOptions,
-) -> None:
+) -> int:
     """Learn from labels, and write a head, which other commands take as --head.
 
     What the model makes of each README is kept in the cache folder, so that learning again after a
@@ -86,8 +89,9 @@ def learn(
     if lesson.head.weight or not _counts(output):
         lesson.head.save(output)
         _say(lesson, output)
-    else:
-        options.log.warning("%s; %s holds a head that counts, and is kept", _NOTHING, output)
+        return 0
+    options.log.error("%s; %s holds a head that counts, and is left as it was", _NOTHING, output)
+    return NOTHING_LEARNED
 
 
 def _counts(path: Path) -> bool:
@@ -102,22 +106,25 @@ def _say(lesson: "Lesson", output: Path) -> None:
     from tagger.evaluation.measures import measure
 
     options.log.info(
-        "%s: learned from %d READMEs, %d of them read now; use it with --head",
-        output,
-        lesson.readmes,
-        lesson.read,
+        "%s: learned from %d READMEs, %d of them read now", output, lesson.readmes, lesson.read
     )
-    rare = [tag for tag, count in lesson.support.items() if count < _RARE]
+    if not lesson.head.weight:
+        options.log.warning(_NOTHING)
+        return
+    unknown = len(lesson.support) - len(lesson.head.tags)
+    if unknown:
+        options.log.info(
+            "tags that no label has or accepts, which are ranked as without the head: %d", unknown
+        )
+    rare = [tag for tag, count in lesson.support.items() if 0 < count < _RARE]
     if rare:
         shown = ", ".join(rare[:10]) + (", …" if len(rare) > 10 else "")
         options.log.info("tags with fewer than %d labels: %d (%s)", _RARE, len(rare), shown)
-    if not lesson.head.weight:
-        options.log.warning(_NOTHING)
-    elif lesson.shipped:
+    if lesson.shipped:
         ours, theirs = (measure(each)[_DECISIVE] for each in (lesson.after, lesson.shipped))
         if theirs > ours:
             options.log.warning(
-                "the head that ships does better on these READMEs: leave out --head, or label more"
+                "the built-in head does better on these READMEs: do without --head, or label more"
             )
 
 
@@ -130,7 +137,7 @@ def _table(lesson: "Lesson") -> str:
 
     columns = {"no head": measure(lesson.before), "this head": measure(lesson.after)}
     if lesson.shipped:
-        columns["shipped head"] = measure(lesson.shipped)
+        columns["built-in head"] = measure(lesson.shipped)
     columns = {heading: columns[heading] for heading in _HEADINGS if heading in columns}
     limits = intervals(lesson.after)
     table = Table(title=f"cross-validated on {lesson.readmes} READMEs", title_justify="left")
@@ -155,14 +162,14 @@ def show(
         str,
         typer.Argument(
             metavar="HEAD",
-            help="A file that tagger learn has written, or the name of a model for the head that "
-            "ships with it.",
+            help="A file that tagger learn has written, or the name of a model for its built-in "
+            "head.",
         ),
     ],
     *,
     json_: options.Json = False,
 ) -> None:
-    """Show what a head was learned from, what it belongs to, and which tags it knows."""
+    """Show what a head was learned from, which model and settings it is for, and its tags."""
     import json
 
     from tagger._util.text import printable
@@ -170,6 +177,11 @@ def show(
     from tagger.methods.rank.shipped import head_path
     from tagger.models.fetch.catalogue import catalogue
 
+    if head not in catalogue() and not Path(head).exists():
+        raise UsageError(
+            f"{printable(head)}: no such file, and the models with a built-in head are "
+            f"{' and '.join(catalogue())}"
+        )
     found = Head.load(head_path(head) if head in catalogue() else head)
     described: dict[str, Any] = {
         "model": found.model,
@@ -190,4 +202,4 @@ def show(
         text = f"{len(value)}: {', '.join(value)}" if isinstance(value, list) else str(value)
         typer.echo(f"{key.replace('_', ' '):<14}  {printable(text)}")
     if not found.weight:
-        options.log.warning("it counts for nothing: tags are ranked as without it")
+        options.log.warning("it counts for nothing: tags are ranked as without --head")

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,8 +14,10 @@ from tagger.types import DEFAULT_MODEL
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tagger.evaluation.scores import Scores
     from tagger.methods.base import Method
     from tagger.methods.endpoint.endpoint import Endpoint
+    from tagger.methods.rank.calibration import Calibration
     from tagger.methods.rank.head import Head
     from tagger.methods.rank.rank import Rank
     from tagger.methods.written.generate import Generate
@@ -34,6 +37,8 @@ def check(
     scores: bool = False,
 ) -> None:
     """Refuse options that do not go together. Raises `UsageError`."""
+    if method.head == "":
+        raise UsageError(f"--head is empty: name a file, or {NO_HEAD}")
     if method.grammar and (method.endpoint or method.method == "rank"):
         raise UsageError("--grammar goes with --method generate and a model that runs here")
     if method.concurrency and not method.endpoint:
@@ -169,6 +174,24 @@ def rank_opener(
     return load
 
 
+def head_for_scores(
+    name: str | None, scores: "Scores", calibration: "Calibration", vocabulary: "Vocabulary"
+) -> "Head | None":
+    """Return the head by which scores that were kept are ranked; see `rank_opener`."""
+    from tagger.methods.rank.shipped import head_in_force
+
+    features = scores.evidence.features
+    if features is None:
+        log.info("these scores hold no features: the tags are ranked without a head")
+        return None
+    identity = replace(scores.identity, calibration=calibration.digest)
+    head: Head | Literal["shipped"] | None = _read_head(name) if name else "shipped"
+    try:
+        return head_in_force(head, scores.model, identity, vocabulary, features[0].numel())
+    except HeadError as error:
+        raise _with_hint(error, name) from error
+
+
 def _read_head(name: str) -> "Head | None":
     from tagger.methods.rank.head import Head
 
@@ -184,7 +207,9 @@ def say_coverage(method: "Method[Any]") -> None:
     """Say of how many tags something was learned, if a head counts."""
     confidence = getattr(method, "confidence", None)
     if confidence is not None and confidence.head:
-        log.info("%d of %d tags have learned rows", confidence.known, len(method.vocabulary))
+        log.info(
+            "the head covers %d of the list's %d tags", confidence.known, len(method.vocabulary)
+        )
 
 
 def _with_hint(error: HeadError, name: str | None, same: str = "") -> HeadError:

@@ -18,7 +18,7 @@ Name = Annotated[
     str,
     typer.Argument(
         metavar="NAME",
-        help="A name of `tagger models list`.",
+        help="A name from `tagger models list`.",
         autocompletion=options.model_names,
     ),
 ]
@@ -162,7 +162,7 @@ def plan_(
     name: Annotated[
         str,
         typer.Argument(
-            metavar="NAME", help="A name of `tagger models list`, a folder, or a Hub id."
+            metavar="NAME", help="A name from `tagger models list`, a folder, or a Hub id."
         ),
     ],
     readme_tokens: options.ReadmeTokens = README_TOKENS,

@@ -34,7 +34,7 @@ def _device(value: str) -> str:
 
 
 def _head(context: typer.Context, option: typer.CallbackParam, value: str | None) -> str | None:
-    return Named.of(value, context, option) if value else value
+    return value if value is None else Named.of(value, context, option)
 
 
 def model_names(beginning: str) -> list[str]:
@@ -87,7 +87,7 @@ Calibration = Annotated[
     Path | None,
     typer.Option(
         metavar="FILE",
-        help="What tagger calibrate has written, in place of what ships for the model.",
+        help="What tagger calibrate has written, in place of the model's built-in numbers.",
     ),
 ]
 HeadFile = Annotated[
@@ -95,8 +95,8 @@ HeadFile = Annotated[
     typer.Option(
         "--head",
         metavar="FILE",
-        help="What tagger learn has written, in place of what ships for the model; none ranks "
-        "without.",
+        help="What tagger learn has written, in place of the model's built-in head; none ranks "
+        "without a head.",
         callback=_head,
     ),
 ]
@@ -183,7 +183,7 @@ class SourceOptions:
         bool,
         typer.Option(
             "--follow-links",
-            help="In folders, read links to files that lead out of the folder, too.",
+            help="In folders, also follow links to files outside the folder.",
         ),
     ] = False
     id_field: Annotated[
@@ -223,7 +223,7 @@ class ModelOptions:
         str,
         typer.Option(
             metavar="NAME",
-            help="A name of `tagger models list`, a folder, or a Hub id such as "
+            help="A name from `tagger models list`, a folder, or a Hub id such as "
             "Qwen/Qwen2.5-7B-Instruct.",
             autocompletion=model_names,
         ),

@@ -73,9 +73,21 @@ def fetching(*, quiet: bool) -> Iterator[Callback]:
 
 @contextmanager
 def counting(*, quiet: bool) -> Iterator[Callback]:
-    """Show how many of something are done, and how long the rest will take."""
+    """Show how many of something are done, and how long the rest will take.
+
+    Where that is no terminal, a line now and then says it.
+    """
+    told = time.monotonic()
     with _bars(BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), quiet=quiet) as show:
-        yield show
+
+        def show_or_tell(what: str, done: int, total: int) -> None:
+            nonlocal told
+            show(what, done, total)
+            if time.monotonic() - told >= _EVERY and not Console(stderr=True).is_terminal:
+                told = time.monotonic()
+                options.log.info("%s: %s of %s", what, f"{done:,}", f"{total:,}")
+
+        yield show_or_tell
 
 
 @contextmanager

@@ -4,10 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
+import numpy as np
+
 from tagger.errors import AllFittedError, TaggerError
 from tagger.evaluation.label import Label, once, say_merged
 from tagger.evaluation.measures import (
     Judged,
+    Rows,
     error_by_chance,
     intervals,
     judge,
@@ -18,7 +21,7 @@ from tagger.evaluation.measures import (
 )
 from tagger.evaluation.scores import Scores, score
 from tagger.methods.base import E
-from tagger.methods.rank.head import Confidence
+from tagger.methods.rank.head import Confidence, Head
 from tagger.methods.rank.rank import Rank
 from tagger.selection import Selection
 from tagger.tagger import Tagger
@@ -103,6 +106,20 @@ def _with_interval(value: float, limits: tuple[float, float] | None) -> dict[str
     return {"value": value} | ({"low": limits[0], "high": limits[1]} if limits else {})
 
 
+def unseen_by(head: Head | None, labels: Sequence[Label]) -> Rows:
+    """Return which READMEs a head was not fitted to: all, without a head.
+
+    Raises:
+        AllFittedError: it was fitted to all of them.
+
+    """
+    fitted = frozenset(head.fitted if head else ())
+    rows = [row for row, label in enumerate(labels) if label.text_digest not in fitted]
+    if not rows:
+        raise AllFittedError("the head was fitted to all of these READMEs: measure it on others")
+    return np.array(rows)
+
+
 def evaluate(
     tagger: Tagger[E],
     labels: Sequence[Label],
@@ -130,15 +147,10 @@ def evaluate(
     labels = once(given)
     say_merged(given, labels)
     if isinstance(method, Rank):
-        head = method.confidence.head
-        fitted = frozenset(head.fitted) if head and not include_fitted else frozenset()
-        unseen = [label for label in labels if label.text_digest not in fitted]
-        if not unseen:
-            raise AllFittedError(
-                "the head was fitted to all of these READMEs: measure it on others"
-            )
-        left_out = frozenset(label.text_digest for label in labels) & fitted
-        scores = replace(score(method, unseen, progress), left_out=left_out)
+        head = None if include_fitted else method.confidence.head
+        unseen = [labels[row] for row in unseen_by(head, labels)]
+        left_out = {label.text_digest for label in labels} - {one.text_digest for one in unseen}
+        scores = replace(score(method, unseen, progress), left_out=frozenset(left_out))
         evaluation = Evaluation.of_scores(
             scores, tagger.vocabulary, method.confidence, tagger.selection
         )

@@ -50,6 +50,7 @@ class Explained(_Record):
         log_prob: mean over branches of log p(tag | README), in nats.
         prior: the mean of the same over content-free texts, averaged with the background if there
             is one.
+        learned: what the head adds to the score; None for tags that it does not cover.
         mentions: how often the README names it.
         score: the logit of the confidence, which tags are ranked by.
         confidence: the probability that a curator would accept the tag.
@@ -62,6 +63,7 @@ class Explained(_Record):
     name: StrictStr
     log_prob: float
     prior: float
+    learned: float | None
     mentions: int
     score: float
     confidence: float
@@ -131,6 +133,7 @@ def explain(
             name=scored.tag.name,
             log_prob=scored.log_prob,
             prior=scored.prior,
+            learned=scored.learned,
             mentions=round(mentions[scored.tag]),
             score=scored.logit,
             confidence=scored.confidence,
@@ -178,7 +181,8 @@ def _confidences(rank: Rank) -> str:
     confidence = rank.confidence
     if confidence.head is None:
         return origin
-    return f"{confidence.head} for {confidence.known} of {len(rank.vocabulary)} tags, else {origin}"
+    covered = f"{confidence.known} of {len(rank.vocabulary)} tags"
+    return f"{confidence.head}, covering {covered}; else {origin}"
 
 
 def _end(text: str) -> str:

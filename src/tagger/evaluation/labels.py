@@ -145,8 +145,8 @@ def _looked_up(rows: Sequence[_Placed], readmes: Sources | None) -> dict[str, Re
         return {}
     if readmes is None:
         raise NoReadmesError(
-            f"labels that give their README by its digest alone: {_first_of(rows)}: say where the "
-            "READMEs are, or put each text into 'readme'"
+            f"labels that give their README by its digest alone: {_first_of(rows)}: put each "
+            "text into 'readme', or say where the READMEs are"
         )
     wanted, found = {each.row.digest for each in rows}, dict[str, Readme]()
     failures: list[ReadmeError] = []
@@ -285,6 +285,7 @@ def _reason(detail: ErrorDetails) -> str:
         return f"is not JSON: {why}"
     if kind in _REASONS:
         named = f"what {named} holds" if place[1:] else named
-        return _REASONS[kind].format(field=named, given=_short(str(detail["input"])), **more)
+        given = "null" if detail["input"] is None else _short(str(detail["input"]))
+        return _REASONS[kind].format(field=named, given=given, **more)
     message = detail["msg"].removeprefix("Value error, ")
     return f"{named} {message}" if named else message

@@ -36,6 +36,7 @@ _COLUMNS = {
     "prior_first",
     "mentions",
     "lead",
+    "features",
 }
 
 
@@ -105,6 +106,7 @@ class Scores:
             "prior_first": evidence.prior.first.T.tolist() * count,
             "mentions": evidence.mentions[..., 0].flatten().numpy(),
             "lead": evidence.mentions[..., 1].flatten().numpy(),
+            "features": self._features(tags),
         }
         about = {
             "model": self.model,
@@ -116,6 +118,13 @@ class Scores:
         table = arrow.table(columns).replace_schema_metadata(about)
         with reporting(printable(str(path))), replacing(path) as part:
             arrow.parquet.write_table(table, part)
+
+    def _features(self, tags: int) -> list[bytes | None]:
+        """Return the features of each README in the first of its rows, as float16."""
+        if self.evidence.features is None:
+            return [None] * (len(self.labels) * tags)
+        rows = (row.half().numpy().tobytes() for row in self.evidence.features)
+        return [cell for row in rows for cell in (row, *[None] * (tags - 1))]
 
     @classmethod
     def load(cls, path: Path, vocabulary: Vocabulary, labels: Sequence[Label]) -> Self:
@@ -169,14 +178,27 @@ class Scores:
             if len(branches) != 1 or 0 in branches:
                 raise LabelsError(f"{name}: is damaged: its columns do not fit together")
             limit = float(about["limit"]) if "limit" in about else None
+            kept = table["features"].to_pylist()[::tags]
+            features = _features_of([kept[place] for place in order], branches.pop())
             return cls(
                 model=about["model"],
                 identity=identity,
                 labels=tuple(labels),
-                evidence=Evidence(log_probs, prior, mentions.transpose(1, 2), limit=limit),
+                evidence=Evidence(log_probs, prior, mentions.transpose(1, 2), features, limit),
                 read=tuple(str(read[index]) for index in order),
                 left_out=left_out,
             )
+
+
+def _features_of(kept: Sequence[bytes | None], branches: int) -> Tensor | None:
+    """Return features, [READMEs, branches, hidden], of which some may be missing."""
+    rows = [np.frombuffer(row, np.float16) for row in kept if row is not None]
+    if len(rows) < len(kept):
+        return None
+    features = torch.from_numpy(np.stack(rows)).float()
+    if not features.isfinite().all():
+        raise ValueError("features that are not all numbers")
+    return features.reshape(len(kept), branches, -1)
 
 
 def score(rank: Rank, labels: Sequence[Label], progress: Progress = no_progress) -> Scores:

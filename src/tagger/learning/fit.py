@@ -208,25 +208,35 @@ class Learned:
     """A calibration with which a head's scores become confidences.
 
     Attributes:
-        calibration: its numbers, with the threshold.
+        start: the zero-shot calibration, which tags keep that no label has or accepts.
+        calibration: the numbers for the other tags, with the threshold.
         weight: of the head's scores.
+        known: [tags] which tags the labels have or accept.
 
     """
 
+    start: Calibration
     calibration: Calibration
     weight: float
+    known: Bools
+
+    @classmethod
+    def nothing(cls, start: Calibration, tags: int) -> Self:
+        """Return what ranks so many tags as without a head."""
+        return cls(start, start, 0.0, np.zeros(tags, dtype=bool))
 
     @classmethod
     def fit(cls, examples: Examples, scores: Floats, start: Calibration) -> Self:
         """Fit the logistic function to out-of-fold scores; the threshold stays.
 
-        Every pair of README and tag counts alike, so that confidences stay true.
+        Every pair of README and known tag counts alike, so that confidences stay true.
         """
-        inputs = inputs_of(examples, scores, start)
+        known: Bools = np.asarray(examples.accepted.any(axis=0))
+        inputs = inputs_of(examples, scores, start)[:, known]
         spread = inputs.std(axis=(0, 1)) + 1e-9
         spread[-1] = 1.0
-        offset = start.logits(examples.evidence).double().numpy()
-        moved = _logistic(inputs / spread, examples.accepted, offset) / spread
+        offset = start.logits(examples.evidence).double().numpy()[:, known]
+        moved = _logistic(inputs / spread, examples.accepted[:, known], offset) / spread
         margin = max(start.margin + float(moved[0]), 0.0)
         calibration = replace(
             start,
@@ -236,24 +246,29 @@ class Learned:
             shift=start.shift + float(moved[3]),
             intercept=start.intercept + float(moved[5]),
         )
-        return cls(calibration, max(float(moved[4]), 0.0))
+        return cls(start, calibration, max(float(moved[4]), 0.0), known)
 
     def with_threshold(self, examples: Examples, scores: Floats) -> Self:
         """Return it with the threshold that suits out-of-fold scores."""
         found = best_threshold(sigmoid(self.logits(examples, scores)), examples)
-        size, before = len(examples), self.calibration.threshold
+        size, before = len(examples), self.start.threshold
         threshold = (size * found + PSEUDO_READMES * before) / (size + PSEUDO_READMES)
         return replace(self, calibration=replace(self.calibration, threshold=round(threshold, 3)))
 
     def logits(self, examples: Examples, scores: Floats) -> Floats:
         """Return the logits of confidences, [READMEs, tags]."""
-        logits: Floats = self.calibration.logits(examples.evidence).double().numpy()
-        return logits + self.weight * scores
+        before, logits = (
+            calibration.logits(examples.evidence).double().numpy()
+            for calibration in (self.start, self.calibration)
+        )
+        return np.where(self.known, logits + self.weight * scores, before)
 
     def judged(self, examples: Examples, scores: Floats) -> Judged:
         """Judge the replies to READMEs."""
         confidences = sigmoid(self.logits(examples, scores))
-        given = select(confidences, Selection(), self.calibration.threshold)
+        share, before = self.known.mean(), self.start.threshold
+        threshold = before + share * (self.calibration.threshold - before)
+        given = select(confidences, Selection(), threshold)
         return Judged(confidences, given, examples.gold, examples.accepted)
 
 
@@ -277,7 +292,7 @@ class Outcome:
 
 def fit(examples: Examples, start: Calibration) -> Outcome:
     """Learn from examples, and judge by nested cross-validation what that is worth."""
-    zero = Learned(start, 0.0)
+    zero = Learned.nothing(start, examples.gold.shape[1])
     before = zero.judged(examples, np.zeros(examples.gold.shape))
     parts, order, gains = [], [], []
     for rows, unseen in folds(examples.groups):

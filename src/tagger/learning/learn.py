@@ -114,26 +114,27 @@ def learn_checked(
             from the other sets.
 
     """
+    groups = _groups(labels) if sets is None else sets
     everything, fresh = read(rank, [*labels, *void_texts()], progress)
     size = len(labels)
     evidence, void = everything.select(slice(size)), everything.select(slice(size, None))
-    groups = _groups(labels) if sets is None else sets
     weights = None if sets is None else 1 / np.bincount(sets)[sets]
     # Neither the order of the labels nor that of the digests: folds are to be random.
     examples = Examples.of(evidence, labels, rank.vocabulary, void, groups, weights).shuffled()
     with threadpool_limits(limits=1, user_api="blas"):  # NumPy's threads and PyTorch's would clash.
         outcome = fit(examples, rank.calibration)
+    learned = outcome.learned
     head = Head(
         model=rank.model.name,
         identity=rank.identity.features,
         method=rank.identity.method,
         base=rank.calibration.digest,
-        tags=tuple(fold(tag.name) for tag in rank.vocabulary),
-        rows=torch.tensor(outcome.ridge.rows).half(),
+        tags=tuple(fold(rank.vocabulary.tags[place].name) for place in learned.known.nonzero()[0]),
+        rows=torch.tensor(outcome.ridge.rows[learned.known]).half(),
         mean=torch.tensor(outcome.ridge.mean).float(),
         scale=torch.tensor(outcome.ridge.scale).float(),
-        calibration=replace(outcome.learned.calibration, background=None, origin=None),
-        weight=outcome.learned.weight,
+        calibration=replace(learned.calibration, background=None, origin=None),
+        weight=learned.weight,
         readmes=size,
         labels=int(examples.gold.sum()),
         fitted=tuple(label.text_digest for label in labels),

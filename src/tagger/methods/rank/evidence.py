@@ -158,6 +158,7 @@ class ScoredTag:
         log_prob: mean over branches of log p(tag | README, branch), in nats.
         prior: the mean of the same over content-free texts, averaged with the background if there
             is one.
+        learned: what the head adds to the logit; None for tags that it does not cover.
         logit: the logit of the confidence, which tags are ranked by.
         confidence: the probability that a curator would accept the tag.
 
@@ -166,5 +167,6 @@ class ScoredTag:
     tag: Tag
     log_prob: float
     prior: float
+    learned: float | None
     logit: float
     confidence: float

@@ -297,14 +297,24 @@ class Confidence:
         """Return how far each tag stands above the README's best tags; see `Calibration`."""
         return self.calibration.margins(evidence)
 
+    def learned(self, evidence: Evidence) -> Tensor | None:
+        """Return what the head adds to the logits of tags, [READMEs, tags] in nats.
+
+        None without a head. Of tags that it does not cover the values mean nothing.
+        """
+        if self.head is None or evidence.features is None:
+            return None
+        scores = self.head.scores(evidence.features)
+        return self.head.weight * scores[:, self.rows.clamp(min=0)]
+
     def logits(self, evidence: Evidence) -> Tensor:
         """Return the logit of every tag's confidence, [READMEs, tags] in nats."""
         margins = self.margins(evidence)
         logits = self.calibration.weighed(margins, evidence)
-        if self.head is None or evidence.features is None:
+        learned = self.learned(evidence)
+        if self.head is None or learned is None:
             return logits
-        scores = self.head.scores(evidence.features)[:, self.rows.clamp(min=0)]
-        learned = self.head.calibration.weighed(margins, evidence) + self.head.weight * scores
+        learned = self.head.calibration.weighed(margins, evidence) + learned
         return torch.where(self.rows >= 0, learned, logits)
 
 

@@ -34,7 +34,7 @@ from tagger.methods.rank.mentions import Mentions
 from tagger.methods.rank.passes import Passes
 from tagger.methods.rank.prior import prior
 from tagger.methods.rank.search import LIMIT, search
-from tagger.methods.rank.shipped import shipped_head
+from tagger.methods.rank.shipped import head_in_force
 from tagger.models.language import LanguageModel
 from tagger.prompts.prompt import Conversation, PromptTemplate
 from tagger.readme.cleaning import CLEANING_VERSION
@@ -127,20 +127,11 @@ class Rank:
                 self.readme_tokens,
                 readme_tokens,
             )
-        self._head: Head | None = None
-        if isinstance(head, Head):
-            head.check(self.identity, model.name)
-            head.check_shape(len(self._layout.branches) * model.width)
-            if not head.weight:
-                log.warning("the head counts for nothing: tags are ranked as without it")
-                head = "shipped"
-            elif not head.known(vocabulary).max() >= 0:
-                log.warning("the head knows none of these tags: they are ranked as without it")
-                head = "shipped"
-        # The tags of a large list are searched, by another prompt than what ships is for.
-        if head == "shipped" and self._layout.small:
-            head = shipped_head(model.name, self.identity, vocabulary)
-        self._head = head if isinstance(head, Head) else None
+        self._head: Head | None = None  # which the identity asks for
+        width = len(self._layout.branches) * model.width
+        # The tags of a large list are searched, and built-in heads are for small ones.
+        if head != "shipped" or self._layout.small:
+            self._head = head_in_force(head, model.name, self.identity, vocabulary, width)
         self.confidence = Confidence.of(self.calibration, self._head, vocabulary)
 
     @property
@@ -265,14 +256,25 @@ class Rank:
         logits = self.confidence.logits(evidence)
         expected = self.calibration.expected(evidence.prior).full.mean(dim=-2)
         log_probs = evidence.log_probs.full.mean(dim=-2)
-        columns = (log_probs, expected.expand_as(logits), logits)
-        tags = [tag for tag, keep in zip(self.vocabulary, mask.tolist(), strict=True) if keep]
+        learned = self.confidence.learned(evidence)
+        covered = self.confidence.rows >= 0
+        places = mask.nonzero().flatten().tolist()
         return [
             sorted(
-                map(ScoredTag, tags, *row, map(_sigmoid, row[-1])),
+                (
+                    ScoredTag(
+                        self.vocabulary.tags[tag],
+                        float(log_probs[row, tag]),
+                        float(expected[tag]),
+                        float(learned[row, tag]) if learned is not None and covered[tag] else None,
+                        float(logits[row, tag]),
+                        _sigmoid(float(logits[row, tag])),
+                    )
+                    for tag in places
+                ),
                 key=lambda scored: -scored.logit,
             )
-            for row in zip(*(column[:, mask].tolist() for column in columns), strict=True)
+            for row in range(len(logits))
         ]
 
     def evidence(self, readmes: Sequence[Encoded]) -> Evidence:

@@ -1,4 +1,4 @@
-"""Heads that ship with the package: what the labels of its makers have taught about common tags.
+"""Built-in heads: what the labels of the package's makers have taught about common tags.
 
 There is one for each model of the catalogue, learned with the default prompt and README tokens by
 `scripts/fit_heads.py`.
@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
+from typing import Literal
 
 from tagger.errors import HeadError
 from tagger.methods.base import Identity
@@ -17,6 +18,36 @@ from tagger.models.fetch.catalogue import catalogue
 from tagger.vocabulary import Vocabulary
 
 log = logging.getLogger(__name__)
+
+
+def head_in_force(
+    head: Head | Literal["shipped"] | None,
+    model: str,
+    identity: Identity,
+    vocabulary: Vocabulary,
+    width: int,
+) -> Head | None:
+    """Return the head that tags are ranked by: the one asked for, or else the built-in one.
+
+    Args:
+        head: what was asked for.
+        model: the name of the model.
+        identity: what features and rankings depend on.
+        vocabulary: the tags.
+        width: how many numbers the features of a README are.
+
+    Raises:
+        HeadError: the head belongs to something else.
+
+    """
+    if isinstance(head, Head):
+        head.check(identity, model)
+        head.check_shape(width)
+        if head.weight and (head.known(vocabulary) >= 0).any():
+            return head
+        useless = "knows none of these tags" if head.weight else "counts for nothing"
+        log.warning("the head %s, so tags are ranked as without --head", useless)
+    return shipped_head(model, identity, vocabulary) if head else None
 
 
 def shipped_head(model: str, identity: Identity, vocabulary: Vocabulary) -> Head | None:
@@ -40,7 +71,7 @@ def shipped_head(model: str, identity: Identity, vocabulary: Vocabulary) -> Head
         head.check(identity, model)
     except HeadError as error:
         difference = str(error).partition(";")[0]
-        log.info("%s, so the head that ships for %s is not used", difference, model)
+        log.info("%s, so the built-in head is not used", difference)
         return None
     return head
 
