@@ -178,7 +178,7 @@ def test_rows_are_right_or_one_line_says_how_to_go_on(
             if "is not tagger's" in said:  # nothing is left that would tell
                 strange += 1
                 continue
-            assert "restart the batch to do all of it again" in said, (number, how)
+            assert "(--restart) to do all of it again" in said, (number, how)
             outcome = run(*BATCH, "--restart")
             assert (outcome.code, outcome.err) == (0, ""), (number, how)
             assert output.read_bytes() == right, (number, how)

@@ -170,6 +170,7 @@ def test_labels_that_teach_nothing_are_said(run: Run, labels: Path, workplace: P
     outcome = learn(run)
     assert outcome.code == 0
     assert "no better than chance allows, so it counts for nothing" in outcome.err
+    assert "use it with" not in outcome.err
     assert Head.load(workplace / "head.safetensors").weight == 0
     plain = confidences(run("run", "0.md", *SCORES))
     assert confidences(run("run", "0.md", *SCORES, "--head", "head.safetensors")) == plain
@@ -180,9 +181,9 @@ def test_a_head_that_counts_is_not_replaced_by_one_that_does_not(
 ) -> None:
     rows = [row(number, tags=[NAMES[number * number % 7 % 3]]) for number in range(36)]
     write(workplace / "odd.jsonl", rows)
-    outcome = learn(run, "odd.jsonl")
-    assert outcome.code == 0
-    assert "head.safetensors holds a head that counts, and is kept" in outcome.err
+    outcome = learn(run, "odd.jsonl", "--quiet")
+    assert outcome.code == 1
+    check_line(outcome.err)
     assert head.read_bytes() == content
 
 
@@ -198,15 +199,15 @@ def test_the_head_that_ships_is_measured_beside_it(
     write(workplace / "few.jsonl", rows)
     outcome = learn(run, "few.jsonl", "-o", "more.safetensors")
     assert outcome.code == 0, outcome.err
-    assert "shipped head" in outcome.out
+    assert "built-in head" in outcome.out
     (line,) = [line for line in outcome.out.splitlines() if "F1 (given)" in line]
     values = [float(word) for word in line.replace("│", " ").split() if word[0].isdigit()]
     assert values[0] < 0.6 < values[1]
-    assert ("the head that ships does better on these READMEs" in outcome.err) == (
+    assert ("the built-in head does better on these READMEs" in outcome.err) == (
         values[1] > values[2]
     )
     again = learn(run, "labels.jsonl", "-o", "more.safetensors")
-    assert "shipped head" not in again.out, "it was learned from these READMEs"
+    assert "built-in head" not in again.out, "it was learned from these READMEs"
 
 
 def test_quiet_says_nothing(run: Run, labels: Path) -> None:
@@ -400,7 +401,7 @@ def test_it_serves_other_lists_with_some_of_its_tags(run: Run, head: Path, workp
     learned = confidences(outcome)
     assert {name for name in plain if plain[name] != learned[name]} == {" CLI"}
     summary = run("batch", *args[1:], "--head", "head.safetensors").err
-    assert "1 of 3 tags have learned rows" in summary
+    assert "the head covers 1 of the list's 3 tags" in summary
 
 
 def evaluated(outcome: Outcome) -> dict[str, Any]:
@@ -444,18 +445,26 @@ def test_a_head_that_has_seen_everything_cannot_be_measured(run: Run, head: Path
     assert evaluated(run(*args))["readmes"] == 48
 
 
-def test_kept_scores_have_no_use_for_a_head(
-    run: Run, head: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert run("eval", "other.jsonl", "--dump", "s.parquet", "--quiet").code == 0
-    args = ("eval", "other.jsonl", "--from", "s.parquet", "--json")
-    refused = run(*args, "--head", "head.safetensors")
+def test_kept_scores_are_ranked_by_the_same_head_or_by_another(run: Run, head: Path) -> None:
+    measured = ("eval", "other.jsonl", "--json")
+    with_head = run(*measured, "--head", "head.safetensors", "--dump", "s.parquet")
+    assert with_head.code == 0, with_head.err
+    kept = (*measured, "--from", "s.parquet")
+    assert run(*kept, "--head", "head.safetensors").out == with_head.out
+    without = run(*measured, "--head", "none")
+    assert without.out != with_head.out
+    assert run(*kept, "--head", "none").out == without.out
+    assert run(*kept).out == without.out, "this model has no built-in head"
+    seen = run("eval", "other.jsonl", "--from", "s.parquet", "--calibration", "nowhere.json")
+    assert seen.code == 2
+
+
+def test_a_head_of_something_else_is_refused_for_kept_scores(run: Run, head: Path) -> None:
+    assert run("eval", "other.jsonl", "--dump", "s.parquet", "--readme-tokens", "77").code == 0
+    args = ("eval", "other.jsonl", "--from", "s.parquet", "--head", "head.safetensors", "--quiet")
+    refused = run(*args)
     assert refused.code == 2
     check_line(refused.err)
-    plain = run(*args, "--head", "none")
-    assert plain.code == 0
-    monkeypatch.setenv("TAGGER_HEAD", "head.safetensors")
-    assert run(*args) == plain, "a setting is for the commands that have use for it"
 
 
 def test_scores_are_kept_of_the_readmes_that_were_not_left_out(
@@ -467,7 +476,7 @@ def test_scores_are_kept_of_the_readmes_that_were_not_left_out(
     assert evaluated(kept)["readmes"] == 24
     again = run(*args, "--from", "s.parquet")
     assert evaluated(again)["readmes"] == 24
-    assert "because a head was fitted to them: 8" in again.err
+    assert "because the head was fitted to them: 8" in again.err
     nothing = run("eval", "labels.jsonl", "--from", "s.parquet")
     assert nothing.code == 2
     assert "s.parquet: holds no scores of" in nothing.err.splitlines()[-1]
@@ -645,8 +654,41 @@ def test_a_head_of_something_else_is_refused_before_the_weights_are_read(
 def test_a_head_that_knows_none_of_the_tags_is_said(run: Run, head: Path, workplace: Path) -> None:
     (workplace / "tags.json").write_text('[{"id": 1, "name": "heron"}, {"id": 2, "name": "owl"}]')
     outcome = run("run", "0.md", "--head", "head.safetensors", *SCORES[:-1])
-    assert "the head knows none of these tags: they are ranked as without it" in outcome.err
+    assert "the head knows none of these tags, so tags are ranked as without --head" in outcome.err
     assert confidences(outcome) == confidences(run("run", "0.md", *SCORES))
+
+
+def test_a_tag_without_labels_is_not_covered(run: Run, labels: Path, workplace: Path) -> None:
+    write(labels, [row(number) for number in range(48) if number % 3])
+    outcome = learn(run)
+    assert outcome.code == 0, outcome.err
+    assert (
+        "tags that no label has or accepts, which are ranked as without the head: 1" in outcome.err
+    )
+    assert Head.load(workplace / "head.safetensors").tags == ("game-engine", "cli")
+    plain = confidences(run("run", "0.md", *SCORES))
+    learned = confidences(run("run", "0.md", *SCORES, "--head", "head.safetensors"))
+    assert learned["3d"] == plain["3d"]
+    assert learned["cli"] != plain["cli"]
+    explained = run("explain", "0.md", "--head", "head.safetensors", "--json")
+    by_name = {tag["name"]: tag["learned"] for tag in json.loads(explained.out)["tags"]}
+    assert by_name["3d"] is None
+    assert by_name["cli"]
+
+
+def test_a_head_is_not_written_over_a_link(run: Run, head: Path, workplace: Path) -> None:
+    (workplace / "link").symlink_to(head)
+    before = head.read_bytes()
+    outcome = learn(run, "labels.jsonl", "-o", "link", "--quiet")
+    assert outcome.code == 2
+    check_line(outcome.err)
+    assert head.read_bytes() == before
+
+
+def test_an_empty_name_is_no_head(run: Run, labels: Path) -> None:
+    outcome = run("run", "0.md", "--head", "", "--quiet")
+    assert outcome.code == 2
+    check_line(outcome.err)
 
 
 def test_a_pipe_is_no_head(run: Run, labels: Path, workplace: Path) -> None:
@@ -741,7 +783,7 @@ def test_a_head_that_counts_for_nothing_is_shown_to(run: Run, head: Path) -> Non
 
 
 def test_showing_what_is_no_head_is_one_line(run: Run, workplace: Path) -> None:
-    for name, _reason in (("README.md", "is not a head"), ("nowhere", "cannot be read")):
+    for name in ("README.md", "nowhere"):
         outcome = run("head", "show", name, model=None)
         assert outcome.code == 2
         check_line(outcome.err)

@@ -9,7 +9,6 @@ A row is used only if it carries the right seal, a checksum.
 """
 
 import hashlib
-import logging
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -25,8 +24,6 @@ FORMAT = 3
 """Bump when the tables below change: a ledger of another format is refused."""
 
 _APPLICATION = 0x7A66E2
-
-log = logging.getLogger(__name__)
 
 _TABLES = """
 CREATE TABLE made_with (
@@ -162,10 +159,10 @@ class Ledger(Closing):
             database.execute("DELETE FROM met")
 
     def reading(self, text: bytes) -> bytes | None:
-        """Return what is known of the README that has this digest: nothing if that is damaged.
+        """Return what is known of the README that has this digest.
 
         Raises:
-            UsageError: the whole file is damaged.
+            UsageError: the file is damaged.
 
         """
         with self._file.using() as database:
@@ -177,8 +174,7 @@ class Ledger(Closing):
                 return None
             content: bytes = row[0]
             if row[1] != _seal(text, self._identity, content) or not isinstance(content, bytes):
-                log.info("what is kept of a README is damaged, so that README is read again")
-                return None
+                raise sqlite3.DatabaseError("a reading has another seal")
             return content
 
     def keep(self, text: bytes, content: bytes) -> None:
