@@ -1,5 +1,6 @@
 # make demo    tag an example README with the default model
-# make test    run the tests
+# make test    run the tests that CI runs, some 25 minutes, and say how much of src/ they cover
+# make test-fast  those that take no real model, no network and little time, under 90 s
 # make test-versions  the package with the lowest and the newest versions it allows: minutes, weekly
 # make test-servers   the tests against real servers, llama.cpp's among them: minutes, weekly
 # make fuzz    hostile input of every kind, about an hour on two processors
@@ -9,7 +10,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test test-versions test-servers fuzz check docs clean
+.PHONY: demo test test-fast test-versions test-servers fuzz check docs clean
 
 demo: .venv/installed
 	@$(BIN)/tagger run examples/readmes/tumblewick.md --tags tags.json --id 1375
@@ -18,10 +19,13 @@ test: .venv/installed-dev
 	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get update -qq && \
 	  apt-get install -qq -y chromium >/dev/null; } || \
 	  echo "no chromium here: the tests of the report in a browser will be skipped" >&2
-	$(BIN)/python -m pytest -m 'not slow'
+	$(BIN)/python -m pytest -m 'not versions' --cov --cov-report=term:skip-covered
+
+test-fast: .venv/installed-dev
+	$(BIN)/python -m pytest -m 'not slow and not network and not real_model and not servers and not versions'
 
 test-versions: .venv/installed-dev
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m versions
 
 test-servers: .venv/installed-dev .llama/installed
 	TAGGER_TEST_LLAMA=.llama/bin/python $(BIN)/python -m pytest -m servers

@@ -205,7 +205,7 @@ def test_a_program_of_a_users_is_checked_against_the_types(base: Path, tmp_path:
         assert complaint in line
 
 
-@pytest.mark.slow
+@pytest.mark.versions
 @pytest.mark.network
 @pytest.mark.parametrize("bounds", ["lowest", "newest"])
 def test_everything_runs_with_any_versions_that_are_allowed(
