@@ -123,7 +123,7 @@ def begun(
     def loaded(*_: Any, **__: Any) -> LanguageModel:
         return tiny_model
 
-    monkeypatch.setattr(models, "load", loaded)
+    monkeypatch.setattr(models, "open_model", loaded)
     lines = [{"id": n, "readme": f"A game engine, number {n}."} for n in range(COUNT)]
     (workplace / "dump.jsonl").write_text("\n".join(map(json.dumps, lines)))
     assert run(*BATCH).code == 0

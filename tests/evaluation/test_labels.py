@@ -318,7 +318,7 @@ def test_digests_without_readmes_beside_are_one_error(tmp_path: Path) -> None:
         load_labels(paths, VOCABULARY)
     assert str(caught.value) == (
         "labels that give their README by its digest alone: 2, the first with the id 'b' "
-        f"({paths[1]}, line 1): say where the READMEs are, or put each text into 'readme'"
+        f"({paths[1]}, line 1): put each text into 'readme', or say where the READMEs are"
     )
 
 

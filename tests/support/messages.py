@@ -8,10 +8,13 @@ every sentence that has changed.
 import json
 import os
 import re
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from support import ROOT
 from support.console import one_line
@@ -56,8 +59,10 @@ class Messages:
     def save(self) -> None:
         """Write what this session's tests were told, if that was asked for."""
         if self.update:
-            everything = dict(sorted((self._expected | self._told).items()))
-            FILE.write_text(json.dumps(everything, indent=1, ensure_ascii=False) + "\n", "utf-8")
+            with FileLock(Path(tempfile.gettempdir(), "tagger-messages.lock")):  # xdist's processes
+                everything = json.loads(FILE.read_text("utf-8")) | self._told
+                text = json.dumps(dict(sorted(everything.items())), indent=1, ensure_ascii=False)
+                FILE.write_text(f"{text}\n", "utf-8")
 
 
 MESSAGES = Messages()

@@ -100,7 +100,6 @@ def check_target(path: Path, ours: Callable[[], bool], what: str) -> None:
     with reporting(name):
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, "is a folder")
-        check_own_file(path)
         # A pipe or a device would be read without end.
         if name == "-" or (path.exists() and not path.is_file()):
             raise UsageError(f"{name} is not a regular file: name one")

@@ -158,6 +158,11 @@ class Batch(Closing):
         if not self.stopped:
             self._finish(rows)
 
+    @property
+    def preparing(self) -> bool:
+        """Whether a model is being loaded, or a server asked whether it is there."""
+        return self._pipeline is not None and self._pipeline.preparing
+
     def stop(self) -> None:
         """Let `run` end after the READMEs that the model is reading now; another run goes on."""
         self.stopped = True

@@ -140,6 +140,8 @@ class Pipeline(Generic[E]):
         self._capacity = Capacity()
         self._streak = Streak(max_failures)
         self._stopped = threading.Event()
+        self.preparing = False
+        """Whether a model is being loaded, or a server asked whether it is there."""
 
     def stop(self) -> None:
         """Let `rows` end after the READMEs that the model is reading now."""
@@ -183,15 +185,19 @@ class Pipeline(Generic[E]):
 
     def _read_all(self, jobs: Iterator[_Job[E]]) -> Iterator[list[_Job[E]]]:
         """Yield jobs, of which the first has to be read, with their outcomes."""
+        self.preparing = True
         self._method.prepare()
+        self.preparing = False
         self._capacity = self._method.capacity
         if self._batch_tokens and self._capacity.tokens is not None:
             self._capacity = replace(self._capacity, tokens=self._batch_tokens)
         window = self._capacity.readmes if self._capacity.tokens is None else _WINDOW
         while group := list(islice(jobs, window)):
             self._read_new(group)
-            # Those without an outcome had not had their turn when it was stopped.
-            yield list(takewhile(lambda job: job.outcome is not None, group))
+            finished = list(takewhile(lambda job: job.outcome is not None, group))
+            yield finished
+            if len(finished) < len(group):  # stopped before their turn
+                return
 
     def _jobs(self, items: Iterable[Item]) -> Iterator[_Job[E]]:
         """Read, clean and tokenise, as far as that is still to do."""

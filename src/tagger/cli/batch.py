@@ -171,6 +171,8 @@ def _finishing_what_is_in_hand(work: "Batch") -> Iterator[list[int]]:
     received: list[int] = []
 
     def stop(number: int) -> None:
+        if work.preparing:  # and nothing is in hand
+            signals.leave(number)
         received.append(number)
         work.stop()
         options.log.warning("finishing the READMEs in hand; Ctrl-C again stops at once")

@@ -83,20 +83,25 @@ def _tables(explained: "Explanation", top: int) -> str:
     )
     wide = console.width >= _WIDE
     table.add_column("tag", overflow="fold", min_width=14)
-    for heading in (*(("log p", "prior", "named", "head") if wide else ()), "score", "confidence"):
+    by_head = any(tag.learned is not None for tag in explained.tags)
+    evidence = ("log p", "prior", "named", *(["head"] if by_head else ()))
+    for heading in (*(evidence if wide else ()), "score", "confidence"):
         table.add_column(heading, justify="right", no_wrap=True)
-    if wide:
+    bars = wide and not by_head
+    if bars:
         table.add_column("", no_wrap=True)
     table.add_column("given", no_wrap=True, min_width=max(map(len, _GIVEN.values())))
     for tag in explained.tags[:top]:
         learned = "" if tag.learned is None else f"{tag.learned:+.2f}"
-        numbers = (f"{tag.log_prob:.2f}", f"{tag.prior:.2f}", str(tag.mentions), learned)
+        numbers = [f"{tag.log_prob:.2f}", f"{tag.prior:.2f}", str(tag.mentions)]
+        if by_head:
+            numbers.append(learned)
         table.add_row(
             Text(printable(tag.name.strip()), style="bold" if tag.given else ""),
             *(numbers if wide else ()),
             f"{tag.score:+.2f}",
             f"{tag.confidence:.2f}",
-            *((Bar(1.0, 0.0, tag.confidence, width=_BAR),) if wide else ()),
+            *((Bar(1.0, 0.0, tag.confidence, width=_BAR),) if bars else ()),
             Text(_GIVEN[tag.why]),
         )
     about = Table.grid(padding=(0, 2))

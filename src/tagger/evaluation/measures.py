@@ -314,4 +314,5 @@ def wilson(share: float, trials: float) -> tuple[float, float]:
     spread = _NORMAL**2 / trials
     centre = (share + spread / 2) / (1 + spread)
     half = math.sqrt(spread * (share * (1 - share) + spread / 4)) / (1 + spread)
-    return max(centre - half, 0.0), min(centre + half, 1.0)
+    # A share of 0 or 1 is its own limit, but for rounding.
+    return min(max(centre - half, 0.0), share), max(min(centre + half, 1.0), share)

@@ -118,7 +118,7 @@ def test_with_a_calibration_of_the_users_own_it_is_not_used(
     caplog.set_level(logging.INFO)
     own = replace(shipping.calibration, margin=2.0)
     assert Rank(shipping.model, shipping.vocabulary, calibration=own).confidence.head is None
-    assert any("another calibration, so the head" in line for line in caplog.messages)
+    assert any("another calibration, so the built-in head" in line for line in caplog.messages)
 
 
 def test_a_head_that_counts_for_nothing_leaves_the_one_that_ships(

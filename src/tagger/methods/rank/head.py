@@ -25,7 +25,7 @@ from safetensors.torch import load as from_bytes
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
-from tagger._util.files import check_target, replacing, reporting
+from tagger._util.files import check_own_file, check_target, replacing, reporting
 from tagger._util.hashing import digest
 from tagger._util.reading import read_bounded
 from tagger._util.text import printable
@@ -323,7 +323,7 @@ def check_head_target(path: Path) -> None:
 
     Raises:
         OutputError: it cannot.
-        UsageError: there is another file.
+        UsageError: there is another file, or a link.
 
     """
 
@@ -334,6 +334,7 @@ def check_head_target(path: Path) -> None:
             return False
         return True
 
+    check_own_file(path)
     check_target(path, ours, "head")
 
 
