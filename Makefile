@@ -19,10 +19,10 @@ test: .venv/installed-dev
 	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get update -qq && \
 	  apt-get install -qq -y chromium >/dev/null; } || \
 	  echo "no chromium here: the tests of the report in a browser will be skipped" >&2
-	$(BIN)/python -m pytest -m 'not versions' --cov --cov-report=term:skip-covered
+	$(BIN)/python -m pytest -n 2 -m 'not versions' --cov --cov-report=term:skip-covered
 
 test-fast: .venv/installed-dev
-	$(BIN)/python -m pytest -m 'not slow and not network and not real_model and not servers and not versions'
+	$(BIN)/python -m pytest -n 2 -m 'not slow and not network and not real_model and not servers'
 
 test-versions: .venv/installed-dev
 	$(BIN)/python -m pytest -m versions

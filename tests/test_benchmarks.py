@@ -5,7 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from support import ROOT
+
+pytestmark = pytest.mark.slow
 
 GPU = ROOT / "benchmarks" / "gpu.py"
 

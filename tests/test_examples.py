@@ -74,6 +74,7 @@ def table(text: str) -> list[list[str]]:
     return list(csv.reader(io.StringIO(text)))
 
 
+@pytest.mark.slow
 def test_the_three_ways_give_the_same_rows(printed: dict[str, str]) -> None:
     folder = replies(printed, "out.jsonl")
     assert len(folder) == 16

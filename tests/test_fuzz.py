@@ -14,6 +14,8 @@ from fuzz.readmes import ASCIIDOC, HTML, MARKDOWN, RST, File
 from fuzz.runner import Runner, random_of
 from support import misbehaving
 
+pytestmark = pytest.mark.slow
+
 COUNTS = {
     "readme": 2_000,
     "ranked": 100,

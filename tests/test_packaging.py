@@ -19,6 +19,8 @@ from support.environments import requirements
 from support.fake_server import serving
 from tagger.cli.app import app
 
+pytestmark = pytest.mark.slow
+
 PINS = {
     canonicalize_name(requirement.name): requirement
     for requirement in map(

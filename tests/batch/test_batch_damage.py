@@ -20,6 +20,8 @@ from tagger.batch.ledger import Ledger
 from tagger.cli import OUTPUT_ERROR, models
 from tagger.models.language import LanguageModel
 
+pytestmark = pytest.mark.slow
+
 DAMAGES = int(os.environ.get("TAGGER_TEST_DAMAGES", "300"))
 COUNT = 4
 BATCH = ("batch", "dump.jsonl", "--tags", "tags.json", "--scores", "--quiet", "-o", "out.jsonl")

@@ -11,6 +11,10 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.slow
+
 KILLS = int(os.environ.get("TAGGER_TEST_KILLS", "4"))
 COUNT = 200
 

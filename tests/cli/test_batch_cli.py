@@ -21,6 +21,8 @@ from support.console import TAGS, Outcome, Run
 from support.messages import check_line
 from tagger.cli import progress
 
+pytestmark = pytest.mark.slow
+
 COUNT = 8
 
 

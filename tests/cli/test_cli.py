@@ -18,6 +18,8 @@ import tagger.cli
 from support.console import TAGS, Run, one_line
 from support.messages import check_line
 
+pytestmark = pytest.mark.slow
+
 
 def test_one_json_line_per_readme_in_order(run: Run, workplace: Path) -> None:
     (workplace / "OTHER.md").write_text("Another one.")

@@ -76,6 +76,7 @@ def test_kept_scores_need_none_of_the_options_that_made_them(run: Run, labels: P
     assert json.loads(again.out) == json.loads(first.out)
 
 
+@pytest.mark.slow
 def test_a_reader_that_leaves_before_the_table_ends_it_in_silence(run: Run, labels: Path) -> None:
     args = ["eval", labels.name, "--tags", "tags.json", "--quiet"]
     assert run(*args, "--dump", "scores.parquet").code == 0

@@ -22,6 +22,8 @@ from tagger.methods.rank.rank import Rank
 from tagger.models.load import load
 from tagger.vocabulary import Vocabulary
 
+pytestmark = pytest.mark.slow
+
 NAMES = ("3d", "game-engine ", "cli")
 WORDS = ("alpha beta", "omega psi", "xyz")
 

@@ -17,6 +17,8 @@ import pytest
 from support.fake_server import Answer, Server, obedient, serving, stuck
 from tagger.cli import INTERRUPTED, TERMINATED
 
+pytestmark = pytest.mark.slow
+
 SOON = 2.0
 """Seconds for what takes less than one, on a machine that is busy with other things."""
 

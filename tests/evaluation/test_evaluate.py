@@ -169,6 +169,7 @@ def population(size: int, skill: float) -> Judged:
     return Judged(confidences, select(confidences, Selection(), 0.6), gold, accepted)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("skill", "size"), [(3.0, 120), (3.0, 60)])
 def test_intervals_cover_the_truth_as_often_as_they_say(skill: float, size: int) -> None:
     everyone = population(20_000, skill)

@@ -20,6 +20,8 @@ from tagger.evaluation.measures import Judged, judge, judge_written, select
 from tagger.selection import Selection
 from tagger.vocabulary import Vocabulary
 
+pytestmark = pytest.mark.slow
+
 CHROMIUM = shutil.which("chromium")
 EVIL = '<script>alert("x")</script><img src="http://example.com/a.png">\x1b[31m\u202e</pre>'
 VOCABULARY = Vocabulary.from_names(["ai", "cli", EVIL[:40], "game", "lib"])

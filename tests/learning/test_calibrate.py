@@ -26,6 +26,8 @@ from tagger.prompts.prompt import PromptTemplate
 from tagger.readme.sources import Sources
 from tagger.vocabulary import Vocabulary
 
+pytestmark = pytest.mark.slow
+
 VOCABULARY = Vocabulary.from_names([f"tag {number}" for number in range(20)])
 START = Calibration(0.8, 1.0, 0.5, 1.0, 0.0, -1.0, 0.5)
 COUNT = 300

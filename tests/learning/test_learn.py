@@ -39,6 +39,8 @@ from tagger.readme.readme import Readme
 from tagger.selection import MAX_TAGS
 from tagger.vocabulary import Vocabulary
 
+pytestmark = pytest.mark.slow
+
 START = Calibration(0.8, 1.0, 0.5, 1.0, 0.0, -2.0, 0.4)
 TAGS, BRANCHES, WIDTH = 20, 2, 32
 WORLD = np.random.default_rng(99).normal(size=(TAGS, BRANCHES * WIDTH))

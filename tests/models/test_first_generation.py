@@ -25,6 +25,8 @@ from tagger.models.load import convert, load
 from tagger.models.shape import native
 from tagger.models.tokenizer import ChatTokenizer
 
+pytestmark = pytest.mark.slow
+
 LOGITS = json.loads((legacy.KEPT / "logits.json").read_text())
 TOKENS = json.loads((legacy.KEPT / "tokens.json").read_text())
 WITHIN = [case for case in LOGITS["cases"] if case["within_trained_length"]]

@@ -23,6 +23,8 @@ from tagger.models import shape, template
 from tagger.models.load import load
 from tagger.models.shape import ARCHITECTURES, native
 
+pytestmark = pytest.mark.slow
+
 INDEX = "model.safetensors.index.json"
 
 Edit = Callable[[Path], None]

@@ -16,6 +16,7 @@ SECONDS = 4
 """Of CPU time; a quadratic pattern takes more, and the slowest input half a second."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", KINDS)
 def test_a_readme_made_to_be_slow_is_clean_in_seconds(name: str) -> None:
     kind = KINDS[name]

@@ -22,7 +22,7 @@ from support.console import one_line
 FILE = ROOT / "tests" / "messages.json"
 
 _VARIES = (
-    (re.compile(r"/\S*/pytest-of-\w+/pytest-\d+/[^/\s:'\"]+"), "…"),
+    (re.compile(r"/\S*/pytest-of-\w+/pytest-\d+/(popen-gw\d+/)?[^/\s:'\"]+"), "…"),
     (re.compile(r"(?<=127\.0\.0\.1:)\d+"), "PORT"),
 )
 """What differs from run to run: temporary folders, and ports."""

@@ -37,6 +37,8 @@ from tagger.selection import Selection
 from tagger.tagger import Tagger
 from tagger.vocabulary import Vocabulary
 
+pytestmark = pytest.mark.slow
+
 VOCABULARY = Vocabulary.from_names(["3d", "game-engine", "cli"])
 KEY = "sk-a-key-that-nobody-may-see"
 OPTIONS = ("--model", "the-model")

@@ -18,6 +18,8 @@ from tagger.models.kv import KVCache, concat
 from tagger.models.language import LanguageModel
 from tagger.vocabulary import Vocabulary, fold
 
+pytestmark = pytest.mark.slow
+
 OPENING = '{"tags": ["'
 MODELS = {kind: tiny.model(kind) for kind in tiny.KINDS}
 EVERYTHING = torch.ones(0, dtype=torch.bool)

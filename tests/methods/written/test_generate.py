@@ -29,6 +29,8 @@ from tagger.selection import Selection
 from tagger.tagger import Tagger
 from tagger.vocabulary import Vocabulary, fold
 
+pytestmark = pytest.mark.slow
+
 TEMPLATE = PromptTemplate(
     system="You tag.",
     user="Tags: {tags}\n{readme}",

@@ -27,6 +27,8 @@ from tagger.models.fetch import pull as fetch
 from tagger.models.fetch.catalogue import CatalogueEntry
 from tagger.models.fetch.mirror import Wheel
 
+pytestmark = pytest.mark.slow
+
 CONTENT = b"the published file" * 1000
 
 
