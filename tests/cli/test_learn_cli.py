@@ -113,7 +113,7 @@ def test_what_was_read_and_learned_is_said(run: Run, labels: Path, workplace: Pa
     assert "head.safetensors: learned from 48 READMEs, 48 of them read now" in outcome.err
     assert "came before" not in outcome.err
     assert "tags with fewer than" not in outcome.err
-    assert "counts for nothing" not in outcome.err
+    assert "has no effect" not in outcome.err
     assert Head.load(workplace / "head.safetensors").weight > 0
 
 
@@ -168,7 +168,7 @@ def test_labels_that_teach_nothing_are_said(run: Run, labels: Path, workplace: P
     write(labels, rows)
     outcome = learn(run)
     assert outcome.code == 0
-    assert "no better than chance allows, so it counts for nothing" in outcome.err
+    assert "not significantly better than no head, so it has no effect" in outcome.err
     assert "use it with" not in outcome.err
     assert Head.load(workplace / "head.safetensors").weight == 0
     plain = confidences(run("run", "0.md", *SCORES))
@@ -567,7 +567,7 @@ def other_budget(_: Path) -> tuple[str, ...]:
     return ("--readme-tokens", "77")
 
 
-NAMED = "--head names this head; --head none goes on without it)"
+NAMED = "--head selects this head; pass --head none to run without it)"
 
 
 @pytest.mark.parametrize(
@@ -598,7 +598,7 @@ def test_a_head_of_another_model_names_both(run: Run, head: Path, workplace: Pat
     said = one_line(run("run", "0.md", *other_model(workplace), *args).err)
     both = f"the model {Head.load(head).model}, and the model here is {workplace / 'other'}; use"
     assert both in said
-    assert "reads as much" not in said
+    assert "to match it" not in said
 
 
 def test_a_head_and_another_calibration_do_not_go_together(run: Run, head: Path) -> None:
@@ -708,7 +708,7 @@ def test_a_head_that_is_not_there_is_named_with_what_names_it(
         assert "nowhere: cannot be read: No such file" in outcome.err
         return one_line(outcome.err)
 
-    goes_on = "names this head; --head none goes on without it)"
+    goes_on = "selects this head; pass --head none to run without it)"
     assert f"(--head {goes_on}" in said("--head", "nowhere")
     user_settings().parent.mkdir(parents=True)
     user_settings().write_text('head = "nowhere"\n')

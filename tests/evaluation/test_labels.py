@@ -297,7 +297,7 @@ def test_digests_that_are_found_nowhere_are_one_error(tmp_path: Path, catalogue:
     rows = [row("x"), *(by_digest(f"gone {n}", f"id {n}") for n in range(9))]
     path = write(tmp_path / "labels.jsonl", *rows)
     said = (
-        f"labels whose README is found nowhere by its digest: 9, the first with the id 'id 0' "
+        f"labels whose README no source contains: 9, the first with the id 'id 0' "
         f"({path}, line 2): name the folders or files that hold these READMEs, unchanged"
     )
     assert refusal(path, beside(catalogue)) == said
@@ -317,8 +317,8 @@ def test_digests_without_readmes_beside_are_one_error(tmp_path: Path) -> None:
     with pytest.raises(NoReadmesError) as caught:
         load_labels(paths, VOCABULARY)
     assert str(caught.value) == (
-        "labels that give their README by its digest alone: 2, the first with the id 'b' "
-        f"({paths[1]}, line 1): put each text into 'readme', or say where the READMEs are"
+        "labels with a digest but no README text: 2, the first with the id 'b' "
+        f"({paths[1]}, line 1): add each text as 'readme', or say where the READMEs are"
     )
 
 

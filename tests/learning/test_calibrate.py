@@ -468,10 +468,10 @@ def with_labels(workplace: Path, rows: list[dict[str, Any]]) -> None:
     ("args", "reason"),
     [
         ((), "nothing to calibrate on"),
-        (("README.md",), "takes 10 different READMEs, and here is one"),
-        (("--labels", "few.jsonl"), "takes 10 different READMEs, and here are 3"),
+        (("README.md",), "needs 10 different READMEs, but there is one"),
+        (("--labels", "few.jsonl"), "needs 10 different READMEs, but there are 3"),
         (("corpus", "--labels", "few.jsonl"), "take 30 labels of different READMEs"),
-        (("corpus", "-o", "README.md"), "README.md: is not a calibration, and is left as it is"),
+        (("corpus", "-o", "README.md"), "README.md: is not a calibration, so it is kept"),
         (("nowhere",), "nowhere: No such file"),
         (("corpus", "--glob", "*.rst"), "no READMEs in corpus: looked for *.rst"),
         (("corpus", "-o", "/dev/full"), "/dev/full is not a regular file"),

@@ -623,7 +623,7 @@ def test_another_file_in_its_place_says_what_to_remove(
     if not content:
         assert learn(rank_of(tiny_model), labels(30)).read == 30
         return
-    kind = "is not tagger's" if len(content) > 99 else "is damaged"
+    kind = "is not a tagger file" if len(content) > 99 else "is damaged"
     says = f"{path} {kind}: remove it, and the READMEs are read again"
     for _ in range(2):
         with pytest.raises(UsageError) as caught:

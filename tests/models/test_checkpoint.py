@@ -160,7 +160,7 @@ def test_weights_that_are_not_numbers_are_said(tmp_path: Path, run: Run) -> None
     save_file(weights, path, metadata={"format": "pt"})
     outcome = run("run", "README.md", model=str(tmp_path / "nan"))
     assert outcome.code == 3
-    assert "probabilities that are not numbers: the weights are damaged" in outcome.err
+    assert "its probabilities are not finite: try --dtype float32" in outcome.err
     assert outcome.out == ""
 
 

@@ -70,7 +70,7 @@ def check_own_file(path: Path, remedy: str = "") -> None:
         raise UsageError(f"{name} is a symbolic link: {remedy}")
     if stat.S_ISREG(found.st_mode) and found.st_nlink > 1:
         raise UsageError(
-            f"{name} has other names (hard links), whose content would change with it: "
+            f"{name} has other hard links, which writing to it would change too: "
             f"{remedy or 'name another output, or remove it'}"
         )
 
@@ -107,7 +107,7 @@ def check_target(path: Path, ours: Callable[[], bool], what: str) -> None:
             with tempfile.TemporaryFile(dir=path.parent):
                 return
         if path.stat().st_size and not ours():
-            raise UsageError(f"{name}: is not a {what}, and is left as it is: name another")
+            raise UsageError(f"{name}: is not a {what}, so it is kept: choose another file")
 
 
 @contextmanager

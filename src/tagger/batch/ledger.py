@@ -103,8 +103,8 @@ class Ledger(Closing):
                 raise sqlite3.DatabaseError("a row of made_with has another seal")
         if was != name_of_it:
             raise UsageError(
-                f"this output was begun with another {what} ({printable(name)}): name another "
-                "output, or restart the batch to do all of it again"
+                f"this output was started with another {what} ({printable(name)}): choose "
+                "another output, or start over with --restart"
             )
 
     def use(self, identity: Identity, reading: Identity) -> str:

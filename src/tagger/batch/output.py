@@ -61,9 +61,9 @@ class Place:
         for path in (self.output, self.lines):
             if _is_filled(path) and not _is_filled(self.state):
                 raise UsageError(
-                    f"{printable(str(path))} is there already and no batch is known to have "
-                    f"written it ({printable(self.state.name)} is missing): name another output, "
-                    "or remove it"
+                    f"{printable(str(path))} already exists, and may not be the output of a "
+                    f"batch ({printable(self.state.name)} is missing): choose another output, "
+                    "or delete it"
                 )
 
 

@@ -99,8 +99,8 @@ def distinct(items: Iterable[Item], ledger: Ledger, policy: OnDuplicate) -> Iter
             yield item
         elif policy == "error":
             raise InputError(
-                f"the id {item.id!r} comes twice: {met[0]} and {item.place}; rename one, or "
-                "have duplicates left out or numbered"
+                f"duplicate id {item.id!r}: {met[0]} and {item.place}; rename one, or "
+                "use --on-duplicate to skip or number duplicates"
             )
         elif policy == "suffix":
             first, number = met[0], met[1]

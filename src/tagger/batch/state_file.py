@@ -33,7 +33,7 @@ _CANNOT_WRITE = {
 }
 """What is the disk's fault, or the folder's. Every other error of SQLite is the file's content."""
 
-RESTART = "restart the batch (--restart) to do all of it again"
+RESTART = "start over with --restart"
 """What to do about a file that cannot be used."""
 
 log = logging.getLogger(__name__)
@@ -155,8 +155,8 @@ class StateFile:
             raise sqlite3.DatabaseError("another program's, or its mark is damaged")
         if version != self._version:
             raise _UnusableError(
-                f"{self._name} is of another version of tagger (format {version}, this one "
-                f"writes {self._version}): go on with that version, or {self._remedy}"
+                f"{self._name} was written by another version of tagger (format {version}, "
+                f"not {self._version}): use that version, or {self._remedy}"
             )
         with closing(sqlite3.connect("")) as model:
             for statement in self._statements:
@@ -213,8 +213,8 @@ class StateFile:
                     f"({error}): make room or check its permissions, and run the same command again"
                 ) from error
             if not self._is_ours(path):
-                remedy = self._foreign or "name another output, or remove it"
-                raise UsageError(f"{self._name} is not tagger's: {remedy}") from error
+                remedy = self._foreign or "choose another output, or delete it"
+                raise UsageError(f"{self._name} is not a tagger file: {remedy}") from error
             raise self.damaged() from error
 
     def _is_ours(self, path: Path) -> bool:

@@ -39,7 +39,7 @@ class Streak:
         self._kind = kind
         if self._count == self._most:
             raise EndpointError(
-                f"the last {self._count} READMEs have failed alike ({error}), so the batch stops; "
-                "start it again to go on, and allow more failures in a row if these "
-                "are to be skipped"
+                f"the last {self._count} READMEs failed the same way ({error}), so the batch "
+                "stops; run it again to resume, or allow more consecutive failures "
+                "to skip these"
             )

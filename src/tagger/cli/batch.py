@@ -33,7 +33,7 @@ def batch(
             "--output",
             "-o",
             metavar="FILE",
-            help="Write here, and go on here after a stop. A .parquet file is written at the "
+            help="Write here, and resume here if interrupted. A .parquet file is written at the "
             "end, from FILE.jsonl. Default: standard output.",
         ),
     ] = None,
@@ -47,14 +47,14 @@ def batch(
     id_from: Annotated[
         Literal["relative", "path", "stem", "parent"],
         typer.Option(
-            help="What names a README of a folder: its path within the folder, its whole path, "
-            "its file name without ending, or the folder it lies in.",
+            help="The id of a README in a folder: its path within the folder, its whole path, "
+            "its file name without extension, or the name of its parent folder.",
         ),
     ] = "relative",
     on_duplicate: Annotated[
         Literal["error", "keep-first", "suffix"],
         typer.Option(
-            help="An id that comes twice: stop, leave out the later README, or number its id.",
+            help="What to do with a duplicate id: stop, skip the later README, or number its id.",
         ),
     ] = "error",
     fail_fast: Annotated[
@@ -85,8 +85,8 @@ def batch(
         bool,
         typer.Option(
             "--no-features",
-            help="Keep no features of what is read from now on in FILE.state: it is a tenth as "
-            "large, and another --head or --calibration reads everything again.",
+            help="Stop storing features in FILE.state: the file is a tenth as large, but another "
+            "--head or --calibration has to read everything again.",
         ),
     ] = False,
     source: options.SourceOptions,
@@ -100,7 +100,7 @@ def batch(
     """Tag many READMEs: one JSON line each, in the order of the sources.
 
     A README that cannot be tagged gets a row with an "error", and the exit code is 1. With -o, the
-    same command goes on where it was stopped; what it has done is kept beside the output, in
+    same command resumes where it stopped; its progress is kept next to the output, in
     FILE.state.
     """
     # Here, not above: `--help` and wrong usage are answered without them.
@@ -109,7 +109,7 @@ def batch(
     chosen = selection.selection()
     methods.check(method, model, chosen, scores=reply.scores)
     if max_failures and not method.endpoint:
-        raise UsageError("--max-failures goes with --endpoint")
+        raise UsageError("--max-failures works only with --endpoint")
     vocabulary = options.load_vocabulary(prompt.tags)
     opener = methods.opener(
         vocabulary,

@@ -52,8 +52,8 @@ def calibrate(
 ) -> None:
     """Fit to READMEs of your own, and write a file for --calibration of the other commands.
 
-    READMEs alone give the background of your corpus, which makes the ranking better. Labels give
-    confidences that hold for it, and the threshold; --labels alone does both.
+    READMEs alone fit the background of your corpus, which improves the ranking. Labels fit the
+    confidences and the threshold to it; --labels alone does both.
     """
     if not sources and not labels:
         raise UsageError("nothing to calibrate on: name READMEs, or --labels FILE, or both")

@@ -157,7 +157,7 @@ def origin(error: Any) -> str:
 
 
 def config(context: typer.Context) -> None:
-    """Show which settings are in force and where they come from, and all there are.
+    """Show all settings, the values in force and where they come from.
 
     The folder's file is tagger.toml, or the table [tool.tagger] of pyproject.toml; the user's is
     config.toml in the platform's folder for settings.

@@ -28,8 +28,8 @@ def evaluate(
         Path,
         typer.Argument(
             metavar="LABELS",
-            help="JSON Lines of id, readme, tags and maybe acceptable: the right tags, the most "
-            "defining first, and further ones that would be accepted.",
+            help="JSON Lines with id, readme, tags (the right ones, the most important first) and "
+            "optionally acceptable (further tags that would be accepted).",
         ),
     ],
     *,
@@ -46,8 +46,8 @@ def evaluate(
         typer.Option(
             "--from",
             metavar="FILE",
-            help="Take scores that --dump has kept, and run no model: options of the model and of "
-            "reading then change nothing.",
+            help="Use scores saved by --dump instead of running a model; options for the model and "
+            "for reading then have no effect.",
         ),
     ] = None,
     report: Annotated[
@@ -74,11 +74,11 @@ def evaluate(
 ) -> None:
     """Measure the tags against labelled READMEs, with 95 % bootstrap intervals.
 
-    "Given" measures are of the reply, the others of the whole ranking. Precision counts acceptable
-    tags as right, recall asks for the label's own.
+    "Given" measures describe the reply, the others the whole ranking. Precision counts acceptable
+    tags as right; recall counts only the label's own tags.
     """
     if dump and kept:
-        raise UsageError("--dump keeps the scores of a model, and --from runs none")
+        raise UsageError("--dump and --from cannot be combined: leave one of them out")
     if methods.is_written(method) and (dump or kept):
         raise UsageError("a written reply has no scores: leave out --dump and --from")
 

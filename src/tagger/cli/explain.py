@@ -35,9 +35,9 @@ def explain(
     model: options.ModelOptions,
     common: options.CommonOptions,
 ) -> None:
-    """Show why a README has the tags that it has: every number on the way.
+    """Show why a README gets its tags, with every number behind them.
 
-    The reply would hold the tags that are marked. --json prints the whole ranking.
+    The marked tags are the ones that the reply would contain. --json prints the whole ranking.
     """
     # Here, not above: `--help` and wrong usage are answered without them.
     from tagger._util.text import printable_json

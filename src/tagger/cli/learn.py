@@ -35,8 +35,8 @@ _DECISIVE = "f1_given"
 """The measure by which two heads are compared."""
 
 _NOTHING = (
-    "on READMEs that it has not seen the head is no better than chance allows, so it counts for "
-    "nothing: label more, or check the labels"
+    "on unseen READMEs the head is not significantly better than no head, so it has no "
+    "effect: label more, or check the labels"
 )
 
 _RARE = 3
@@ -65,8 +65,8 @@ def learn(
 ) -> int:
     """Learn from labels, and write a head, which other commands take as --head.
 
-    What the model makes of each README is kept in the cache folder, so that learning again after a
-    few more labels takes seconds. Cross-validation on your labels measures what the head is worth.
+    What the model computes for each README is cached, so that learning again after adding a few
+    labels takes seconds. Cross-validation on your labels measures how good the head is.
     """
     need("learn")
 
@@ -90,7 +90,7 @@ def learn(
         lesson.head.save(output)
         _say(lesson, output)
         return 0
-    options.log.error("%s; %s holds a head that counts, and is left as it was", _NOTHING, output)
+    options.log.error("%s; %s already holds a head that works, and was kept", _NOTHING, output)
     return NOTHING_LEARNED
 
 
@@ -202,4 +202,4 @@ def show(
         text = f"{len(value)}: {', '.join(value)}" if isinstance(value, list) else str(value)
         typer.echo(f"{key.replace('_', ' '):<14}  {printable(text)}")
     if not found.weight:
-        options.log.warning("it counts for nothing: tags are ranked as without --head")
+        options.log.warning("this head has no effect: tags are ranked as without --head")

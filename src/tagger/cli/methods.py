@@ -40,13 +40,13 @@ def check(
     if method.head == "":
         raise UsageError(f"--head is empty: name a file, or {NO_HEAD}")
     if method.grammar and (method.endpoint or method.method == "rank"):
-        raise UsageError("--grammar goes with --method generate and a model that runs here")
+        raise UsageError("--grammar works only with --method generate and a local model")
     if method.concurrency and not method.endpoint:
-        raise UsageError("--concurrency goes with --endpoint")
+        raise UsageError("--concurrency works only with --endpoint")
     if method.calibration and is_written(method):
-        raise UsageError("--calibration goes with --method rank: a written reply has none")
+        raise UsageError("--calibration works only with --method rank, without --endpoint")
     if names_head(method) and is_written(method):
-        raise UsageError("--head goes with --method rank: a written reply has no use for it")
+        raise UsageError("--head works only with --method rank, without --endpoint")
     if method.endpoint == "":
         raise UsageError("--endpoint is empty: name an address such as http://host:8000/v1")
     if method.endpoint and model.model in ("", DEFAULT_MODEL):
@@ -215,9 +215,9 @@ def say_coverage(method: "Method[Any]") -> None:
 def _with_hint(error: HeadError, name: str | None, same: str = "") -> HeadError:
     """Say what has named a head that cannot be used, and how to do without it."""
     hints = [
-        *([f"{same} reads as much"] if same else []),
-        f"{getattr(name, 'by', '--head')} names this head",
-        f"--head {NO_HEAD} goes on without it",
+        *([f"pass {same} to match it"] if same else []),
+        f"{getattr(name, 'by', '--head')} selects this head",
+        f"pass --head {NO_HEAD} to run without it",
     ]
     return HeadError(f"{error} ({'; '.join(hints)})")
 

@@ -122,10 +122,10 @@ def remove(name: Name) -> None:
 @app.command()
 @flattened
 def prune() -> None:
-    """Remove what no command will use again.
+    """Remove files that are no longer needed.
 
-    Remains of pulls that were killed, models that are no longer known, and what is kept of lists
-    of tags, which the next run with a list reads again.
+    These are leftovers of killed pulls, models that are no longer known, and cached lists of tags,
+    which the next run with such a list reads again.
     """
     from tagger.models.fetch import pull as fetch
 

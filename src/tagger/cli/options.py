@@ -87,7 +87,7 @@ Calibration = Annotated[
     Path | None,
     typer.Option(
         metavar="FILE",
-        help="What tagger calibrate has written, in place of the model's built-in numbers.",
+        help="A file from tagger calibrate, to use instead of the built-in calibration.",
     ),
 ]
 HeadFile = Annotated[
@@ -95,7 +95,7 @@ HeadFile = Annotated[
     typer.Option(
         "--head",
         metavar="FILE",
-        help="What tagger learn has written, in place of the model's built-in head; none ranks "
+        help="A file from tagger learn, to use instead of the model's built-in head; none ranks "
         "without a head.",
         callback=_head,
     ),
@@ -142,7 +142,7 @@ class SelectionOptions:
         typer.Option(
             min=0.0,
             max=1.0,
-            help="Confidence from which a tag is given. Default: the model's own.",
+            help="Lowest confidence at which a tag is given. Default: the model's own.",
         ),
     ] = None
 
@@ -260,7 +260,7 @@ class MethodOptions:
         str | None,
         typer.Option(
             metavar="URL",
-            help="Ask the model of a server that speaks OpenAI's chat completions, such as "
+            help="Use a model on a server with an OpenAI-compatible chat completions API such as "
             "http://localhost:8000/v1; its key is taken from TAGGER_API_KEY.",
         ),
     ] = None

@@ -16,10 +16,10 @@ def prompt(
 ) -> None:
     """Print the conversation that is put to the model, control tokens included.
 
-    The model goes on where the text ends. rank has one conversation for each question; all share
-    one reading of the README. What only looks like a control token, in the README or the tags, is
-    shown with a backslash: the model reads it as letters. Of an endpoint's, the messages are shown.
-    Token counts go to stderr.
+    The model continues from the end of the text. rank has one conversation per question; all share
+    one reading of the README. Text in the README or the tags that only looks like a control token
+    is shown with a backslash: the model reads it as plain text. For an endpoint, the messages are
+    shown. Token counts go to stderr.
     """
     # Here, not above: `--help` and wrong usage are answered without them.
     from tagger.cli import methods

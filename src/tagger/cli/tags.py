@@ -34,16 +34,16 @@ def check(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Count tokens as this model does, which is fetched if it is not here. Default: "
-            f"{DEFAULT_MODEL} where it is here, and else no tokens.",
+            help="Count tokens for this model, fetching it if it is missing. Default: "
+            f"{DEFAULT_MODEL} if it is on this machine; otherwise tokens are not counted.",
         ),
     ] = None,
     offline: options.Offline = False,
     common: options.CommonOptions,
 ) -> int:
-    """Say all that is wrong or doubtful with a vocabulary, and what it costs.
+    """Report every error and oddity in a vocabulary, and how many tokens it costs.
 
-    Exit code 1 if there is anything to say.
+    The exit code is 1 if there are any.
     """
     from tagger import vocabulary_lint as checking
     from tagger._util.text import printable

@@ -145,8 +145,8 @@ def _looked_up(rows: Sequence[_Placed], readmes: Sources | None) -> dict[str, Re
         return {}
     if readmes is None:
         raise NoReadmesError(
-            f"labels that give their README by its digest alone: {_first_of(rows)}: put each "
-            "text into 'readme', or say where the READMEs are"
+            f"labels with a digest but no README text: {_first_of(rows)}: add each text "
+            "as 'readme', or say where the READMEs are"
         )
     wanted, found = {each.row.digest for each in rows}, dict[str, Readme]()
     failures: list[ReadmeError] = []
@@ -161,7 +161,7 @@ def _looked_up(rows: Sequence[_Placed], readmes: Sources | None) -> dict[str, Re
         if failures:
             unread = f" (READMEs that cannot be read: {len(failures)}, the first: {failures[0]})"
         raise LabelsError(
-            f"labels whose README is found nowhere by its digest: {_first_of(missing)}: name the "
+            f"labels whose README no source contains: {_first_of(missing)}: name the "
             f"folders or files that hold these READMEs, unchanged{unread}"
         )
     return found

@@ -177,7 +177,7 @@ def check_readmes(count: int) -> None:
     """Check that there are enough READMEs for a background. Raises `CalibrationError`."""
     if count < NEEDED_READMES:
         raise CalibrationError(
-            f"a background takes {NEEDED_READMES} different READMEs, and here {_are(count)}: add "
+            f"a background needs {NEEDED_READMES} different READMEs, but there {_are(count)}: add "
             "more"
         )
 
@@ -193,8 +193,8 @@ def check_labels(labels: Sequence[Label]) -> list[Label]:
     tagged = [label for label in readmes if label.tags]
     if len(tagged) < NEEDED_LABELS:
         raise CalibrationError(
-            f"confidences take {NEEDED_LABELS} labels of different READMEs, with a tag each, and "
-            f"here {counted(labels, readmes)}: label more, or calibrate on READMEs without labels"
+            f"confidences need {NEEDED_LABELS} different READMEs with at least one tag, but "
+            f"there {counted(labels, readmes)}: label more, or calibrate on READMEs without labels"
         )
     if len({frozenset(label.tags) for label in tagged}) == 1:
         raise CalibrationError(
@@ -224,7 +224,7 @@ def fit(scores: Scores, vocabulary: Vocabulary, start: Calibration) -> Calibrati
     candidates = [candidate for candidate in scaled if candidate.margin > 0]
     if not candidates:
         raise CalibrationError(
-            "by these labels the tags that the model is surest of are the wrong ones: check them"
+            "the labels contradict the tags that the model is most confident of: check the labels"
         )
     return best(scores, vocabulary, candidates)
 

@@ -65,8 +65,8 @@ def check_labels(labels: Sequence[Label]) -> list[Label]:
     tagged = [label for label in readmes if label.tags]
     if len(tagged) < NEEDED_LABELS:
         raise HeadError(
-            f"a head takes {NEEDED_LABELS} different READMEs that are labelled with a tag, and "
-            f"here {counted(labels, readmes)}: label more"
+            f"a head needs {NEEDED_LABELS} different READMEs with at least one tag, but "
+            f"there {counted(labels, readmes)}: label more"
         )
     if len({frozenset(map(fold, label.tags)) for label in tagged}) == 1:
         raise HeadError(

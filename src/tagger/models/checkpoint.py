@@ -51,8 +51,8 @@ def read_config(folder: Path) -> dict[str, Any]:
     kind = config.get("model_type")
     if kind in _LINEAR:
         raise LoadError(
-            f"{folder}: {kind} has layers of linear attention, in which tags cannot be scored "
-            "side by side: run it behind a server, and use that as the endpoint"
+            f"{folder}: {kind} uses linear attention, so tags cannot be scored side by side: "
+            "run it on a server, and pass the server's address as --endpoint"
         )
     if kind not in SUPPORTED:
         raise LoadError(

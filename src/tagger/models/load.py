@@ -226,7 +226,9 @@ def _snapshot(repository: str, *, offline: bool) -> Path:
             )
         )
     except RepositoryNotFoundError as error:
-        raise UnknownModelError(f"{repository}: the Hub has no such model, or keeps it") from error
+        raise UnknownModelError(
+            f"{repository}: the Hub has no such model, or it is private or gated"
+        ) from error
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
         raise ModelMissingError(
             f"{repository} is neither a folder nor in the Hub's cache here, and could not be "

@@ -206,7 +206,7 @@ class Sources:
             return _faulty(fallback, place, str(row))
         id_, text = row.get(self.id_field), row.get(self.readme_field)
         if self.id_field not in row:
-            return _faulty(fallback, place, f"lacks the field {self.id_field!r} of ids")
+            return _faulty(fallback, place, f"has no id field {self.id_field!r}")
         if isinstance(id_, bool) or not isinstance(id_, str | int):
             reason = f"the field {self.id_field!r} is neither text nor a whole number"
             return _faulty(fallback, place, reason)
@@ -217,7 +217,7 @@ class Sources:
         if not name.strip():
             return _faulty(fallback, place, f"the field {self.id_field!r} is empty")
         if self.readme_field not in row:
-            reason = f"lacks the field {self.readme_field!r} of READMEs"
+            reason = f"has no README field {self.readme_field!r}"
             return _faulty(name, place, reason)
         if not isinstance(text, str):
             return _faulty(name, place, f"the field {self.readme_field!r} is not text")

@@ -112,7 +112,7 @@ class Worker:
                 f"takes longer than {self._cpu_seconds:g} s to clean: it is malformed or made to "
                 "be slow; leave it out"
             )
-        return "cannot be cleaned: the process for it died, as when memory runs out; leave it out"
+        return "cannot be cleaned: the helper process died, perhaps out of memory; leave it out"
 
 
 def _started(cpu_seconds: float) -> subprocess.Popen[bytes]:

@@ -85,7 +85,7 @@ def test_the_key_goes_to_the_server_and_nowhere_else(
     server.answer = lambda _: told(401, f"bad key {KEY}")
     refused = ask(run, server)
     assert refused.code == 3
-    assert "refuses the API key: set one of its own" in refused.err
+    assert "refuses the API key: set TAGGER_API_KEY" in refused.err
     assert KEY not in refused.err + refused.out + outcome.out
     assert KEY not in outcome.err
     server.answer = lambda _: completion("x" * 60 + f" Bearer {KEY}")
@@ -378,7 +378,7 @@ def test_a_server_that_needs_no_proxy_is_asked_without(
     proxies.setenv("NO_PROXY", "localhost,.invalid")
     outcome = run(*BEHIND, model=None)
     assert outcome.code == 3
-    assert "nobody answers at http://models.invalid" in outcome.err
+    assert "cannot connect to http://models.invalid" in outcome.err
     assert server.paths == []
 
 
@@ -394,7 +394,7 @@ def test_no_proxy_leads_to_this_machine_itself(
     ("address", "complaint"),
     [
         ("gopher://h", "the proxy that the environment names cannot be used"),
-        ("http://127.0.0.1:9", "nobody answers"),
+        ("http://127.0.0.1:9", "cannot connect to"),
     ],
 )
 def test_a_proxy_that_cannot_be_used_is_said(
@@ -501,7 +501,7 @@ def test_nobody_there_is_said(run: Run) -> None:
         pass
     outcome = run("run", "README.md", "--endpoint", gone.url, *OPTIONS, model=None)
     assert outcome.code == 3
-    assert "nobody answers at http://127.0.0.1" in outcome.err
+    assert "cannot connect to http://127.0.0.1" in outcome.err
 
 
 @pytest.mark.parametrize(
@@ -516,9 +516,9 @@ def test_nobody_there_is_said(run: Run) -> None:
         (("--endpoint", "http://h/v1", "--model", ""), "needs --model"),
         (("--endpoint", "http://u:p@h/v1", *OPTIONS, "--scores"), "has no confidences"),
         (("--endpoint", "http://h/v1", *OPTIONS, "--threshold", "0.5"), "has no confidences"),
-        (("--endpoint", "http://h/v1", "--grammar", "on"), "--grammar goes with"),
+        (("--endpoint", "http://h/v1", "--grammar", "on"), "--grammar works only with"),
         (("--endpoint", "http://h/v1", *OPTIONS, "--offline"), "--offline forbids"),
-        (("--concurrency", "3"), "--concurrency goes with --endpoint"),
+        (("--concurrency", "3"), "--concurrency works only with --endpoint"),
     ],
 )
 def test_options_that_do_not_go_together(
@@ -645,7 +645,7 @@ def test_a_batch_stops_when_many_readmes_in_a_row_fail_alike(
     options = ("--concurrency", "1", *options)
     outcome = run(*command, *options, model=None)
     assert outcome.code == 3
-    assert f"the last {most} READMEs have failed alike" in outcome.err
+    assert f"the last {most} READMEs failed the same way" in outcome.err
     assert "is out of memory" in outcome.err
     assert "start it again to go on" in outcome.err
     tagged = [row["id"] for row in rows_of(workplace / "out.jsonl") if "tags" in row]

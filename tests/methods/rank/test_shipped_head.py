@@ -127,4 +127,4 @@ def test_a_head_that_counts_for_nothing_leaves_the_one_that_ships(
     worthless = head_of(Rank(shipping.model, shipping.vocabulary, head=None), weight=0.0)
     rank = Rank(shipping.model, shipping.vocabulary, head=worthless)
     assert rank.identity == shipping.identity
-    assert "the head counts for nothing, so tags are ranked as without --head" in caplog.messages
+    assert "the head has no effect, so tags are ranked as without --head" in caplog.messages

@@ -282,7 +282,7 @@ def test_a_reply_without_end_is_cut_off_and_said(run: Run) -> None:
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        (("--grammar", "off"), "--grammar goes with --method generate"),
+        (("--grammar", "off"), "--grammar works only with --method generate"),
         (("--method", "generate", "--scores"), "has no confidences"),
         (("--method", "generate", "--threshold", "0.4"), "has no confidences"),
     ],

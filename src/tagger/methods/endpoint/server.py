@@ -265,7 +265,7 @@ class Server:
         """Return what an error of the client's means: for all READMEs, or for this one."""
         if isinstance(error, openai.AuthenticationError | openai.PermissionDeniedError):
             return EndpointError(
-                f"the server at {self.url} refuses the API key: set one of its own"
+                f"the server at {self.url} refuses the API key: set TAGGER_API_KEY"
             )
         if isinstance(error, openai.NotFoundError) or _is_about_the_model(error):
             return EndpointError(
@@ -284,7 +284,7 @@ class Server:
                 )
             if isinstance(error.__cause__, httpx2.ConnectError):
                 return EndpointError(
-                    f"nobody answers at {self.url}: {error.__cause__}; is the server running?"
+                    f"cannot connect to {self.url}: {error.__cause__}; is the server running?"
                 )
             return ServerError(f"the connection broke off, {RETRIES + 1} times")
         status = getattr(error, "status_code", "an error")

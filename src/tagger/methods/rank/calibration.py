@@ -198,8 +198,8 @@ class Calibration:
             )
         elif len(vocabulary) < BEST:
             log.warning(
-                "confidences mean little with fewer than %d tags: the order of the tags does, so "
-                "limit the number of tags rather than their confidence",
+                "with fewer than %d tags, confidences mean little, but the order of the tags is "
+                "still meaningful: use --max-tags rather than --threshold",
                 BEST,
             )
         elif vocabulary.fingerprint != _shipped()["vocabulary"]:

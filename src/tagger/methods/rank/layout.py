@@ -66,8 +66,8 @@ class Layout:
         room = context - fixed
         if room < MIN_README_TOKENS:
             raise VocabularyError(
-                f"the vocabulary's {self._tags} tags and the prompt take {fixed:,} of the "
-                f"model's {context:,} tokens, which leaves no room for a README: "
+                f"the vocabulary's {self._tags} tags and the prompt take {fixed:,} tokens, and "
+                f"the model's context holds {context:,}, which leaves no room for a README: "
                 "use fewer tags, or shorter descriptions and fewer aliases"
             )
         return room

@@ -67,8 +67,8 @@ class Passes:
         log_probs = TagLogProbs.cat([part for part, _ in parts], dim=1)
         if not log_probs.full.isfinite().all():
             raise LoadError(
-                f"{self._model.name}: gives probabilities that are not numbers: the weights are "
-                "damaged, or float32 is needed"
+                f"{self._model.name}: its probabilities are not finite: try --dtype float32; if "
+                "that fails, the weights are damaged: fetch them again"
             )
         return log_probs, torch.cat([features for _, features in parts], dim=1)
 

@@ -45,7 +45,7 @@ def head_in_force(
         head.check_shape(width)
         if head.weight and (head.known(vocabulary) >= 0).any():
             return head
-        useless = "knows none of these tags" if head.weight else "counts for nothing"
+        useless = "knows none of these tags" if head.weight else "has no effect"
         log.warning("the head %s, so tags are ranked as without --head", useless)
     return shipped_head(model, identity, vocabulary) if head else None
 

@@ -127,8 +127,9 @@ class Generate(Written):
         if room < MIN_README_TOKENS:
             raise VocabularyError(
                 f"the vocabulary's {len(vocabulary)} tags and the prompt take "
-                f"{self._overhead:,} of the model's {model.context_length:,} tokens, which "
-                "leaves no room for a README: use fewer tags, or shorter descriptions"
+                f"{self._overhead:,} tokens, and the model's context holds "
+                f"{model.context_length:,}, which leaves no room for a README: "
+                "use fewer tags, or shorter descriptions"
             )
         self.readme_tokens = min(readme_tokens, room)
 
@@ -241,8 +242,8 @@ class Generate(Written):
         logits = self._model.logits(state[None], token_ids)[0]
         if not logits.isfinite().all():
             raise LoadError(
-                f"{self._model.name}: gives probabilities that are not numbers: the weights are "
-                "damaged, or float32 is needed"
+                f"{self._model.name}: its probabilities are not finite: try --dtype float32; if "
+                "that fails, the weights are damaged: fetch them again"
             )
         return logits
 

@@ -203,4 +203,4 @@ def _explained(entry: CatalogueEntry, home: Path) -> Iterator[None]:
             problem = f"{entry.name} needs {_need(entry) / 1e9:.1f} GB of free disk space in {home}"
         else:
             problem = f"cannot write to {error.filename or home} ({error.strerror or error})"
-        raise FetchError(f"{problem}; TAGGER_HOME names another folder") from error
+        raise FetchError(f"{problem}; set TAGGER_HOME to use another folder") from error
