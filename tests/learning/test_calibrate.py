@@ -470,7 +470,7 @@ def with_labels(workplace: Path, rows: list[dict[str, Any]]) -> None:
         ((), "nothing to calibrate on"),
         (("README.md",), "needs 10 different READMEs, but there is one"),
         (("--labels", "few.jsonl"), "needs 10 different READMEs, but there are 3"),
-        (("corpus", "--labels", "few.jsonl"), "take 30 labels of different READMEs"),
+        (("corpus", "--labels", "few.jsonl"), "need 30 different READMEs with at least one tag"),
         (("corpus", "-o", "README.md"), "README.md: is not a calibration, so it is kept"),
         (("nowhere",), "nowhere: No such file"),
         (("corpus", "--glob", "*.rst"), "no READMEs in corpus: looked for *.rst"),

@@ -647,7 +647,7 @@ def test_a_batch_stops_when_many_readmes_in_a_row_fail_alike(
     assert outcome.code == 3
     assert f"the last {most} READMEs failed the same way" in outcome.err
     assert "is out of memory" in outcome.err
-    assert "start it again to go on" in outcome.err
+    assert "run it again to resume" in outcome.err
     tagged = [row["id"] for row in rows_of(workplace / "out.jsonl") if "tags" in row]
     assert tagged == (["r0", "r5"] if most > 5 else ["r0"])
     server.answer = obedient
