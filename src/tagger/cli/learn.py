@@ -27,8 +27,6 @@ _MEASURES = (
     "ece",
 )
 
-_HEADINGS = ("no head", "built-in head", "this head")
-
 NOTHING_LEARNED = 1
 
 _DECISIVE = "f1_given"
@@ -135,10 +133,10 @@ def _table(lesson: "Lesson") -> str:
 
     from tagger.evaluation.measures import MEASURES, intervals, measure
 
-    columns = {"no head": measure(lesson.before), "this head": measure(lesson.after)}
+    columns = {"no head": measure(lesson.before)}
     if lesson.shipped:
         columns["built-in head"] = measure(lesson.shipped)
-    columns = {heading: columns[heading] for heading in _HEADINGS if heading in columns}
+    columns["this head"] = measure(lesson.after)
     limits = intervals(lesson.after)
     table = Table(title=f"cross-validated on {lesson.readmes} READMEs", title_justify="left")
     table.add_column("measure")

@@ -37,8 +37,6 @@ def check(
     scores: bool = False,
 ) -> None:
     """Refuse options that do not go together. Raises `UsageError`."""
-    if method.head == "":
-        raise UsageError(f"--head is empty: name a file, or {NO_HEAD}")
     if method.grammar and (method.endpoint or method.method == "rank"):
         raise UsageError("--grammar works only with --method generate and a local model")
     if method.concurrency and not method.endpoint:
@@ -149,7 +147,7 @@ def rank_opener(
         known = Calibration.load(calibration)
         known.check(scoring_identity(vocabulary, template), model.model)
 
-    learned: Head | Literal["shipped"] | None = _read_head(head) if head else "shipped"
+    learned = _wanted_head(head)
 
     def load() -> "Rank":
         from tagger.methods.rank.head import Head
@@ -185,16 +183,22 @@ def head_for_scores(
         log.info("these scores hold no features: the tags are ranked without a head")
         return None
     identity = replace(scores.identity, calibration=calibration.digest)
-    head: Head | Literal["shipped"] | None = _read_head(name) if name else "shipped"
     try:
-        return head_in_force(head, scores.model, identity, vocabulary, features[0].numel())
+        return head_in_force(
+            _wanted_head(name), scores.model, identity, vocabulary, features[0].numel()
+        )
     except HeadError as error:
         raise _with_hint(error, name) from error
 
 
-def _read_head(name: str) -> "Head | None":
+def _wanted_head(name: str | None) -> "Head | Literal['shipped'] | None":
+    """Read the head that --head names, if it names one."""
     from tagger.methods.rank.head import Head
 
+    if name is None:
+        return "shipped"
+    if not name:
+        raise UsageError(f"--head is empty: name a file, or {NO_HEAD}")
     if name == NO_HEAD:
         return None
     try:

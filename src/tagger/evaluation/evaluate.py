@@ -21,6 +21,7 @@ from tagger.evaluation.measures import (
 )
 from tagger.evaluation.scores import Scores, score
 from tagger.methods.base import E
+from tagger.methods.rank.evidence import Evidence
 from tagger.methods.rank.head import Confidence, Head
 from tagger.methods.rank.rank import Rank
 from tagger.selection import Selection
@@ -64,14 +65,12 @@ class Evaluation:
         cls, scores: Scores, vocabulary: Vocabulary, confidence: Confidence, selection: Selection
     ) -> Self:
         """Rank by scores and judge the replies."""
-        confidences = scores.confidences(confidence)
-        given = select(confidences, selection, confidence.threshold)
         threshold = selection.threshold
         return cls(
             scores.labels,
             vocabulary,
             selection,
-            judge(scores.labels, vocabulary, confidences, given),
+            judge_ranking(confidence, scores.evidence, scores.labels, vocabulary, selection),
             scores.read,
             confidence.threshold if threshold is None else threshold,
             scores,
@@ -100,6 +99,19 @@ class Evaluation:
                 for stated, right, count in reliability(self.judged)
             ]
         return described
+
+
+def judge_ranking(
+    confidence: Confidence,
+    evidence: Evidence,
+    labels: Sequence[Label],
+    vocabulary: Vocabulary,
+    selection: Selection,
+) -> Judged:
+    """Judge READMEs as their evidence is ranked."""
+    confidences = confidence.logits(evidence).sigmoid().double().numpy()
+    given = select(confidences, selection, confidence.threshold)
+    return judge(labels, vocabulary, confidences, given)
 
 
 def _with_interval(value: float, limits: tuple[float, float] | None) -> dict[str, float]:

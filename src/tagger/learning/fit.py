@@ -34,6 +34,7 @@ from tagger.evaluation.measures import (
 )
 from tagger.methods.rank.calibration import Calibration, prior_shift
 from tagger.methods.rank.evidence import Evidence
+from tagger.methods.rank.head import blended_threshold
 from tagger.selection import Selection
 from tagger.vocabulary import Vocabulary
 
@@ -262,8 +263,9 @@ class Learned:
 
     def logits(self, examples: Examples, scores: Floats) -> Floats:
         """Return the logits of confidences, [READMEs, tags]."""
+        margins = self.start.margins(examples.evidence)  # which both have in common
         before, logits = (
-            calibration.logits(examples.evidence).double().numpy()
+            calibration.weighed(margins, examples.evidence).double().numpy()
             for calibration in (self.start, self.calibration)
         )
         return np.where(self.known, logits + self.weight * scores, before)
@@ -271,8 +273,8 @@ class Learned:
     def judged(self, examples: Examples, scores: Floats) -> Judged:
         """Judge the replies to READMEs."""
         confidences = sigmoid(self.logits(examples, scores))
-        share, before = self.known.mean(), self.start.threshold
-        threshold = before + share * (self.calibration.threshold - before)
+        share = float(self.known.mean())
+        threshold = blended_threshold(self.start, self.calibration, share)
         given = select(confidences, Selection(), threshold)
         return Judged(confidences, given, examples.gold, examples.accepted)
 

@@ -8,8 +8,9 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from tagger.errors import HeadError
+from tagger.evaluation.evaluate import judge_ranking
 from tagger.evaluation.label import Label, counted, merged, say_merged
-from tagger.evaluation.measures import Judged, Rows, judge, select
+from tagger.evaluation.measures import Judged, Rows
 from tagger.learning.duplicates import near_duplicates
 from tagger.learning.fit import Examples, fit
 from tagger.learning.readings import Readings, identity_of
@@ -159,9 +160,7 @@ def _by_shipped(rank: Rank, evidence: Evidence, labels: Sequence[Label]) -> Judg
     if head is None or not {label.text_digest for label in labels}.isdisjoint(head.fitted):
         return None
     confidence = Confidence.of(rank.calibration, head, rank.vocabulary)
-    confidences = confidence.logits(evidence).sigmoid().double().numpy()
-    given = select(confidences, Selection(), confidence.threshold)
-    return judge(labels, rank.vocabulary, confidences, given)
+    return judge_ranking(confidence, evidence, labels, rank.vocabulary, Selection())
 
 
 def _groups(labels: Sequence[Label]) -> Rows:

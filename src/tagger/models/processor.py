@@ -1,12 +1,11 @@
 """Where a model runs, and in which number format."""
 
-import hashlib
-import json
 from dataclasses import dataclass
 
 import torch
 import transformers
 
+from tagger._util.hashing import digest
 from tagger.errors import DeviceError
 
 _DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
@@ -45,8 +44,7 @@ class Processor:
             else (torch.backends.cpu.get_cpu_capability(), torch.get_num_threads())
         )
         versions = (torch.__version__, transformers.__version__)
-        described = [str(self.dtype), self.device.type, processor, *versions]
-        return hashlib.sha256(json.dumps(described).encode()).hexdigest()
+        return digest([str(self.dtype), self.device.type, processor, *versions])
 
 
 def _device(name: str) -> torch.device:

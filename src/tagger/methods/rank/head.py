@@ -282,11 +282,10 @@ class Confidence:
     @property
     def threshold(self) -> float:
         """The confidence from which a tag is given: as much the head's as it knows of the tags."""
-        before = self.calibration.threshold
         if self.head is None:
-            return before
+            return self.calibration.threshold
         share = self.known / len(self.rows)
-        return before + share * (self.head.calibration.threshold - before)
+        return blended_threshold(self.calibration, self.head.calibration, share)
 
     @property
     def known(self) -> int:
@@ -316,6 +315,11 @@ class Confidence:
             return logits
         learned = self.head.calibration.weighed(margins, evidence) + learned
         return torch.where(self.rows >= 0, learned, logits)
+
+
+def blended_threshold(before: Calibration, learned: Calibration, share: float) -> float:
+    """Return the threshold where a head's calibration is for a share of the tags."""
+    return before.threshold + share * (learned.threshold - before.threshold)
 
 
 def check_head_target(path: Path) -> None:

@@ -256,25 +256,24 @@ class Rank:
         logits = self.confidence.logits(evidence)
         expected = self.calibration.expected(evidence.prior).full.mean(dim=-2)
         log_probs = evidence.log_probs.full.mean(dim=-2)
-        learned = self.confidence.learned(evidence)
-        covered = self.confidence.rows >= 0
-        places = mask.nonzero().flatten().tolist()
+        added = self.confidence.learned(evidence)
+        learned = torch.full_like(logits, torch.nan) if added is None else added
+        columns = (log_probs, expected.expand_as(logits), learned, logits)
+        tags = [tag for tag, keep in zip(self.vocabulary, mask.tolist(), strict=True) if keep]
+        covered = (self.confidence.rows >= 0)[mask].tolist()
         return [
             sorted(
                 (
                     ScoredTag(
-                        self.vocabulary.tags[tag],
-                        float(log_probs[row, tag]),
-                        float(expected[tag]),
-                        float(learned[row, tag]) if learned is not None and covered[tag] else None,
-                        float(logits[row, tag]),
-                        _sigmoid(float(logits[row, tag])),
+                        tag, log_prob, prior, by_head if known else None, logit, _sigmoid(logit)
                     )
-                    for tag in places
+                    for tag, known, log_prob, prior, by_head, logit in zip(
+                        tags, covered, *row, strict=True
+                    )
                 ),
                 key=lambda scored: -scored.logit,
             )
-            for row in range(len(logits))
+            for row in zip(*(column[:, mask].tolist() for column in columns), strict=True)
         ]
 
     def evidence(self, readmes: Sequence[Encoded]) -> Evidence:
