@@ -309,7 +309,9 @@ def test_a_template_cannot_take_the_memory(name: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", script], input=LARGE[name], capture_output=True, text=True
     )
-    assert re.search("needs more than 1,024 MiB|is longer than 1,048,576", done.stderr)
+    # On a slow machine the time is over before the memory is full.
+    refusals = "needs more than 1,024 MiB|is longer than 1,048,576|takes more than 2 s"
+    assert re.search(refusals, done.stderr)
     assert int(done.stdout) < 1.5 * template.MEMORY
 
 
