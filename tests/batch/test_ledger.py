@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from support.messages import refused
-from tagger.batch.ledger import FORMAT, Ledger, _seal
+from tagger.batch.ledger import FORMAT, Ledger, seal_of
 from tagger.errors import OutputError, UsageError
 from tagger.methods.base import FeatureIdentity, Identity
 
@@ -187,7 +187,7 @@ def test_a_ledger_that_was_changed_is_refused_until_restarted(
 
 def test_a_reading_that_is_no_bytes_is_damage_even_with_its_seal(path: Path) -> None:
     filled(path)
-    seal = _seal(b"text", IDENTITY.digest, "text").hex()
+    seal = seal_of(b"text", IDENTITY.digest, "text").hex()
     edit(path, f"UPDATE reading SET content = 'text', seal = x'{seal}'")
     with refused(UsageError):
         recall(path)

@@ -458,7 +458,7 @@ def test_fail_fast_stops_at_the_first_failure(run: Run, catalogue: Path, tagged:
 def test_progress_in_plain_lines(
     run: Run, catalogue: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(progress, "_EVERY", 0.0)
+    monkeypatch.setattr(progress, "LINE_SECONDS", 0.0)
     (catalogue / "repo-0" / "README.md").write_text("")
     lines = run(*BATCH).err.splitlines()
     state = next(line for line in lines if line.startswith(f"tagger: {COUNT - 1} of {COUNT}"))

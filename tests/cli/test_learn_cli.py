@@ -19,6 +19,7 @@ from tagger.evaluation.labels import Label
 from tagger.learning import learn as lesson
 from tagger.methods.rank.head import Head
 from tagger.methods.rank.rank import Rank
+from tagger.models.language import LanguageModel
 from tagger.models.load import load
 from tagger.vocabulary import Vocabulary
 
@@ -340,7 +341,7 @@ def weightless(monkeypatch: pytest.MonkeyPatch) -> None:
     def read(*_args: object) -> None:
         pytest.fail("the weights were read")
 
-    monkeypatch.setattr("tagger.models.load._read", read)
+    monkeypatch.setattr(LanguageModel, "network", property(read))
 
 
 def test_what_was_read_is_learned_from_without_the_weights(

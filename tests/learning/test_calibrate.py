@@ -61,7 +61,7 @@ def scores(slope: float, intercept: float) -> Scores:
 
 def test_confidences_are_fitted_to_the_labels() -> None:
     labelled = scores(slope=0.5, intercept=-0.7)
-    candidate = calibrate._scaled(labelled, VOCABULARY, START)
+    candidate = calibrate.fit(labelled, VOCABULARY, START)
     assert candidate.margin == pytest.approx(0.5, abs=0.07)
     assert candidate.mentions / candidate.margin == pytest.approx(0.5)
     assert candidate.intercept == pytest.approx(0.5 * -1.0 - 0.7, abs=0.1)

@@ -211,7 +211,7 @@ def test_the_fit_is_that_of_highest_posterior_probability() -> None:
     known = examples(80)
     inputs = module.inputs_of(known, module.out_of_fold(known), START)
     offset = START.logits(known.evidence).double().numpy()
-    weights = module._logistic(inputs, known.accepted, offset)
+    weights = module.logistic(inputs, known.accepted, offset)
 
     def loss(weights: Any) -> float:
         logits = offset + inputs @ weights
@@ -258,7 +258,7 @@ def test_the_threshold_is_one_that_gives_good_replies() -> None:
     scores = module.out_of_fold(known)
     learned = Learned.fit(known, scores, START).with_threshold(known, scores)
     confidences = module.sigmoid(learned.logits(known, scores))
-    best = module.best_threshold(confidences, known)
+    best = module.best_threshold(confidences, known.gold, known.accepted)
     assert 0.05 <= best <= 0.9
     share = 200 / (200 + module.PSEUDO_READMES)
     expected = share * best + (1 - share) * START.threshold

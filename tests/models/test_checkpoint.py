@@ -48,7 +48,7 @@ def test_every_architecture_tags(folder: Path, run: Run) -> None:
 
 
 def test_every_architecture_reads_its_weights(folder: Path) -> None:
-    ours = load(str(folder), device="cpu", dtype="float32")._network
+    ours = load(str(folder), device="cpu", dtype="float32").network
     plain = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     ids = torch.arange(5, 60)[None]
     with torch.inference_mode():

@@ -59,7 +59,7 @@ def largest_difference(network: Any, case: dict[str, Any]) -> float:
 
 
 def test_logits_are_those_of_the_original_code_up_to_the_trained_length(checkpoint: Path) -> None:
-    network = load(str(checkpoint), device="cpu", dtype="float32")._network
+    network = load(str(checkpoint), device="cpu", dtype="float32").network
     assert len(WITHIN) == 4
     for case in WITHIN:
         assert largest_difference(network, case) < 1e-5

@@ -369,7 +369,7 @@ def test_the_known_keys_are_all_that_the_model_is_computed_by(kind: str, tmp_pat
     tiny.tokenizer().save_pretrained(tmp_path)
     plain = AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float32)
     config(attn_implementation="eager", experts_implementation="batched_mm")(tmp_path)
-    ours = load(str(tmp_path), device="cpu", dtype="float32")._network
+    ours = load(str(tmp_path), device="cpu", dtype="float32").network
     assert ours.config._attn_implementation == "sdpa"
     assert ours.config._experts_implementation == plain.config._experts_implementation
     ids = torch.arange(5, 60)[None]

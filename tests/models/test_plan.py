@@ -122,6 +122,6 @@ def test_models_plan_says_what_is_needed_and_whether_it_is_there(
 
 def test_the_plan_of_a_folder_is_that_of_what_is_loaded(tmp_path: Path) -> None:
     tiny.save(tmp_path)
-    network = load(str(tmp_path), device="cpu", dtype="float32")._network
+    network = load(str(tmp_path), device="cpu", dtype="float32").network
     needed = plan(config_of(str(tmp_path)), torch.float32)
     assert needed.parameters == sum(weight.numel() for weight in network.parameters())

@@ -30,8 +30,8 @@ def worker() -> Iterator[Worker]:
 def process(worker: Worker) -> int:
     """The worker's process, started if need be."""
     worker.clean("words", ".md")
-    assert worker._process is not None
-    return worker._process.pid
+    assert worker.pid is not None
+    return worker.pid
 
 
 def gone(pid: int) -> bool:
@@ -149,7 +149,7 @@ import os, time
 from tagger.readme.readme import Readme
 from tagger.readme.worker import worker
 assert Readme("x", "# *a*").plain_text == "# a"
-print(worker._process.pid, flush=True)
+print(worker.pid, flush=True)
 """
 
 
@@ -165,7 +165,7 @@ def test_a_fork_has_a_worker_of_its_own(tmp_path: Path) -> None:
     code = """
 child = os.fork()
 assert worker.clean("# *b*", "") == "# b"
-print(worker._process.pid, flush=True)
+print(worker.pid, flush=True)
 if child:
     assert os.waitpid(child, 0)[1] == 0
     assert Readme("x", "# *c*").plain_text == "# c"

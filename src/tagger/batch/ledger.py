@@ -90,7 +90,7 @@ class Ledger(Closing):
 
         """
         name_of_it = digest(value)
-        seal = _seal(what, name_of_it, shown)
+        seal = seal_of(what, name_of_it, shown)
         with self._file.using() as database:
             database.execute(
                 "INSERT OR IGNORE INTO made_with VALUES (?, ?, ?, ?)",
@@ -99,7 +99,7 @@ class Ledger(Closing):
             was, name, sealed = _one(
                 database, "SELECT digest, shown, seal FROM made_with WHERE what = ?", what
             )
-            if sealed != _seal(what, was, name):
+            if sealed != seal_of(what, was, name):
                 raise sqlite3.DatabaseError("a row of made_with has another seal")
         if was != name_of_it:
             raise UsageError(
@@ -173,7 +173,7 @@ class Ledger(Closing):
             if row is None:
                 return None
             content: bytes = row[0]
-            if row[1] != _seal(text, self._identity, content) or not isinstance(content, bytes):
+            if row[1] != seal_of(text, self._identity, content) or not isinstance(content, bytes):
                 raise sqlite3.DatabaseError("a reading has another seal")
             return content
 
@@ -182,7 +182,7 @@ class Ledger(Closing):
         with self._file.using() as database:
             database.execute(
                 "INSERT OR REPLACE INTO reading VALUES (?, ?, ?, ?)",
-                (text, self._number, content, _seal(text, self._identity, content)),
+                (text, self._number, content, seal_of(text, self._identity, content)),
             )
 
 
@@ -194,6 +194,6 @@ def _one(database: sqlite3.Connection, query: str, value: str) -> tuple[Any, ...
     return row
 
 
-def _seal(*values: object) -> bytes:
+def seal_of(*values: object) -> bytes:
     """Return a checksum of a row. It tells damage, not forgery."""
     return hashlib.sha256(repr(values).encode("utf-8", "surrogatepass")).digest()[:8]

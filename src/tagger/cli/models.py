@@ -30,13 +30,14 @@ def open_model(model: options.ModelOptions, *, quiet: bool) -> "LanguageModel":
     from tagger.models import load as loading
 
     with fetching(quiet=quiet) as progress:
-        return loading.open_model(
+        return loading.load(
             model.model,
             device=model.device,
             dtype=model.dtype,
             threads=model.threads,
             offline=model.offline,
             progress=progress,
+            lazy=True,
         )
 
 

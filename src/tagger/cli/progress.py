@@ -32,13 +32,28 @@ from tagger.cli import options
 from tagger.tagging import Failure
 from tagger.types import Progress as Callback
 
-_EVERY = 30.0
+LINE_SECONDS = 30.0
 """Seconds between plain lines."""
 
 _BARS = 12
 """Tags that the summary draws."""
 
 _BAR_WIDTH = 32
+
+
+class _Clock:
+    """Tells when the next plain line is due."""
+
+    def __init__(self) -> None:
+        self._last = time.monotonic()
+
+    def due(self) -> bool:
+        """Say whether the last line is old enough, and count from now on if it is."""
+        now = time.monotonic()
+        if now - self._last < LINE_SECONDS:
+            return False
+        self._last = now
+        return True
 
 
 @contextmanager
@@ -75,16 +90,14 @@ def fetching(*, quiet: bool) -> Iterator[Callback]:
 def counting(*, quiet: bool) -> Iterator[Callback]:
     """Show how many of something are done, and how long the rest will take.
 
-    Where that is no terminal, a line now and then says it.
+    Where stderr is not a terminal, a line now and then says it.
     """
-    told = time.monotonic()
+    clock, live = _Clock(), Console(stderr=True).is_terminal
     with _bars(BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), quiet=quiet) as show:
 
         def show_or_tell(what: str, done: int, total: int) -> None:
-            nonlocal told
             show(what, done, total)
-            if time.monotonic() - told >= _EVERY and not Console(stderr=True).is_terminal:
-                told = time.monotonic()
+            if not live and clock.due():
                 options.log.info("%s: %s of %s", what, f"{done:,}", f"{total:,}")
 
         yield show_or_tell
@@ -139,7 +152,8 @@ class Display(Closing):
             disable=quiet or not self._console.is_terminal,
         )
         self._task = self._live.add_task("tagging", total=total, state="reading the list of tags")
-        self._start = self._said = time.monotonic()
+        self._start = time.monotonic()
+        self._clock = _Clock()
         self.rows = 0
         self.failed = 0
         self._read = 0
@@ -165,11 +179,10 @@ class Display(Closing):
             self._errors[row.reply.type] += 1
         else:
             self._tags.update(tag.name for tag in row.reply.tags)
-        now = time.monotonic()
-        self._live.update(self._task, completed=self.rows, state=self._state(now))
-        if self._live.disable and not self._quiet and now - self._said >= _EVERY:
-            self._said = now
-            options.log.info("%s", self._state(now))
+        state = self._state(time.monotonic())
+        self._live.update(self._task, completed=self.rows, state=state)
+        if self._live.disable and not self._quiet and self._clock.due():
+            options.log.info("%s", state)
 
     def summary(self) -> None:
         """Say what came of the batch, and which tags were given how often."""

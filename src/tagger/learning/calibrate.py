@@ -24,7 +24,7 @@ from tagger.evaluation.measures import (
     select,
 )
 from tagger.evaluation.scores import Scores, score
-from tagger.learning.fit import moving_average
+from tagger.learning.fit import best_threshold, moving_average
 from tagger.methods.rank.calibration import Calibration, Origin
 from tagger.methods.rank.rank import Rank
 from tagger.readme.sources import Sources
@@ -50,7 +50,6 @@ _RANKING = (
 """Measures whose mean is maximised over the prior weights."""
 
 _PRIOR_WEIGHTS = [round(0.1 * step, 1) for step in range(4, 11)]
-_THRESHOLDS = [round(0.01 * step, 2) for step in range(5, 91)]
 
 SAMPLE = 100
 """READMEs of a corpus that are read by default."""
@@ -259,22 +258,16 @@ def best(
         scores: labelled READMEs.
         vocabulary: their tags.
         candidates: calibrations in the order of the number in which they differ.
-        lose: how much F1 of the given tags may be lost for a higher threshold, which gives fewer
-            but more certain tags.
+        lose: see `best_threshold`.
 
     """
     results = [judged(scores, vocabulary, candidate) for candidate in candidates]
     measures = [measure(result) for result in results]
     quality = np.array([np.mean([values[name] for name in _RANKING]) for values in measures])
     index = int(moving_average(quality, min(3, len(quality))).argmax())
-
-    def f1(threshold: float) -> float:
-        given = select(results[index].confidences, Selection(), threshold)
-        return measure(replace(results[index], given=given))["f1_given"]
-
-    qualities = moving_average(np.array([f1(threshold) for threshold in _THRESHOLDS]), 15)
-    highest = int(np.flatnonzero(qualities >= qualities.max() - lose).max())
-    return replace(candidates[index], threshold=_THRESHOLDS[highest])
+    result = results[index]
+    threshold = best_threshold(result.confidences, result.gold, result.accepted, lose)
+    return replace(candidates[index], threshold=threshold)
 
 
 def _scaled(scores: Scores, vocabulary: Vocabulary, calibration: Calibration) -> Calibration:

@@ -60,7 +60,7 @@ labels were drawn from four sets, and .31 at most where they were shuffled."""
 PSEUDO_READMES = 60
 """READMEs that the zero-shot threshold counts for, beside those that are labelled."""
 
-_THRESHOLDS = np.arange(0.05, 0.91, 0.01)
+_THRESHOLDS = [round(0.01 * step, 2) for step in range(5, 91)]
 _SMOOTHED = 15
 
 
@@ -242,7 +242,7 @@ class Learned:
         spread = inputs.std(axis=(0, 1)) + 1e-9
         spread[-1] = 1.0
         offset = start.logits(examples.evidence).double().numpy()[:, known]
-        moved = _logistic(inputs / spread, examples.accepted[:, known], offset) / spread
+        moved = logistic(inputs / spread, examples.accepted[:, known], offset) / spread
         margin = max(start.margin + float(moved[0]), 0.0)
         calibration = replace(
             start,
@@ -256,7 +256,8 @@ class Learned:
 
     def with_threshold(self, examples: Examples, scores: Floats) -> Self:
         """Return it with the threshold that suits out-of-fold scores."""
-        found = best_threshold(sigmoid(self.logits(examples, scores)), examples)
+        confidences = sigmoid(self.logits(examples, scores))
+        found = best_threshold(confidences, examples.gold, examples.accepted)
         size, before = len(examples), self.start.threshold
         threshold = (size * found + PSEUDO_READMES * before) / (size + PSEUDO_READMES)
         return replace(self, calibration=replace(self.calibration, threshold=round(threshold, 3)))
@@ -356,17 +357,26 @@ def inputs_of(examples: Examples, scores: Floats, start: Calibration) -> Floats:
     )
 
 
-def best_threshold(confidences: Floats, examples: Examples) -> float:
-    """Return the threshold with the highest F1, averaged with that of nearby ones."""
+def best_threshold(confidences: Floats, gold: Bools, accepted: Bools, lose: float = 0.0) -> float:
+    """Return the threshold with the highest F1 of given tags, averaged with that of nearby ones.
+
+    Args:
+        confidences: [READMEs, tags].
+        gold: [READMEs, tags] which tags the label has.
+        accepted: [READMEs, tags] which tags the label has or accepts.
+        lose: how much F1 may be lost for a higher threshold, which gives fewer but more certain
+            tags.
+
+    """
     place, selection = places(confidences), Selection()
 
     def f1(threshold: float) -> float:
         given = given_at(confidences, place, selection, threshold)
-        judged = Judged(confidences, given, examples.gold, examples.accepted)
-        return of_given(judged)[2]
+        return of_given(Judged(confidences, given, gold, accepted))[2]
 
-    values = np.array([f1(threshold) for threshold in _THRESHOLDS])
-    return float(_THRESHOLDS[moving_average(values, _SMOOTHED).argmax()])
+    values = moving_average(np.array([f1(threshold) for threshold in _THRESHOLDS]), _SMOOTHED)
+    good = values >= values.max() - lose
+    return _THRESHOLDS[int(np.flatnonzero(good).max() if lose else good.argmax())]
 
 
 def moving_average(values: Floats, width: int) -> Floats:
@@ -382,7 +392,7 @@ def sigmoid(logits: Floats) -> Floats:
     return probabilities
 
 
-def _logistic(inputs: Floats, right: Bools, offset: Floats) -> Floats:
+def logistic(inputs: Floats, right: Bools, offset: Floats) -> Floats:
     """Return the weights of a logistic regression that starts from an offset, [inputs].
 
     Those of the highest posterior probability, by a Gaussian prior around zero whose standard

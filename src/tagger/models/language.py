@@ -84,10 +84,11 @@ class LanguageModel:
             OutOfMemoryError: it would not fit.
 
         """
-        _ = self._network
+        _ = self.network
 
     @cached_property
-    def _network(self) -> Any:
+    def network(self) -> Any:
+        """The Transformers model itself; reads the weights if need be, as `load` does."""
         return self._read_weights().eval()
 
     @property
@@ -225,7 +226,7 @@ class LanguageModel:
         def collect(_module: Any, _inputs: Any, output: Any) -> None:
             collected.append(output[0] if isinstance(output, tuple) else output)
 
-        layer = self._network.base_model.layers[self.feature_layer - 1]
+        layer = self.network.base_model.layers[self.feature_layer - 1]
         handle = layer.register_forward_hook(collect)
         try:
             yield collected
@@ -256,7 +257,7 @@ class LanguageModel:
         for index, (keys, values) in enumerate(prefix.expand(len(ids)).layers if prefix else ()):
             cache.update(keys, values, index)
         with _allocating():
-            output = self._network.base_model(
+            output = self.network.base_model(
                 input_ids=ids.to(self.device),
                 position_ids=positions.to(self.device),
                 attention_mask=attention_mask[:, None],
@@ -277,7 +278,7 @@ class LanguageModel:
         cached, working = per_token(self._config)
         bytes_each = (2 * cached + working) * self.dtype.itemsize
         # If the model is spread over several GPUs, the fullest one decides.
-        spread = getattr(self._network, "hf_device_map", None) or {"": self.device}
+        spread = getattr(self.network, "hf_device_map", None) or {"": self.device}
         room = min(free(torch.device(device)) for device in set(spread.values()))
         return max(1, min(_MOST_TOKENS, int(_SHARE * room / bytes_each)))
 
@@ -297,7 +298,7 @@ class LanguageModel:
             exact: [tokens] ids of the tokens whose own logits are used.
 
         """
-        weight: Tensor = self._network.get_output_embeddings().weight
+        weight: Tensor = self.network.get_output_embeddings().weight
         hidden = hidden.to(weight.device)
         with _allocating():
             if weight.dtype == torch.float32:

@@ -58,6 +58,7 @@ _PIECES = 256
 log = logging.getLogger(__name__)
 
 
+@stdout.kept_for_results()
 def load(
     name: str = DEFAULT_MODEL,
     *,
@@ -66,6 +67,7 @@ def load(
     threads: int | None = None,
     offline: bool = False,
     progress: Progress = no_progress,
+    lazy: bool = False,
 ) -> LanguageModel:
     """Load a chat model, fetching it first if it has to be.
 
@@ -78,6 +80,9 @@ def load(
         threads: processor threads, for the whole process; by default PyTorch's own choice.
         offline: never touch the network.
         progress: hears how far a fetch is.
+        lazy: read the weights when they are first needed, and raise then what is wrong with them.
+            They may never be: tags that follow from what the model said before take only its
+            tokenizer.
 
     Raises:
         UnknownModelError: no model goes by this name.
@@ -87,28 +92,6 @@ def load(
         OutOfMemoryError: it would not fit.
         DeviceError: the processor asked for is not there.
 
-    """
-    model = open_model(
-        name, device=device, dtype=dtype, threads=threads, offline=offline, progress=progress
-    )
-    model.load()
-    return model
-
-
-@stdout.kept_for_results()
-def open_model(
-    name: str = DEFAULT_MODEL,
-    *,
-    device: str = "auto",
-    dtype: str = "auto",
-    threads: int | None = None,
-    offline: bool = False,
-    progress: Progress = no_progress,
-) -> LanguageModel:
-    """Return a chat model whose weights are read when they are first needed.
-
-    They may never be: tags that follow from what the model said before take only its tokenizer.
-    Args and errors as for `load`; what is wrong with the weights comes to light when they are read.
     """
     processor = Processor.choose(device, dtype)
     if threads is not None:
@@ -137,9 +120,12 @@ def open_model(
         checkpoint.read_ahead(folder)
         return _read(folder, stated, config, _placement(target, spread=spread), processor.dtype)
 
-    return LanguageModel(
+    model = LanguageModel(
         read_weights, config, ChatTokenizer(tokenizer), name, _weights(folder), processor
     )
+    if not lazy:
+        model.load()
+    return model
 
 
 @stdout.kept_for_results()

@@ -77,6 +77,11 @@ class Worker:
             raise ReadmeError(f"cannot be made words ({words}); leave it out")
         return words
 
+    @property
+    def pid(self) -> int | None:
+        """The id of the process, if one runs."""
+        return self._process.pid if self._process else None
+
     def stop(self) -> None:
         """End the process, if there is one."""
         process, self._process = self._process, None

@@ -285,7 +285,7 @@ def test_newer_models_take_other_options(run: Run, server: Server) -> None:
 def test_an_answer_without_end_is_not_read_to_it(
     run: Run, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_ANSWER_BYTES", 10_000)
+    monkeypatch.setattr(module, "ANSWER_BYTES", 10_000)
     monkeypatch.setattr(module, "RETRIES", 0)
     server.answer = lambda _: (200, JSON, " " * 50_000)
     outcome = ask(run, server)

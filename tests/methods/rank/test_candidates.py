@@ -1,7 +1,6 @@
 """The tree of tags gives what scoring each tag alone in a plain forward pass gives."""
 
 import dataclasses
-import json
 
 import pytest
 import torch
@@ -11,66 +10,20 @@ from torch import Tensor
 
 from support import tiny
 from support.messages import refused
+from support.passes import CONTEXT, EVERYTHING, OPENING, log_probs_of, one_by_one, tree_scores
 from tagger.errors import VocabularyError
-from tagger.methods.rank.evidence import TagLogProbs
 from tagger.methods.rank.tree import Forest, TagTree
-from tagger.models.kv import KVCache, concat
+from tagger.models.kv import concat
 from tagger.models.language import LanguageModel
 from tagger.vocabulary import Vocabulary, fold
 
 pytestmark = pytest.mark.slow
 
-OPENING = '{"tags": ["'
 MODELS = {kind: tiny.model(kind) for kind in tiny.KINDS}
-EVERYTHING = torch.ones(0, dtype=torch.bool)
-CONTEXT = MODELS["qwen2"].tokenizer.encode("A README of a project.")
-
-
-def tree_scores(tree: TagTree, model: LanguageModel) -> Tensor:
-    """Score all tags together, with the first half of the context in the KV cache."""
-    half = len(CONTEXT) // 2
-    prefix = model.prefill([CONTEXT[:half]])
-    forest = Forest.build([CONTEXT[half:]], [tree], [EVERYTHING])
-    return log_probs_of(forest, prefix, model).full[0]
-
-
-def log_probs_of(forest: Forest, prefix: KVCache, model: LanguageModel) -> TagLogProbs:
-    (hidden,), _ = model.forward_tree(
-        prefix, forest.tokens, forest.depths, forest.ancestors, forest.visible
-    )
-    return forest.log_probs(model.logits(hidden[forest.output_nodes], forest.token_ids))
 
 
 def tree_of(names: list[str], model: LanguageModel, opening: str = OPENING) -> TagTree:
     return TagTree.build(Vocabulary.from_names(names), model.tokenizer, opening)
-
-
-@torch.inference_mode()
-def one_by_one(
-    names: list[str],
-    model: LanguageModel,
-    context: list[int] = CONTEXT,
-    opening: str = OPENING,
-) -> Tensor:
-    """Score each name alone: the whole text in one plain forward pass of the network."""
-    network, encode = model._network, model.tokenizer.encode
-    paths = [encode(opening + json.dumps(name, ensure_ascii=False)[1:-1]) for name in names]
-    prefix = encode(opening)
-    shared = 0
-    while shared < len(prefix) and all(path[shared] == prefix[shared] for path in paths):
-        shared += 1
-    quotes = model.tokenizer.starting_with('"')
-    scores = []
-    for path in paths:
-        ids = torch.tensor([[*context, *path]])
-        hidden = network.base_model(ids, use_cache=False).last_hidden_state[0]
-        log_probs = (hidden.float() @ network.lm_head.weight.float().T).log_softmax(-1)
-        start = len(context) + shared
-        score = sum(log_probs[at - 1, ids[0, at]] for at in range(start, ids.shape[1]))
-        if any(other[: len(path)] == path for other in paths if other != path):
-            score = score + log_probs[-1, quotes].logsumexp(0)
-        scores.append(score)
-    return torch.stack(scores)
 
 
 def largest_difference(names: list[str], model: LanguageModel) -> float:
@@ -192,7 +145,7 @@ def _with_one_list(
     ids: list[int], beginning: list[int], readme: list[int], ending: list[int], model: LanguageModel
 ) -> Tensor:
     """Score tags after one list that the README does not attend to, by a mask in a plain pass."""
-    network, encode = model._network, model.tokenizer.encode
+    network, encode = model.network, model.tokenizer.encode
     quotes = model.tokenizer.starting_with('"')
     opening = encode(OPENING)
     scores = []

@@ -1,7 +1,5 @@
 """What a README costs in forward passes and tokens: guards against doing more without saying so."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import product
 from string import ascii_lowercase
 from typing import Any
@@ -10,6 +8,7 @@ import pytest
 import torch
 
 from support import ROOT, tiny
+from support.passes import counted
 from tagger.methods.rank.calibration import Calibration
 from tagger.methods.rank.rank import Rank
 from tagger.models.language import LanguageModel
@@ -21,21 +20,6 @@ SAMPLE = Vocabulary.load(ROOT / "tags.json")
 LARGE = Vocabulary.from_names([f"{a}{b}-{c}" for a, b, c in product(*[ascii_lowercase[:10]] * 3)])
 README = Readme("x", "A game engine for the terminal, written in Rust. " * 200)
 CALIBRATION = Calibration.shipped("qwen2.5-coder-0.5b")
-
-
-@contextmanager
-def counted(network: Any) -> Iterator[list[int]]:
-    """Yield a list that grows by the tokens of every forward pass."""
-    passes: list[int] = []
-
-    def count(module: Any, args: Any, kwargs: Any) -> None:
-        passes.append(kwargs["input_ids"].numel())
-
-    hook = network.base_model.register_forward_pre_hook(count, with_kwargs=True)
-    try:
-        yield passes
-    finally:
-        hook.remove()
 
 
 def passes_of(model: LanguageModel, network: Any, vocabulary: Vocabulary) -> list[int]:

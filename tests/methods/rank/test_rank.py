@@ -343,13 +343,13 @@ def test_features_are_the_hidden_states_of_where_each_branch_begins_to_name_a_ta
 @torch.inference_mode()
 def plain_state(method: Rank, text: str) -> torch.Tensor:
     """The hidden state before the first tag of the first branch, by one plain forward pass."""
-    model, layout, prompt = method.model, method._layout, method._layout.prompt
+    model, layout, prompt = method.model, method.layout, method.layout.prompt
     before = [*prompt.head, *layout.orders[0]]
     after = [*prompt.bridge, *model.tokenizer.encode(text)]
     after += [*prompt.endings[0], *layout.trees[0].root]
     start = len(prompt.head) + max(map(len, layout.orders))
     positions = [*range(len(before)), *range(start, start + len(after))]
-    states = model._network.base_model(
+    states = model.network.base_model(
         torch.tensor([before + after]),
         position_ids=torch.tensor([positions]),
         output_hidden_states=True,

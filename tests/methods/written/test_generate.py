@@ -12,16 +12,18 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_cost import counted
+from torch import Tensor
 
 from support import tiny
 from support.console import Run
 from support.messages import refused
+from support.passes import counted
 from tagger.batch.batch import MAX_FAILURES
 from tagger.errors import LoadError, ReplyError, VocabularyError
 from tagger.methods.written import reply as written
 from tagger.methods.written.generate import Encoded, Generate
 from tagger.methods.written.grammar import Form, Reply, tokenizer_of
+from tagger.models.kv import KVCache
 from tagger.models.language import LanguageModel
 from tagger.prompts.prompt import PromptTemplate, Question
 from tagger.readme.readme import Readme
@@ -79,7 +81,8 @@ awkward = st.lists(
     max_size=12,
     unique_by=fold,
 )
-TOKENIZER = tokenizer_of(tiny.model().tokenizer, 512)
+CHAT = tiny.model().tokenizer
+TOKENIZER = tokenizer_of(CHAT, 512)
 
 
 @settings(max_examples=2000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -125,24 +128,42 @@ def test_random_models_write_valid_replies(
     assert len(set(reply)) == len(reply)
 
 
-def test_it_writes_what_a_plain_loop_over_allowed_tokens_writes() -> None:
+def passes(monkeypatch: pytest.MonkeyPatch) -> list[list[list[int]]]:
+    """A list that the rows of tokens of each forward pass go into."""
+    given: list[list[list[int]]] = []
+    for name in ("prefill", "decode"):
+        original = getattr(LanguageModel, name)
+
+        def noted(self: Any, rows: Any, *args: Any, _original: Any = original) -> Any:
+            given.append([list(row) for row in rows])
+            return _original(self, rows, *args)
+
+        monkeypatch.setattr(LanguageModel, name, noted)
+    return given
+
+
+def test_it_writes_what_a_plain_loop_over_allowed_tokens_writes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Token by token through the whole network, without a KV cache or forced tokens in one pass."""
     model = tiny.model()
     method = writer(model)
     readme = method.encode(Readme("r0", "A web server."))
-    prompt = method._prompt
-    context = [*prompt.head, *prompt.lists[0], *prompt.bridge, *readme.tokens]
-    context += method._ending(readme)
-    reply = Reply("r0", method._form, TOKENIZER)
+    given = passes(monkeypatch)
+    expected = names_in(method, [readme])
+    reply = Reply("r0", Form(tuple(NAMES), 3, 1), TOKENIZER)
+    context = [id_ for rows in given[:3] for id_ in rows[0]]
+    assert context[-len(reply.tokens) :] == reply.tokens
+    context = context[: -len(reply.tokens)]
     while not reply.ended:
         ids = torch.tensor([[*context, *reply.tokens]])
         with torch.inference_mode():
-            raw = model._network(ids).logits[0, -1]
+            raw = model.network(ids).logits[0, -1]
         logits = raw.clone()
         logits[~torch.from_numpy(reply.allowed())] = -torch.inf
         while not reply.write(int(logits.argmax())):
             logits[logits.argmax()] = -torch.inf
-    assert names_in(method, [readme]) == [json.loads(reply.text)["tags"]]
+    assert expected == [json.loads(reply.text)["tags"]]
 
 
 def test_replies_written_together_are_those_written_alone() -> None:
@@ -220,16 +241,23 @@ def test_a_batch_of_one_method_is_done_again_by_another(run: Run, workplace: Pat
 
 
 def scripted(monkeypatch: pytest.MonkeyPatch, *replies: str) -> list[str]:
-    """Have the model say these, one after another; its prompts go into the list."""
+    """Have the model say these, one after another; the end of each prompt goes into the list."""
     prompts: list[str] = []
-    left = list(replies)
+    end = CHAT.control_ids()[0]
+    tokens = [id_ for reply in replies for id_ in (*CHAT.encode(reply), end)]
+    decode = LanguageModel.decode
 
-    def write(self: Any, rows: Any, cache: Any, endings: Any) -> None:
-        for row, ending in zip(rows, endings, strict=True):
-            prompts.append(self._model.tokenizer.decode(ending))
-            row.free = self._model.tokenizer.encode(left.pop(0))
+    def noted(self: LanguageModel, rows: Sequence[list[int]], prefix: KVCache) -> Any:
+        assert len(rows) == 1
+        if len(rows[0]) > 1:
+            prompts.append(CHAT.decode(rows[0]))
+        return decode(self, rows, prefix)
 
-    monkeypatch.setattr(Generate, "_write", write)
+    def next_token(self: LanguageModel, hidden: Tensor, exact: Tensor) -> Tensor:
+        return torch.eye(self.vocab_size)[[tokens.pop(0)]]
+
+    monkeypatch.setattr(LanguageModel, "decode", noted)
+    monkeypatch.setattr(LanguageModel, "logits", next_token)
     return prompts
 
 
@@ -334,6 +362,7 @@ def test_whatever_the_reply_it_is_tags_or_a_reply_error(
 @pytest.mark.parametrize("id_", ["y" * 1_000_000, "é" * 100_000, "\x00" * 1000, "\ud800" * 1000])
 def test_a_long_id_takes_no_more_memory_than_a_short_one(id_: str) -> None:
     method = writer(tiny.model())
-    asked = method.encode(Readme(id_, "A web server."))
-    assert len(method._ending(asked)) < 2000
-    assert len(names_in(method, [asked])) == 1
+    readme = Readme(id_, "A web server.")
+    (conversation,) = method.conversations(readme)
+    assert conversation.tokens[2] < 2000
+    assert len(names_in(method, [method.encode(readme)])) == 1

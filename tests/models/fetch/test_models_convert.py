@@ -91,7 +91,7 @@ def test_the_config_is_the_one_transformers_reads_from_the_file(tmp_path: Path) 
 
 def test_large_models_are_cut_into_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = write_gguf(tmp_path / "m.gguf", tiny.network(tie_word_embeddings=True))
-    monkeypatch.setattr(module, "_SHARD_BYTES", 40_000)
+    monkeypatch.setattr(module, "SHARD_BYTES", 40_000)
     folder = converted(source)
     assert len(list(folder.glob("model-*-of-*.safetensors"))) > 1
     assert torch.equal(logits(folder), logits_of_gguf(source))
@@ -101,7 +101,7 @@ def test_rows_are_dequantised_block_by_block(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = write_gguf(tmp_path / "m.gguf", tiny.network(tie_word_embeddings=True))
-    monkeypatch.setattr(module, "_BLOCK_ELEMENTS", 100)
+    monkeypatch.setattr(module, "BLOCK_ELEMENTS", 100)
     assert torch.equal(logits(converted(source)), logits_of_gguf(source))
 
 

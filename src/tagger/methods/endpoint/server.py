@@ -28,7 +28,7 @@ README_TIMEOUTS = 2
 
 _REPLY_TOKENS = 256
 
-_ANSWER_BYTES = 4 * 1024 * 1024
+ANSWER_BYTES = 4 * 1024 * 1024
 """More than any reply needs: a longer answer is not read to its end."""
 
 _SEARCHED = 4096
@@ -100,7 +100,7 @@ class Server:
             api_key=self._key or "none",
             max_retries=RETRIES,
             timeout=TIMEOUT,
-            http_client=bounded_client(self._address, TIMEOUT, _ANSWER_BYTES),
+            http_client=bounded_client(self._address, TIMEOUT, ANSWER_BYTES),
         )
 
     async def check(self) -> None:

@@ -114,13 +114,13 @@ class Rank:
         self.calibration.check(self.scoring_identity, model.name)
         self.calibration.warn(model.name, vocabulary)
         self._mentions = Mentions(vocabulary)
-        self._layout = Layout(template, vocabulary, model.tokenizer)
+        self.layout = Layout(template, vocabulary, model.tokenizer)
         # Of a large vocabulary the calibration decides which tags are scored.
-        self._keeps_evidence = keep_features and self._layout.small
-        self.calibration.check_shape(len(self._layout.branches), len(vocabulary))
-        self._passes = Passes(model, self._layout, self._key("lists"))
+        self._keeps_evidence = keep_features and self.layout.small
+        self.calibration.check_shape(len(self.layout.branches), len(vocabulary))
+        self._passes = Passes(model, self.layout, self._key("lists"))
         self._all = torch.ones(len(vocabulary), dtype=torch.bool)
-        self.readme_tokens = min(readme_tokens, self._layout.room(model.context_length))
+        self.readme_tokens = min(readme_tokens, self.layout.room(model.context_length))
         if self.readme_tokens < readme_tokens:
             log.warning(
                 "%d tokens of each README are read, not %d: the model's context holds no more",
@@ -128,9 +128,9 @@ class Rank:
                 readme_tokens,
             )
         self._head: Head | None = None  # which the identity asks for
-        width = len(self._layout.branches) * model.width
+        width = len(self.layout.branches) * model.width
         # The tags of a large list are searched, and built-in heads are for small ones.
-        if head != "shipped" or self._layout.small:
+        if head != "shipped" or self.layout.small:
             self._head = head_in_force(head, model.name, self.identity, vocabulary, width)
         self.confidence = Confidence.of(self.calibration, self._head, vocabulary)
 
@@ -146,7 +146,7 @@ class Rank:
             self.scoring_identity.features,
             cleaning=CLEANING_VERSION,
             readme_tokens=self.readme_tokens,
-            layers=f"{len(self._layout.branches)} roots after {self.model.feature_layer}",
+            layers=f"{len(self.layout.branches)} roots after {self.model.feature_layer}",
         )
         return replace(
             self.scoring_identity,
@@ -166,7 +166,7 @@ class Rank:
     @property
     def capacity(self) -> Capacity:
         """How many tokens a pass may hold; on a CPU, one README."""
-        overhead = sum(self._layout.tokens.values()) + self._layout.nodes
+        overhead = sum(self.layout.tokens.values()) + self.layout.nodes
         return Capacity(self.model.batch_tokens(), overhead=overhead)
 
     @property
@@ -177,16 +177,16 @@ class Rank:
     @property
     def limit(self) -> float | None:
         """The limit of evidence; see `Evidence`."""
-        return None if self._layout.small else LIMIT
+        return None if self.layout.small else LIMIT
 
     @property
     def prompt_tokens(self) -> dict[str, int]:
         """How many tokens the parts of the prompt have, without the README."""
-        return self._layout.tokens
+        return self.layout.tokens
 
     def conversations(self, readme: Readme) -> list[Conversation]:
         """Return the conversation about a README in each branch."""
-        return self._layout.conversations(self.encode(readme).tokens)
+        return self.layout.conversations(self.encode(readme).tokens)
 
     def prepare(self, *, reading: bool = True) -> None:
         """Compute the prior and, to read, prefill the list of tags, unless they are cached.
@@ -203,7 +203,7 @@ class Rank:
     def encode(self, readme: Readme) -> Encoded:
         """Encode a README's plain text, cut to the token budget."""
         text = readme.plain_text
-        tokens = self._layout.prompt.fit(text, self.readme_tokens)
+        tokens = self.layout.prompt.fit(text, self.readme_tokens)
         # A row of the pass needs at least one token, if only a space.
         return Encoded(tokens or self.model.tokenizer.encode(" "), self._mentions.count(text))
 
@@ -247,7 +247,7 @@ class Rank:
         vocabulary all tags are returned. A large one is searched: the ten best tags and their
         confidences are those that scoring all tags would give. Raises as `read`.
         """
-        if self._layout.small:
+        if self.layout.small:
             return self._score_evidence(self.evidence(readmes), self._all)
         return self._score_evidence(*self._search(readmes))
 
@@ -287,7 +287,7 @@ class Rank:
         bounds = self._evidence(readmes, *self._passes.score(prefix, ~self._all))
         return search(
             lambda tags: self._passes.score(prefix, tags)[0],
-            self._layout.trees,
+            self.layout.trees,
             bounds,
             self.confidence,
         )
@@ -304,10 +304,10 @@ class Rank:
 
         # The token budget of READMEs does not apply: the cached prior must not depend on it.
         def score(text: str) -> TagLogProbs:
-            tokens = self._layout.prompt.fit(text, MIN_README_TOKENS)
+            tokens = self.layout.prompt.fit(text, MIN_README_TOKENS)
             return self._passes.score(self._passes.prefill([tokens]), self._all)[0].select(0)
 
-        shape = (len(self._layout.branches), len(self.vocabulary))
+        shape = (len(self.layout.branches), len(self.vocabulary))
         return prior(self._key("prior"), shape, score)
 
     def _key(self, what: str) -> str:

@@ -25,9 +25,9 @@ from transformers import AutoTokenizer, Qwen2Config, Qwen2ForCausalLM
 
 from tagger.errors import LoadError, TaggerError
 
-_SHARD_BYTES = 2**30
+SHARD_BYTES = 2**30
 # Fits the processor's cache: three times as fast as blocks of 2**24.
-_BLOCK_ELEMENTS = 2**20
+BLOCK_ELEMENTS = 2**20
 _EMBEDDING, _HEAD = "model.embed_tokens.weight", "lm_head.weight"
 
 
@@ -145,7 +145,7 @@ def _save_weights(
     report: Callable[[int, int], None],
 ) -> None:
     done, total = 0, sum(tensor.nbytes for tensor in wanted.values())
-    split = split_torch_state_dict_into_shards(wanted, max_shard_size=_SHARD_BYTES)
+    split = split_torch_state_dict_into_shards(wanted, max_shard_size=SHARD_BYTES)
     for shard, members in split.filename_to_tensors.items():
         weights = {}
         for name in members:
@@ -163,7 +163,7 @@ def _save_weights(
 def _bfloat16(tensor: Any, shape: torch.Size) -> torch.Tensor:
     """Dequantise in blocks of rows: an embedding in float32 would be a gigabyte."""
     weights = torch.empty(shape, dtype=torch.bfloat16)
-    step = max(1, _BLOCK_ELEMENTS // shape[1:].numel())
+    step = max(1, BLOCK_ELEMENTS // shape[1:].numel())
     for start in range(0, shape[0], step):
         block = gguf.quants.dequantize(tensor.data[start : start + step], tensor.tensor_type)
         weights[start : start + step] = torch.from_numpy(block)
