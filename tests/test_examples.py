@@ -18,6 +18,8 @@ from support import ROOT
 from tagger import Vocabulary
 from tagger.evaluation.labels import load_labels
 
+pytestmark = pytest.mark.slow
+
 TEXT = (ROOT / "examples" / "batch.md").read_text()
 COMMANDS = re.findall(r"^```sh\n(.*?)\n```", TEXT, re.MULTILINE | re.DOTALL)
 

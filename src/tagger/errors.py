@@ -135,5 +135,5 @@ class DeviceError(ModelError):
 class EndpointError(ModelError):
     """A server can answer no README: nobody is there, or the key or the model is refused.
 
-    Or many READMEs in a row have failed alike.
+    Or many READMEs in a row have failed in the same way.
     """

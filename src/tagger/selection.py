@@ -43,6 +43,8 @@ class Selection:
         if not 1 <= self.max_tags <= MAX_TAGS:
             raise UsageError(f"at most {self.max_tags} tags: choose from 1 to {MAX_TAGS}")
         if not 0 <= self.min_tags <= self.max_tags:
-            raise UsageError(f"min-tags {self.min_tags} is not from 0 to max-tags {self.max_tags}")
+            raise UsageError(
+                f"min-tags {self.min_tags} is not between 0 and max-tags {self.max_tags}"
+            )
         if self.threshold is not None and not 0 <= self.threshold <= 1:
             raise UsageError(f"threshold {self.threshold}: choose from 0 to 1")

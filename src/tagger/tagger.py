@@ -31,7 +31,7 @@ class Tagger(Generic[E]):
         self.method = method
         self.selection = selection or Selection()
         if self.selection.threshold is not None and method.threshold is None:
-            raise UsageError("a written reply has no confidences: leave out the threshold")
+            raise UsageError("a generated reply has no confidences: leave out the threshold")
 
     @classmethod
     def load(

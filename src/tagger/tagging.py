@@ -16,6 +16,7 @@ from pydantic import (
 )
 
 from tagger._util.text import printable_json
+from tagger._util.validation import first_fault
 from tagger.errors import ReplyError
 from tagger.vocabulary import Vocabulary
 
@@ -74,7 +75,7 @@ class Tagging(BaseModel):
                 context={"vocabulary": vocabulary, "max_tags": max_tags},
             )
         except ValidationError as error:
-            raise ReplyError(f"{id!r}: {error.errors()[0]['msg']}") from error
+            raise ReplyError(f"{id!r}: {first_fault(error)}") from error
 
     @field_validator("tags")
     @classmethod
@@ -90,7 +91,7 @@ class Tagging(BaseModel):
         if len({tag.id for tag in tags}) < len(tags):
             raise ValueError("a tag is given twice")
         if len(tags) > info.context["max_tags"]:
-            raise ValueError(f"{len(tags)} tags are more than {info.context['max_tags']}")
+            raise ValueError(f"{len(tags)} tags exceed the limit of {info.context['max_tags']}")
         return tags
 
     def to_json(self, tags_as: TagsAs = "objects", *, scores: bool = False) -> str:

@@ -107,7 +107,7 @@ class Vocabulary:
             _check_text("the description", position, tag.description, MAX_DESCRIPTION)
             if len(tag.aliases) > MAX_ALIASES:
                 raise VocabularyError(
-                    f"tag {position} has {len(tag.aliases):,} aliases; {MAX_ALIASES} is the most"
+                    f"tag {position} has {len(tag.aliases):,} aliases; {MAX_ALIASES} is the maximum"
                 )
             for alias in tag.aliases:
                 _check_text("an alias", position, alias, MAX_NAME)
@@ -143,7 +143,7 @@ class Vocabulary:
         except UnicodeDecodeError as error:
             raise VocabularyError("the vocabulary is not UTF-8 text; convert it first") from error
         except (ValueError, RecursionError) as error:
-            reason = "nested too deep" if isinstance(error, RecursionError) else str(error)
+            reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
             reason = "a number has too many digits" if "int_max_str" in reason else reason
             raise VocabularyError(f"the vocabulary is not JSON: {printable(reason)}") from error
         if not isinstance(data, list):
@@ -203,7 +203,7 @@ class Vocabulary:
 def _check_text(what: str, position: int, text: str, most: int) -> None:
     if len(text) > most:
         raise VocabularyError(
-            f"{what} of tag {position} has {len(text):,} characters; {most:,} is the most"
+            f"{what} of tag {position} has {len(text):,} characters; {most:,} is the maximum"
         )
     if text.encode("utf-8", "replace").decode() != text:
         raise VocabularyError(f"{what} of tag {position} is not valid Unicode text")
@@ -220,7 +220,7 @@ def _tag(item: object, position: int) -> Tag:
         else:
             wrong = {str(detail["loc"][0]): detail["type"] for detail in error.errors()}
             reason = " and ".join(
-                f"lacks {key!r}" if kind == "missing" else f"has a {key!r} of the wrong type"
+                f"lacks {key!r}" if kind == "missing" else f"has the wrong type of {key!r}"
                 for key, kind in wrong.items()
             )
         more = ', "description": "…", "aliases": ["…"]' if wrong.keys() - {"id", "name"} else ""

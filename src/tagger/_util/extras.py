@@ -7,7 +7,7 @@ from tagger.errors import MissingPackageError
 
 EXTRAS = {
     "endpoint": ("asking a server", {"openai": "openai", "json_repair": "json-repair"}),
-    "generate": ("writing replies", {"llguidance": "llguidance", "json_repair": "json-repair"}),
+    "generate": ("generating replies", {"llguidance": "llguidance", "json_repair": "json-repair"}),
     "learn": (
         "learning from labels",
         {"sklearn": "scikit-learn", "scipy": "scipy", "threadpoolctl": "threadpoolctl"},

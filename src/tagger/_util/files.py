@@ -70,7 +70,7 @@ def check_own_file(path: Path, remedy: str = "") -> None:
         raise UsageError(f"{name} is a symbolic link: {remedy}")
     if stat.S_ISREG(found.st_mode) and found.st_nlink > 1:
         raise UsageError(
-            f"{name} has other hard links, which writing to it would change too: "
+            f"{name} has other hard links, and writing to it would change those files too: "
             f"{remedy or 'name another output, or remove it'}"
         )
 
@@ -102,12 +102,14 @@ def check_target(path: Path, ours: Callable[[], bool], what: str) -> None:
             raise IsADirectoryError(errno.EISDIR, "is a folder")
         # A pipe or a device would be read without end.
         if name == "-" or (path.exists() and not path.is_file()):
-            raise UsageError(f"{name} is not a regular file: name one")
+            raise UsageError(f"{name} is not a regular file: name a regular file")
         if not path.exists():
             with tempfile.TemporaryFile(dir=path.parent):
                 return
         if path.stat().st_size and not ours():
-            raise UsageError(f"{name}: is not a {what}, so it is kept: choose another file")
+            raise UsageError(
+                f"{name}: is not a {what}, so it is not overwritten: choose another file"
+            )
 
 
 @contextmanager

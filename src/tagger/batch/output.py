@@ -61,8 +61,8 @@ class Place:
         for path in (self.output, self.lines):
             if _is_filled(path) and not _is_filled(self.state):
                 raise UsageError(
-                    f"{printable(str(path))} already exists, and may not be the output of a "
-                    f"batch ({printable(self.state.name)} is missing): choose another output, "
+                    f"{printable(str(path))} already exists, but is perhaps not the output "
+                    f"of a batch ({printable(self.state.name)} is missing): choose another output, "
                     "or delete it"
                 )
 

@@ -209,7 +209,7 @@ class StateFile:
                 and not (code == sqlite3.SQLITE_READONLY and os.access(path, os.W_OK))
             ):
                 raise OutputError(
-                    f"cannot write {self._name}, where tagger keeps what it has done "
+                    f"cannot write {self._name}, where tagger keeps its progress "
                     f"({error}): make room or check its permissions, and run the same command again"
                 ) from error
             if not self._is_ours(path):

@@ -34,8 +34,7 @@ def check_table(vocabulary: Vocabulary, tags_as: TagsAs, *, scores: bool) -> Non
     numbers = any(isinstance(tag.id, int) for tag in vocabulary)
     if tags_as != "names" and numbers and not _whole(vocabulary):
         log.warning(
-            "the ids of these tags are not all whole numbers of 64 bits: the table holds them as "
-            "text"
+            "the ids of these tags are not all 64-bit integers: the table holds them as text"
         )
     tags = tuple(GivenTag(id=tag.id, name=tag.name, confidence=0.5) for tag in vocabulary)
     line = Tagging(id="README", tags=tags).to_json(tags_as, scores=scores)

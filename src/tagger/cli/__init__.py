@@ -81,7 +81,7 @@ def _run() -> int:
 
     from tagger._util.text import printable
     from tagger.cli.app import ReaderGone, app
-    from tagger.cli.config import origin
+    from tagger.cli.config import origin, wording
     from tagger.errors import OutputError, TaggerError
 
     failure: Exception
@@ -95,7 +95,7 @@ def _run() -> int:
     except BrokenPipeError:
         raise
     except TyperException as error:
-        message = f"{error.format_message().rstrip('.')}{origin(error)}. See --help."
+        message = f"{wording(error)}{origin(error)}. See --help."
         failure, code = error, error.exit_code
     except TaggerError as error:
         failure, message, code = error, str(error), error.exit_code

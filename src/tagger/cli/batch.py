@@ -41,7 +41,7 @@ def batch(
         bool,
         typer.Option(
             "--restart",
-            help="Do all of it again and overwrite what the output holds.",
+            help="Start over and overwrite the existing output.",
         ),
     ] = False,
     id_from: Annotated[
@@ -69,8 +69,8 @@ def batch(
         typer.Option(
             min=1,
             metavar="N",
-            help="Tokens that go through a GPU at once. Default: what fits its free memory. A "
-            "processor takes one README at a time.",
+            help="Tokens that go through a GPU at once. Default: what fits its free memory. A CPU "
+            "takes one README at a time.",
         ),
     ] = None,
     max_failures: Annotated[
@@ -78,15 +78,16 @@ def batch(
         typer.Option(
             min=1,
             metavar="N",
-            help="With --endpoint: stop when N READMEs in a row have failed alike. Default: 20.",
+            help="With --endpoint: stop when N READMEs in a row have failed in the same way. "
+            "Default: 20.",
         ),
     ] = None,
     no_features: Annotated[
         bool,
         typer.Option(
             "--no-features",
-            help="Stop storing features in FILE.state: the file is a tenth as large, but another "
-            "--head or --calibration has to read everything again.",
+            help="Do not store features in FILE.state: the file is a tenth as large, but with "
+            "another --head or --calibration everything is read again.",
         ),
     ] = False,
     source: options.SourceOptions,

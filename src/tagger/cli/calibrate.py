@@ -42,7 +42,7 @@ def calibrate(
             min=10,
             max=100_000,
             metavar="N",
-            help="Read at most N of the sources' READMEs, drawn by their text.",
+            help="Read at most N of the sources' READMEs; which ones depends only on their text.",
         ),
     ] = 100,
     source: options.SourceOptions,
@@ -50,10 +50,11 @@ def calibrate(
     model: options.ModelOptions,
     common: options.CommonOptions,
 ) -> None:
-    """Fit to READMEs of your own, and write a file for --calibration of the other commands.
+    """Fit a calibration to your own READMEs; the other commands take its file as --calibration.
 
-    READMEs alone fit the background of your corpus, which improves the ranking. Labels fit the
-    confidences and the threshold to it; --labels alone does both.
+    READMEs alone show what the model says of your corpus as a whole; taking that off each tag's
+    score improves the ranking. Labels also fit the confidences and the threshold; --labels alone
+    does both.
     """
     if not sources and not labels:
         raise UsageError("nothing to calibrate on: name READMEs, or --labels FILE, or both")
@@ -85,7 +86,7 @@ def calibrate(
         )
         if fitted.after.get("f1_given", 0) < fitted.before.get("f1_given", 0):
             options.log.warning(
-                "by these labels the replies get no better, only their confidences may: label "
+                "these labels do not improve the replies, at most their confidences: label "
                 "more, or leave out --labels"
             )
     fitted.calibration.save(output)

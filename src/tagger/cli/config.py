@@ -19,6 +19,7 @@ import typer
 from tagger._util.paths import user_settings
 from tagger._util.reading import parse_toml, read_bounded
 from tagger._util.text import printable
+from tagger._util.validation import PREFIX
 from tagger.cli import trust
 from tagger.errors import UsageError
 
@@ -147,6 +148,12 @@ class Named(str):
         return named
 
 
+def wording(error: Any) -> str:
+    """Return what Typer says is wrong, without Pydantic's opening words and a full stop."""
+    message: str = error.format_message()
+    return message.rstrip(".").replace(PREFIX, "", 1)
+
+
 def origin(error: Any) -> str:
     """Say where a value that Typer refuses is from, if that is a settings file."""
     context, option = getattr(error, "ctx", None), getattr(error, "param", None)
@@ -159,8 +166,8 @@ def origin(error: Any) -> str:
 def config(context: typer.Context) -> None:
     """Show all settings, the values in force and where they come from.
 
-    The folder's file is tagger.toml, or the table [tool.tagger] of pyproject.toml; the user's is
-    config.toml in the platform's folder for settings.
+    The current folder's file is tagger.toml, or the table [tool.tagger] of pyproject.toml. Your
+    own file is config.toml in the platform's settings folder.
     """
     settings: Settings = context.find_root().obj
     nowhere = f"none ({FILE}, or [tool.tagger] in {TABLE})"
@@ -284,7 +291,7 @@ def _refused(context: typer.Context, option: Any, value: Any, where: str) -> str
     try:
         option.process_value(context, value)
     except typer.TyperException as error:
-        message = error.format_message().rstrip(".")
+        message = wording(error)
         named = "" if option.opts[0] in message else f"{option.opts[0]}: "
         return f"{where}: {named}{message}"
     return ""

@@ -54,14 +54,14 @@ def evaluate(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Write a page of it all, for a browser: plots, a table by tag, the worst misses.",
+            help="Write an HTML report: plots, a table by tag, the worst misses.",
         ),
     ] = None,
     include_fitted: Annotated[
         bool,
         typer.Option(
             "--include-fitted",
-            help="Measure READMEs that the head was fitted to, too.",
+            help="Also measure READMEs that the head was fitted to.",
         ),
     ] = False,
     readmes: Readmes = None,
@@ -74,13 +74,13 @@ def evaluate(
 ) -> None:
     """Measure the tags against labelled READMEs, with 95 % bootstrap intervals.
 
-    "Given" measures describe the reply, the others the whole ranking. Precision counts acceptable
-    tags as right; recall counts only the label's own tags.
+    "Given" measures describe the reply, the others the whole ranking. Precision (given) counts
+    acceptable tags as right; recall counts only the label's own tags.
     """
     if dump and kept:
         raise UsageError("--dump and --from cannot be combined: leave one of them out")
     if methods.is_written(method) and (dump or kept):
-        raise UsageError("a written reply has no scores: leave out --dump and --from")
+        raise UsageError("a generated reply has no scores: leave out --dump and --from")
 
     if dump or kept:
         need("parquet")
@@ -170,9 +170,7 @@ def _hinting() -> Iterator[None]:
     try:
         yield
     except AllFittedError as error:
-        raise AllFittedError(
-            f"{error} (--include-fitted measures it on these all the same)"
-        ) from error
+        raise AllFittedError(f"{error} (--include-fitted measures it on these anyway)") from error
 
 
 def _about(evaluation: "Evaluation", model: str, method: options.MethodOptions) -> str:

@@ -14,7 +14,7 @@ from tagger.errors import UsageError
 if TYPE_CHECKING:
     from tagger.learning.learn import Lesson
 
-app = typer.Typer(help="Show what was learned.")
+app = typer.Typer(help="Inspect a learned head.")
 
 _MEASURES = (
     "precision_at_1_strict",
@@ -177,7 +177,7 @@ def show(
 
     if head not in catalogue() and not Path(head).exists():
         raise UsageError(
-            f"{printable(head)}: no such file, and the models with a built-in head are "
+            f"{printable(head)}: no such file; the models with a built-in head are "
             f"{' and '.join(catalogue())}"
         )
     found = Head.load(head_path(head) if head in catalogue() else head)

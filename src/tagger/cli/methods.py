@@ -54,14 +54,14 @@ def check(
     threshold = selection.threshold if selection else None
     if is_written(method) and (scores or threshold is not None):
         raise UsageError(
-            "a written reply has no confidences: leave out --scores and --threshold, or use "
+            "a generated reply has no confidences: leave out --scores and --threshold, or use "
             "--method rank with a model that runs here"
         )
 
 
 def names_head(method: MethodOptions) -> bool:
     """Say whether the command line names a head; a setting is for commands that have use for it."""
-    return method.head not in (None, NO_HEAD) and getattr(method.head, "by", "--head") == "--head"
+    return method.head not in (None, NO_HEAD) and _set_by(method.head) == "--head"
 
 
 def is_written(method: MethodOptions) -> bool:
@@ -165,9 +165,14 @@ def rank_opener(
                 keep_features=keep_features,
             )
         except HeadError as error:
-            tokens = learned.identity.readme_tokens if isinstance(learned, Head) else 0
-            same = f"--readme-tokens {tokens}" if tokens != prompt.readme_tokens else ""
-            raise _with_hint(error, head, same) from error
+            same = []
+            if isinstance(learned, Head):
+                tokens = learned.identity.readme_tokens
+                if tokens != prompt.readme_tokens:
+                    same.append(f"pass --readme-tokens {tokens} to match it")
+                if known and known.digest != learned.base:
+                    same.append("leave out --calibration to match it")
+            raise _with_hint(error, head, *same) from error
 
     return load
 
@@ -216,11 +221,17 @@ def say_coverage(method: "Method[Any]") -> None:
         )
 
 
-def _with_hint(error: HeadError, name: str | None, same: str = "") -> HeadError:
+def _set_by(head: str | None) -> str:
+    """Return what has set a head: the option, a variable or a settings file."""
+    by: str = getattr(head, "by", "--head")
+    return by
+
+
+def _with_hint(error: HeadError, name: str | None, *same: str) -> HeadError:
     """Say what has named a head that cannot be used, and how to do without it."""
     hints = [
-        *([f"pass {same} to match it"] if same else []),
-        f"{getattr(name, 'by', '--head')} selects this head",
+        *same,
+        f"{_set_by(name)} selects this head",
         f"pass --head {NO_HEAD} to run without it",
     ]
     return HeadError(f"{error} ({'; '.join(hints)})")

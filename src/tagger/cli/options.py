@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 def _device(value: str) -> str:
     if not re.fullmatch(r"auto|cpu|mps|cuda(:\d{1,3})?", value):
-        raise typer.BadParameter(f"{value!r} is none of auto, cpu, cuda, cuda:N, mps")
+        raise typer.BadParameter(f"{value!r} is not one of auto, cpu, cuda, cuda:N, mps")
     return value
 
 
@@ -71,7 +71,7 @@ Device = Annotated[
 Dtype = Annotated[
     Literal["auto", "bfloat16", "float16", "float32"],
     typer.Option(
-        help="Number format; auto is bfloat16 where the processor has instructions for it, "
+        help="Number format; auto is bfloat16 where the processor supports it natively, "
         "else float32.",
     ),
 ]
@@ -95,8 +95,8 @@ HeadFile = Annotated[
     typer.Option(
         "--head",
         metavar="FILE",
-        help="A file from tagger learn, to use instead of the model's built-in head; none ranks "
-        "without a head.",
+        help="A file from tagger learn, to use instead of the model's built-in head; `none` turns "
+        "it off.",
         callback=_head,
     ),
 ]
@@ -135,7 +135,7 @@ class SelectionOptions:
     max_tags: Annotated[int, typer.Option(min=1, max=10, help="Give at most N tags.")] = 3
     min_tags: Annotated[
         int,
-        typer.Option(min=0, max=10, help="Give at least N, however unsure."),
+        typer.Option(min=0, max=10, help="Give at least N tags, even below the threshold."),
     ] = 1
     threshold: Annotated[
         float | None,
@@ -252,8 +252,8 @@ class MethodOptions:
     grammar: Annotated[
         Literal["on", "off"] | None,
         typer.Option(
-            help="With generate: whether the reply is held to a grammar, so that it is always "
-            "valid. Default: on.",
+            help="With generate: whether the reply is constrained by a grammar, so that it is "
+            "always valid. Default: on.",
         ),
     ] = None
     endpoint: Annotated[

@@ -14,12 +14,13 @@ def prompt(
     method: options.MethodOptions,
     common: options.CommonOptions,
 ) -> None:
-    """Print the conversation that is put to the model, control tokens included.
+    """Print the conversation that the model sees, control tokens included.
 
-    The model continues from the end of the text. rank has one conversation per question; all share
-    one reading of the README. Text in the README or the tags that only looks like a control token
-    is shown with a backslash: the model reads it as plain text. For an endpoint, the messages are
-    shown. Token counts go to stderr.
+    The model continues from the end of the text. With --method rank there is one conversation for
+    each question of the prompt template, and the README is read once for all of them. Text in
+    the README or the tags that only looks like a control token is shown with a backslash: the
+    model reads it as plain text. For an endpoint, the messages are shown. Token counts go to
+    stderr.
     """
     # Here, not above: `--help` and wrong usage are answered without them.
     from tagger.cli import methods

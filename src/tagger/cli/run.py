@@ -27,7 +27,7 @@ def run(
     The vocabulary and all READMEs are checked before the model is loaded.
     """
     if id_ is not None and len(readmes) > 1:
-        raise UsageError("--id names one README, and several were given")
+        raise UsageError("--id names one README, but several were given")
     if readmes.count("-") > 1:
         raise UsageError("- (standard input) can be read only once")
 

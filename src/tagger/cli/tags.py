@@ -43,7 +43,7 @@ def check(
 ) -> int:
     """Report every error and oddity in a vocabulary, and how many tokens it costs.
 
-    The exit code is 1 if there are any.
+    The exit code is 1 if there are errors or oddities.
     """
     from tagger import vocabulary_lint as checking
     from tagger._util.text import printable
@@ -88,7 +88,7 @@ def check(
 @app.command()
 @flattened
 def show(file: File = None) -> None:
-    """List the tags of a vocabulary: id, name, aliases and description, a line each."""
+    """List the tags of a vocabulary: id, name, aliases and description, one tag per line."""
     from tagger._util.text import printable
 
     for tag in options.load_vocabulary(file):

@@ -138,7 +138,7 @@ def counted(labels: Sequence[Label], readmes: Sequence[Label]) -> str:
         different = f"{len(readmes)} different README{'s' if len(readmes) > 1 else ''}"
         reasons.append(f"{len(labels)} rows, but only {different}")
     if bare:
-        common = ", or without one that its labels have in common" if again else ""
+        common = ", or with labels that have no tag in common" if again else ""
         reasons.append(f"{bare} without a tag{common}")
     why = f" ({'; '.join(reasons)})" if reasons else ""
     return f"{'is one' if tagged == 1 else f'are {tagged}'}{why}"

@@ -22,6 +22,7 @@ from pydantic_core import ErrorDetails
 
 from tagger._util.reading import read_bounded
 from tagger._util.text import printable
+from tagger._util.validation import PREFIX
 from tagger.errors import LabelsError, NoReadmesError, ReadmeError
 from tagger.evaluation.label import (
     HUMAN,
@@ -63,7 +64,7 @@ _REASONS = {
     "string_too_short": "{field} is empty",
     "string_too_long": "{field} is longer than {max_length} characters",
     "string_pattern_mismatch": "{field} is not a SHA-256 of 64 hexadecimal digits",
-    "literal_error": "{field} may be {expected}, and is {given}",
+    "literal_error": "{field} must be {expected}, but is {given}",
 }
 """What is wrong, by Pydantic's name for it."""
 
@@ -80,7 +81,7 @@ class _Row(Judgement):
     def _of_one_readme(self) -> Self:
         if self.readme is None:
             if self.readme_digest is None:
-                raise ValueError("has neither 'readme', a text, nor 'readme_digest'")
+                raise ValueError("has neither 'readme' (a text) nor 'readme_digest'")
         elif self.readme_digest and self.readme_digest.lower() != text_digest(self.readme):
             raise ValueError("'readme_digest' is not that of its 'readme': take one of them out")
         return self
@@ -161,7 +162,7 @@ def _looked_up(rows: Sequence[_Placed], readmes: Sources | None) -> dict[str, Re
         if failures:
             unread = f" (READMEs that cannot be read: {len(failures)}, the first: {failures[0]})"
         raise LabelsError(
-            f"labels whose README no source contains: {_first_of(missing)}: name the "
+            f"labels whose README is in none of the sources: {_first_of(missing)}: name the "
             f"folders or files that hold these READMEs, unchanged{unread}"
         )
     return found
@@ -193,7 +194,7 @@ def _rows(path: Path, vocabulary: Vocabulary) -> list[_Placed]:
         unknown.look(number, (*row.tags, *row.acceptable, *row.rejected))
         before, digest = first.setdefault(row.id, (number, row.digest))
         if digest != row.digest:
-            reason = f"has the id {_short(row.id)} of line {before}, which is another README"
+            reason = f"has the id {_short(row.id)} of line {before}, but belongs to another README"
             faults.add(number, [reason])
         rows.append(_Placed(row, f"{name}, line {number}"))
     if said := [*faults.said(), *unknown.said()]:
@@ -287,5 +288,5 @@ def _reason(detail: ErrorDetails) -> str:
         named = f"what {named} holds" if place[1:] else named
         given = "null" if detail["input"] is None else _short(str(detail["input"]))
         return _REASONS[kind].format(field=named, given=given, **more)
-    message = detail["msg"].removeprefix("Value error, ")
+    message = detail["msg"].removeprefix(PREFIX)
     return f"{named} {message}" if named else message

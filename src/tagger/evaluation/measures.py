@@ -124,7 +124,9 @@ def judge(
     for label in labels:
         for tag in (*label.tags, *label.acceptable):
             if fold(tag) not in index_of:
-                raise LabelsError(f"{label.id!r} has the tag {tag!r}, not in the vocabulary")
+                raise LabelsError(
+                    f"{label.id!r} has the tag {tag!r}, which is not in the vocabulary"
+                )
     gold = np.zeros(confidences.shape, dtype=bool)
     accepted = np.zeros(confidences.shape, dtype=bool)
     for row, label in enumerate(labels):

@@ -142,10 +142,10 @@ class Scores:
                 key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()
             }
             if set(table.column_names) != _COLUMNS:
-                raise LabelsError(f"{name}: is not a file of scores as `tagger eval` keeps them")
+                raise LabelsError(f"{name}: is not a file of scores from `tagger eval --dump`")
             identity = Identity.from_json(about["identity"])
             if identity.vocabulary != vocabulary.wording:
-                raise LabelsError(f"{name}: holds scores of other tags or descriptions")
+                raise LabelsError(f"{name}: holds scores for other tags or descriptions")
             tags = len(vocabulary)
             ids, digests, read = (
                 table[key].to_pylist()[::tags] for key in ("readme", "text", "read")
@@ -156,10 +156,10 @@ class Scores:
             labels = [label for label in labels if label.text_digest not in left_out]
             missing = [label.id for label in labels if texts.get(label.id) != label.text_digest]
             if not labels:
-                raise LabelsError(f"{name}: holds no scores of any of these READMEs")
+                raise LabelsError(f"{name}: has no scores for any of these READMEs")
             if missing:
                 raise LabelsError(
-                    f"{name}: holds no scores of {len(missing)} of the READMEs, such as "
+                    f"{name}: has no scores for {len(missing)} of the READMEs, such as "
                     f"{printable(missing[0])!r}"
                 )
             order = [row[label.id] for label in labels]
@@ -167,7 +167,7 @@ class Scores:
             def column(key: str) -> Tensor:
                 values = torch.tensor(table[key].to_pylist(), dtype=torch.float32)
                 if not values.isfinite().all():
-                    raise LabelsError(f"{name}: is damaged: {key} are not all numbers")
+                    raise LabelsError(f"{name}: is damaged: {key} has values that are not numbers")
                 return values.reshape(len(texts), tags, -1)[order].transpose(1, 2)
 
             mentions = torch.cat([column("mentions"), column("lead")], dim=1)

@@ -176,7 +176,7 @@ def check_readmes(count: int) -> None:
     """Check that there are enough READMEs for a background. Raises `CalibrationError`."""
     if count < NEEDED_READMES:
         raise CalibrationError(
-            f"a background needs {NEEDED_READMES} different READMEs, but there {_are(count)}: add "
+            f"a calibration needs {NEEDED_READMES} different READMEs, but there {_are(count)}: add "
             "more"
         )
 
@@ -192,8 +192,9 @@ def check_labels(labels: Sequence[Label]) -> list[Label]:
     tagged = [label for label in readmes if label.tags]
     if len(tagged) < NEEDED_LABELS:
         raise CalibrationError(
-            f"confidences need {NEEDED_LABELS} different READMEs with at least one tag, but "
-            f"there {counted(labels, readmes)}: label more, or calibrate on READMEs without labels"
+            f"fitting confidences needs {NEEDED_LABELS} different READMEs with at least one tag, "
+            f"but there {counted(labels, readmes)}: label more, or calibrate on READMEs without "
+            "labels"
         )
     if len({frozenset(label.tags) for label in tagged}) == 1:
         raise CalibrationError(

@@ -1,4 +1,4 @@
-"""READMEs that nearly repeat one another: forks, templates, packages of one family."""
+"""Near-duplicate READMEs: forks, templates, packages of one family."""
 
 import re
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ GRAM = 5
 """Words that a phrase has."""
 
 OVERLAP = 0.5
-"""Share of the shorter README's phrases beyond which two READMEs nearly repeat one another."""
+"""Share of the shorter README's phrases beyond which two READMEs are near-duplicates."""
 
 _WORDS = 2000
 """Words of a README that are compared."""
@@ -22,7 +22,7 @@ _COMMON = 30
 
 
 def near_duplicates(texts: Sequence[str]) -> Rows:
-    """Return the group of each text, [texts]: texts that nearly repeat one another share one.
+    """Return the group of each text, [texts]: near-duplicates share one.
 
     Two texts do if more than half the phrases of the shorter one are also in the other.
     """

@@ -164,12 +164,12 @@ def _by_shipped(rank: Rank, evidence: Evidence, labels: Sequence[Label]) -> Judg
 
 
 def _groups(labels: Sequence[Label]) -> Rows:
-    """Return which READMEs nearly repeat one another, [labels]. Raises `HeadError`."""
+    """Return which READMEs are near-duplicates, [labels]. Raises `HeadError`."""
     groups = near_duplicates([label.readme for label in labels])
     if len(np.unique(groups)) < NEEDED_GROUPS:
         raise HeadError(
-            f"the {len(labels)} READMEs nearly repeat one another, from which nothing can be "
-            "learned: label READMEs of different projects"
+            f"the {len(labels)} READMEs are near-duplicates of one another, from which nothing can "
+            "be learned: label READMEs of different projects"
         )
     return groups
 

@@ -102,7 +102,9 @@ class Readings(Closing):
         try:
             lock.acquire(blocking=False)
         except Timeout:
-            log.info("another learner is reading for this model and list of tags: waiting for it")
+            log.info(
+                "another tagger learn is reading for this model and list of tags: waiting for it"
+            )
             lock.acquire()
         self._lock = lock
 

@@ -149,7 +149,7 @@ def _check_rules(path: Path) -> None:
         text = read_text(path, _MOST_VOCABULARY)
         described = json.loads(text, object_pairs_hook=_without_repetition)
         if described["model"]["type"] != "BPE":
-            raise LoadError(f"{path}: is no byte-pair encoding, which all Qwen models have")
+            raise LoadError(f"{path}: is not a byte-pair encoding, which all Qwen models have")
         for part in ("normalizer", "pre_tokenizer", "decoder"):
             _check_rule(path, described.get(part))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -171,7 +171,7 @@ def _check_rule(path: Path, rule: Any) -> None:
     kind, pattern = rule.get("type"), rule.get("pattern")
     if kind not in _LINEAR and (kind, pattern) != ("Split", {"Regex": PATTERN}):
         raise LoadError(
-            f"{path}: prepares text by a rule of the type {reprlib.repr(kind)} that Qwen's "
+            f"{path}: has a pre-tokenization rule of the type {reprlib.repr(kind)} that Qwen's "
             "tokenizers do not have: run the model behind a server, and use that "
             "as the endpoint"
         )

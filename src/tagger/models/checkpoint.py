@@ -56,9 +56,8 @@ def read_config(folder: Path) -> dict[str, Any]:
         )
     if kind not in SUPPORTED:
         raise LoadError(
-            f"{folder}: the model_type {reprlib.repr(kind)} of its config.json is not supported; "
-            "these are: "
-            f"{', '.join(SUPPORTED)}"
+            f"{folder}: the model_type {reprlib.repr(kind)} in its config.json is not supported; "
+            f"supported are {', '.join(SUPPORTED)}"
         )
     return config
 
@@ -157,7 +156,7 @@ def _check_shards(folder: Path, index: dict[str, Any]) -> dict[str, list[str]]:
         if lacking := set(tensors) - _names(path):
             raise LoadError(
                 f"{path}: lacks {_shortened(min(lacking))}, which {_INDEX} says is there: the "
-                "index and the weights are not of the same model"
+                "index and the weights do not belong to the same model"
             )
     return dict(sorted(promised.items()))
 
@@ -173,8 +172,8 @@ def _names(path: Path) -> set[str]:
     for name, number_format in formats.items():
         if number_format not in _FORMATS:
             raise LoadError(
-                f"{path}: {_shortened(name)} is kept as {number_format}: quantised models are not "
-                "supported, use the unquantised one"
+                f"{path}: {_shortened(name)} is stored as {number_format}: quantised models are "
+                "not supported, use the unquantised one"
             )
     return set(formats)
 
@@ -239,8 +238,8 @@ def check_size(path: Path, most: int) -> None:
         raise LoadError(f"{path}: is not a file")
     if (size := path.stat().st_size) > most:
         raise LoadError(
-            f"{path}: has {size / 2**20:,.0f} MiB, more than the {most // 2**20:,} MiB that such a "
-            "file may have: fetch it again"
+            f"{path}: is {size / 2**20:,.0f} MiB, more than the {most // 2**20:,} MiB allowed "
+            "for such a file: fetch it again"
         )
 
 

@@ -155,7 +155,7 @@ def convert(folder: Path, target: Path) -> None:
     if config["model_type"] != checkpoint.FIRST_GENERATION:
         raise UsageError(f"{folder}: is not a first-generation model: it can be used as it is")
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise UsageError(f"{target}: is there already: name a new folder")
+        raise UsageError(f"{target}: already exists: name a new folder")
     from tagger.models import qwen1 as first_generation
 
     shape = native(config)
@@ -197,7 +197,7 @@ def _catalogued(known: CatalogueEntry, *, offline: bool, progress: Progress) -> 
         return store.folder(known)
     if offline:
         raise ModelMissingError(
-            f"the model {known.name} is not on this machine and may not be fetched offline: "
+            f"the model {known.name} is not on this machine and cannot be fetched offline: "
             f"run `tagger models pull {known.name}` first"
         )
     return pull(known, progress)
@@ -217,7 +217,7 @@ def _snapshot(repository: str, *, offline: bool) -> Path:
         ) from error
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
         raise ModelMissingError(
-            f"{repository} is neither a folder nor in the Hub's cache here, and could not be "
+            f"{repository} is neither a folder nor in the local Hub cache, and could not be "
             "fetched: check the name and the network, or fetch it elsewhere and pass its folder"
         ) from error
 
@@ -267,8 +267,8 @@ def _read(
     if mismatched := sorted(about["mismatched_keys"]):
         name, there, wanted = mismatched[0]
         raise LoadError(
-            f"{folder}: its weights do not fit its config.json: {name} is of the shape "
-            f"{tuple(there)}, and {tuple(wanted)} is wanted"
+            f"{folder}: its weights do not fit its config.json: {name} has the shape "
+            f"{tuple(there)}, and {tuple(wanted)} is expected"
         )
     return network
 
@@ -290,7 +290,7 @@ def _check_tokenizer(folder: Path, config: Any, tokenizer: Any) -> None:
     if not rows // 2 <= tokens <= rows:
         raise LoadError(
             f"{folder}: its tokenizer has {tokens:,} tokens and its weights are for {rows:,}: they "
-            "are not of the same model"
+            "do not belong to the same model"
         )
 
 

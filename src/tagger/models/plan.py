@@ -208,7 +208,8 @@ def config_of(name: str) -> Any:
             return native(read_config(Path(fetched)))
         except (LocalEntryNotFoundError, HfHubHTTPError, OSError, ValueError) as error:
             raise ModelMissingError(
-                f"{name}: its shape is not known here and the Hub could not be asked: check the "
+                f"{name}: its dimensions are not known to tagger, and the Hub could not be "
+                "reached: check the "
                 "name and the network, or pass its folder"
             ) from error
     near = [key for key in known if key.startswith(name.lower())] if name else []

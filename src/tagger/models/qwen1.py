@@ -159,7 +159,7 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     backend.normalizer = normalizers.NFC()
     size = len(ranks)
     if size < 256 or set(ranks.values()) != set(range(size)):
-        raise LoadError(f"{path}: is damaged: its tokens are not numbered without a gap")
+        raise LoadError(f"{path}: is damaged: its token numbers have gaps")
     return PreTrainedTokenizerFast(
         tokenizer_object=backend,
         chat_template=_CHAT,

@@ -206,6 +206,6 @@ def _complaint(error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "missing":
-        return f"config.json: does not say its {key}"
+        return f"config.json: does not state its {key}"
     reason = first["msg"][:1].lower() + first["msg"][1:]
     return f"config.json: {key} is {reprlib.repr(first['input'])}: {reason}"

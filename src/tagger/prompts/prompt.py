@@ -23,6 +23,7 @@ from pydantic.dataclasses import dataclass
 from tagger._util.hashing import digest
 from tagger._util.reading import parse_toml, read_bounded
 from tagger._util.text import printable
+from tagger._util.validation import first_fault
 from tagger.errors import PromptError
 from tagger.models.tokenizer import ChatTokenizer
 from tagger.vocabulary import Tag, Vocabulary
@@ -61,7 +62,9 @@ class Question:
 
     def __post_init__(self) -> None:
         if not self.opening.endswith('"'):
-            raise PromptError(f"an opening ends with the quote before a tag: {self.opening!r}")
+            raise PromptError(
+                f"an opening must end with the quote that comes before a tag: {self.opening!r}"
+            )
 
 
 @dataclass(frozen=True)
@@ -93,9 +96,9 @@ class PromptTemplate:
             raise PromptError("there must be at least one question")
         for slot in ("{tags}", "{readme}"):
             if self.user.count(slot) != 1:
-                raise PromptError(f"the user text must hold {slot} exactly once")
+                raise PromptError(f"the user text must contain {slot} exactly once")
         if self.user.index("{tags}") > self.user.index("{readme}"):
-            raise PromptError("{tags} must stand before {readme}: the README comes last")
+            raise PromptError("{tags} must come before {readme}: the README comes last")
 
     @classmethod
     def load(cls, path: Path | None = None, default: str = DEFAULT_TEMPLATE) -> Self:
@@ -117,10 +120,9 @@ class PromptTemplate:
         try:
             return TypeAdapter(cls).validate_python(data)
         except ValidationError as error:
-            where = ".".join(map(str, error.errors()[0]["loc"]))
             raise PromptError(
-                f"{path}: {where}: {error.errors()[0]['msg'].lower()}; a prompt template holds two "
-                "texts, `system` and `user`, and maybe `[[questions]]` of `ask` and `opening`"
+                f"{path}: {first_fault(error)}; a prompt template has two texts, `system` and "
+                "`user`, and optionally `[[questions]]` with `ask` and `opening`"
             ) from error
         except PromptError as error:
             raise PromptError(f"{path}: {error}") from error

@@ -59,7 +59,8 @@ def decode(data: bytes, source: str, *, whole: bool) -> tuple[str, str]:
         if b"\0" in data:
             raise ReadmeError(f"{source}: is a binary file, not a README; name the README itself")
         raise ReadmeError(
-            f"{source}: is in no encoding that is known here; convert it, for example with iconv"
+            f"{source}: is in no encoding that tagger can detect; convert it, for example with "
+            "iconv"
         )
     text, encoding = str(best), best.encoding
     # Letters of two scripts in one word: in a short text, accents are taken for Cyrillic.

@@ -38,7 +38,7 @@ def check(path: str, id_column: str, text_column: str) -> None:
             how = "has more than one" if column in found else "has no"
             raise InputError(
                 f"{name}: {how} column {column!r} among {printable(', '.join(found))[:500]}; "
-                "name the right one"
+                "pass the name of the right one"
             )
     for column, numbers, kind in (
         (id_column, True, "neither text nor whole numbers; name another column"),

@@ -135,7 +135,7 @@ class Sources:
         if any(path != STDIN and Path(path).is_dir() for path in self.paths):
             looked = " or ".join(self.globs) or "README, README.md and the like"
             return InputError(
-                f"no READMEs in {names}: looked for {looked}; a glob such as '*.md' finds more"
+                f"no READMEs in {names}: looked for {looked}; try a glob such as '*.md'"
             )
         return InputError(f"no READMEs in {names}")
 
@@ -297,7 +297,7 @@ def _json(line: bytes) -> object:
     except UnicodeDecodeError:
         return "is not UTF-8"
     except RecursionError:
-        return "is JSON nested too deep"
+        return "is JSON nested too deeply"
     except json.JSONDecodeError as error:
         return f"is not JSON: {error.msg} (character {error.pos + 1})"
     except ValueError:

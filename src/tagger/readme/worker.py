@@ -74,7 +74,7 @@ class Worker:
             raise ReadmeError(self._reason(process.returncode))
         status, words = answer[0], answer[1].decode("utf-8", "surrogatepass")
         if status != cleaning.WORDS:
-            raise ReadmeError(f"cannot be made words ({words}); leave it out")
+            raise ReadmeError(f"cannot be turned into words ({words}); leave it out")
         return words
 
     @property
@@ -107,15 +107,19 @@ class Worker:
             self._process = _started(self._cpu_seconds)
         except OSError as error:
             self._impossible = True
-            log.warning("READMEs are cleaned without a time limit: no process starts (%s)", error)
+            log.warning(
+                "READMEs are cleaned without a time limit: the helper process cannot be started "
+                "(%s)",
+                error,
+            )
         return self._process
 
     def _reason(self, code: int) -> str:
         """Say why the process has died."""
         if code in (-signal.SIGPROF, -signal.SIGALRM):
             return (
-                f"takes longer than {self._cpu_seconds:g} s to clean: it is malformed or made to "
-                "be slow; leave it out"
+                f"takes longer than {self._cpu_seconds:g} s to clean: it is malformed or crafted "
+                "to be slow; leave it out"
             )
         return "cannot be cleaned: the helper process died, perhaps out of memory; leave it out"
 

@@ -22,7 +22,7 @@ from support.fake_server import (
     stuck,
     told,
 )
-from support.messages import refused
+from support.messages import check_line, refused
 from tagger.batch.streak import Streak
 from tagger.errors import (
     EndpointError,
@@ -172,19 +172,19 @@ def test_a_server_that_takes_no_schema_is_asked_without(run: Run, server: Server
 
 
 @pytest.mark.parametrize(
-    ("text", "complaint"),
+    "text",
     [
-        ('{"id": "README.md", "tags": ["quantum"]}', "names 'quantum', which is not in the list"),
-        ('{"id": "other", "tags": ["cli"]}', "is about the id 'other', and not 'README.md'"),
-        ("I cannot say.", "holds no JSON object"),
-        ("", "gives no reply: no text at all"),
-        ('{"id": "README.md", "tags": "cli"}', "tags: input should be a valid list"),
-        ('{"id": "README.md", "tags": ["cli", "game", "web", "http"]}', "4 tags"),
-        ("\x1b]0;evil\x07 no", r"\x1b]0;evil\x07 no"),
+        '{"id": "README.md", "tags": ["quantum"]}',
+        '{"id": "other", "tags": ["cli"]}',
+        "I cannot say.",
+        "",
+        '{"id": "README.md", "tags": "cli"}',
+        '{"id": "README.md", "tags": ["cli", "game", "web", "http"]}',
+        "\x1b]0;evil\x07 no",
     ],
 )
 def test_a_reply_that_cannot_be_used_is_asked_for_again_and_then_said(
-    run: Run, server: Server, workplace: Path, text: str, complaint: str
+    run: Run, server: Server, workplace: Path, text: str
 ) -> None:
     (workplace / "tags.json").write_text(
         json.dumps([{"id": n, "name": s} for n, s in enumerate(["cli", "game", "web", "http"])])
@@ -193,31 +193,29 @@ def test_a_reply_that_cannot_be_used_is_asked_for_again_and_then_said(
     outcome = ask(run, server)
     assert outcome.code == 1
     assert outcome.out == ""
-    assert complaint in outcome.err
+    check_line(outcome.err.splitlines()[-1])
     assert len(server.requests) == 2
     shown = server.requests[1]["messages"][-1]["content"]
     assert "This cannot be used" in shown
 
 
 @pytest.mark.parametrize(
-    ("text", "complaint"),
+    "text",
     [
-        ('{"id": "README.md", "tags": ["cli", "3', "is cut off"),
-        ('{"id": "README.md", "tags": ["cli"', "is cut off"),
-        ('<think>maybe {"id": "README.md", "tags": ["cli"]}', "holds no JSON object"),
-        ('{"id": "README.md", "tags": []}', "names 0 tags where 1 at least"),
-        ("[" * 5000, "is no reply of a few tags"),
-        ("x" * 30_000, "is no reply of a few tags"),
+        '{"id": "README.md", "tags": ["cli", "3',
+        '{"id": "README.md", "tags": ["cli"',
+        '<think>maybe {"id": "README.md", "tags": ["cli"]}',
+        '{"id": "README.md", "tags": []}',
+        "[" * 5000,
+        "x" * 30_000,
     ],
     ids=["in a name", "behind one", "thoughts", "none", "nested", "long"],
 )
-def test_what_is_no_whole_reply_is_refused(
-    run: Run, server: Server, text: str, complaint: str
-) -> None:
+def test_what_is_no_whole_reply_is_refused(run: Run, server: Server, text: str) -> None:
     server.answer = lambda _: completion(text)
     outcome = ask(run, server)
     assert outcome.code == 1
-    assert complaint in outcome.err
+    check_line(outcome.err.splitlines()[-1])
 
 
 def test_thoughts_before_the_reply_are_passed_over(run: Run, server: Server) -> None:
@@ -236,28 +234,27 @@ REPLY = '{"id": "README.md", "tags": ["cli"]}'
 
 
 @pytest.mark.parametrize(
-    ("answer", "code", "complaint"),
+    ("answer", "code"),
     [
-        (body(content=[{"type": "text", "text": REPLY}]), 0, ""),
-        (body(content=5), 3, "a reply that is no text"),
-        (body(content=None, refusal="I cannot."), 1, "gives no reply: I cannot."),
-        (body(content=None, tool_calls=[]), 1, "gives no reply: no text at all"),
-        (body(content=REPLY, finish="content_filter"), 1, "was stopped by a filter"),
-        ((200, JSON, '{"choices": [null]}'), 3, "does not speak as"),
-        ((200, JSON, '{"choices": {"0": 1}}'), 3, "does not speak as"),
-        ((200, JSON, "[" * 200_000), 3, "does not speak as"),
-        (told(400, "model `m` not found"), 3, "knows no model"),
-        (told(402, "Insufficient balance"), 3, "answers 402"),
-        ((405, "text/html", "no"), 3, "answers 405"),
+        (body(content=[{"type": "text", "text": REPLY}]), 0),
+        (body(content=5), 3),
+        (body(content=None, refusal="I cannot."), 1),
+        (body(content=None, tool_calls=[]), 1),
+        (body(content=REPLY, finish="content_filter"), 1),
+        ((200, JSON, '{"choices": [null]}'), 3),
+        ((200, JSON, '{"choices": {"0": 1}}'), 3),
+        ((200, JSON, "[" * 200_000), 3),
+        (told(400, "model `m` not found"), 3),
+        (told(402, "Insufficient balance"), 3),
+        ((405, "text/html", "no"), 3),
     ],
 )
-def test_answers_of_any_shape(
-    run: Run, server: Server, answer: Answer, code: int, complaint: str
-) -> None:
+def test_answers_of_any_shape(run: Run, server: Server, answer: Answer, code: int) -> None:
     server.answer = lambda _: answer
     outcome = ask(run, server)
     assert outcome.code == code, outcome.err
-    assert complaint in outcome.err
+    if code:
+        check_line(outcome.err.splitlines()[-1])
     assert "internal error" not in outcome.err
 
 
@@ -391,19 +388,19 @@ def test_no_proxy_leads_to_this_machine_itself(
 
 
 @pytest.mark.parametrize(
-    ("address", "complaint"),
+    "address",
     [
-        ("gopher://h", "the proxy that the environment names cannot be used"),
-        ("http://127.0.0.1:9", "cannot connect to"),
+        "gopher://h",
+        "http://127.0.0.1:9",
     ],
 )
 def test_a_proxy_that_cannot_be_used_is_said(
-    run: Run, proxies: pytest.MonkeyPatch, address: str, complaint: str
+    run: Run, proxies: pytest.MonkeyPatch, address: str
 ) -> None:
     proxies.setenv("ALL_PROXY", address)
     outcome = run(*BEHIND, model=None)
     assert outcome.code == 3
-    assert complaint in outcome.err
+    check_line(outcome.err.splitlines()[-1])
 
 
 def test_a_proxy_that_refuses_is_said(
@@ -476,23 +473,23 @@ def test_a_reply_cut_by_the_token_limit_is_not_guessed_at(run: Run, server: Serv
 
 
 @pytest.mark.parametrize(
-    ("answer", "complaint"),
+    "answer",
     [
-        ((200, "text/html", "<html>Welcome</html>"), "does not speak as a chat completions server"),
-        ((200, JSON, "{not json"), "does not speak as a chat completions server"),
-        ((200, JSON, "[]"), "does not speak as a chat completions server"),
-        ((200, JSON, '{"choices": []}'), "does not speak as a chat completions server"),
-        (told(404, "no such model"), "knows no model 'the-model'"),
-        (told(403), "refuses the API key"),
+        (200, "text/html", "<html>Welcome</html>"),
+        (200, JSON, "{not json"),
+        (200, JSON, "[]"),
+        (200, JSON, '{"choices": []}'),
+        told(404, "no such model"),
+        told(403),
     ],
 )
 def test_what_no_readme_could_get_past_ends_it_at_once(
-    run: Run, server: Server, answer: Answer, complaint: str
+    run: Run, server: Server, answer: Answer
 ) -> None:
     server.answer = lambda _: answer
     outcome = ask(run, server)
     assert outcome.code == 3
-    assert complaint in outcome.err
+    check_line(outcome.err.splitlines()[-1])
     assert outcome.out == ""
 
 
@@ -505,28 +502,26 @@ def test_nobody_there_is_said(run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "complaint"),
+    "options",
     [
-        (("--endpoint", "localhost", *OPTIONS), "is not an address"),
-        (("--endpoint", "ftp://host/v1", *OPTIONS), "is not an address"),
-        (("--endpoint", "http://[::1/v1", *OPTIONS), "is not an address"),
-        (("--endpoint", "http://h:99999/v1", *OPTIONS), "is not an address"),
-        (("--endpoint", "http://h/v1?key=1", *OPTIONS), "leave out what follows"),
-        (("--endpoint", "", *OPTIONS), "--endpoint is empty"),
-        (("--endpoint", "http://h/v1", "--model", ""), "needs --model"),
-        (("--endpoint", "http://u:p@h/v1", *OPTIONS, "--scores"), "has no confidences"),
-        (("--endpoint", "http://h/v1", *OPTIONS, "--threshold", "0.5"), "has no confidences"),
-        (("--endpoint", "http://h/v1", "--grammar", "on"), "--grammar works only with"),
-        (("--endpoint", "http://h/v1", *OPTIONS, "--offline"), "--offline forbids"),
-        (("--concurrency", "3"), "--concurrency works only with --endpoint"),
+        ("--endpoint", "localhost", *OPTIONS),
+        ("--endpoint", "ftp://host/v1", *OPTIONS),
+        ("--endpoint", "http://[::1/v1", *OPTIONS),
+        ("--endpoint", "http://h:99999/v1", *OPTIONS),
+        ("--endpoint", "http://h/v1?key=1", *OPTIONS),
+        ("--endpoint", "", *OPTIONS),
+        ("--endpoint", "http://h/v1", "--model", ""),
+        ("--endpoint", "http://u:p@h/v1", *OPTIONS, "--scores"),
+        ("--endpoint", "http://h/v1", *OPTIONS, "--threshold", "0.5"),
+        ("--endpoint", "http://h/v1", "--grammar", "on"),
+        ("--endpoint", "http://h/v1", *OPTIONS, "--offline"),
+        ("--concurrency", "3"),
     ],
 )
-def test_options_that_do_not_go_together(
-    run: Run, options: tuple[str, ...], complaint: str
-) -> None:
+def test_options_that_do_not_go_together(run: Run, options: tuple[str, ...]) -> None:
     outcome = run("run", "README.md", *options)
     assert outcome.code == 2
-    assert complaint in outcome.err
+    check_line(outcome.err.splitlines()[-1])
 
 
 def test_a_readme_cannot_end_its_turn(run: Run, server: Server, workplace: Path) -> None:

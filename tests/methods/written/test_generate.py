@@ -16,7 +16,7 @@ from torch import Tensor
 
 from support import tiny
 from support.console import Run
-from support.messages import refused
+from support.messages import check_line, refused
 from support.passes import counted
 from tagger.batch.batch import MAX_FAILURES
 from tagger.errors import LoadError, ReplyError, VocabularyError
@@ -308,19 +308,17 @@ def test_a_reply_without_end_is_cut_off_and_said(run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "complaint"),
+    "options",
     [
-        (("--grammar", "off"), "--grammar works only with --method generate"),
-        (("--method", "generate", "--scores"), "has no confidences"),
-        (("--method", "generate", "--threshold", "0.4"), "has no confidences"),
+        ("--grammar", "off"),
+        ("--method", "generate", "--scores"),
+        ("--method", "generate", "--threshold", "0.4"),
     ],
 )
-def test_options_that_do_not_go_together(
-    run: Run, options: tuple[str, ...], complaint: str
-) -> None:
+def test_options_that_do_not_go_together(run: Run, options: tuple[str, ...]) -> None:
     outcome = run("run", "README.md", *options)
     assert outcome.code == 2
-    assert complaint in outcome.err
+    check_line(outcome.err.splitlines()[-1])
 
 
 @pytest.mark.parametrize(

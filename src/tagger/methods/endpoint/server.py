@@ -242,7 +242,7 @@ class Server:
     def late(self) -> ServerError:
         """Return the error for an answer that takes too long."""
         return ServerError(
-            f"the server at {self.url} gives no whole answer within "
+            f"the server at {self.url} gives no complete answer within "
             f"{README_TIMEOUTS * TIMEOUT:.0f} s, retries included"
         )
 
@@ -269,7 +269,7 @@ class Server:
             )
         if isinstance(error, openai.NotFoundError) or _is_about_the_model(error):
             return EndpointError(
-                f"the server at {self.url} knows no model {self.model!r}, or no chat "
+                f"the server at {self.url} has no model {self.model!r}, or no chat "
                 "completions there: check the name of the model, and that the address ends as its "
                 "API does, often in /v1"
             )
@@ -278,7 +278,7 @@ class Server:
         if isinstance(error, openai.APIConnectionError):
             if isinstance(error.__cause__, httpx2.ProxyError):
                 return EndpointError(
-                    f"the proxy that the environment names does not lead to {self.url}: "
+                    f"the proxy that the environment names does not reach {self.url}: "
                     f"{printable(str(error.__cause__))}; correct HTTP_PROXY or HTTPS_PROXY, or "
                     "list the server in NO_PROXY"
                 )

@@ -124,7 +124,7 @@ class Calibration:
             raise CalibrationError(f"{name}: cannot be read: {error.strerror}") from error
         except ValueError as error:
             raise CalibrationError(
-                f"{name}: is not a calibration, or is cut short or of another version; {_AGAIN}"
+                f"{name}: is not a calibration, or is truncated or from another version; {_AGAIN}"
             ) from error
         if file.digest != file.computed_digest:
             raise CalibrationError(f"{name}: has been edited since it was written; {_AGAIN}")
@@ -174,7 +174,7 @@ class Calibration:
         if "model" in different or (not known and self.origin.model != model):
             raise CalibrationError(
                 f"the calibration belongs to {printable(self.origin.model)}, and the model is "
-                f"{printable(model)}; use that one, or {_AGAIN}"
+                f"{printable(model)}; use that model, or {_AGAIN}"
             )
         if different:
             raise CalibrationError(

@@ -185,7 +185,7 @@ class Head:
         name = printable(str(path))
         try:
             if Path(path).is_fifo():  # which would be waited for
-                raise HeadError(f"{name}: is a pipe, and a head is a file; {_AGAIN}")
+                raise HeadError(f"{name}: is a pipe, but a head must be a regular file; {_AGAIN}")
             content = read_bounded(Path(path), MAX_BYTES)
         except OSError as error:
             raise HeadError(f"{name}: cannot be read: {error.strerror}") from error
@@ -211,7 +211,7 @@ class Head:
             sound = head._is_sound()
         except (SafetensorError, ValueError, TypeError, LookupError, RuntimeError) as error:
             raise HeadError(
-                f"{name}: is not a head, or is cut short or of another version; {_AGAIN}"
+                f"{name}: is not a head, or is truncated or from another version; {_AGAIN}"
             ) from error
         if not sound:
             raise HeadError(f"{name}: its numbers do not fit together; {_AGAIN}")

@@ -127,7 +127,7 @@ class Generate(Written):
         if room < MIN_README_TOKENS:
             raise VocabularyError(
                 f"the vocabulary's {len(vocabulary)} tags and the prompt take "
-                f"{self._overhead:,} tokens, and the model's context holds "
+                f"{self._overhead:,} tokens, but the model's context window holds "
                 f"{model.context_length:,}, which leaves no room for a README: "
                 "use fewer tags, or shorter descriptions"
             )

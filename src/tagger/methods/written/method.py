@@ -13,7 +13,7 @@ class Written(ABC):
 
     Attributes:
         vocabulary: the tags.
-        threshold: None: a written reply has no confidences.
+        threshold: None: a generated reply has no confidences.
 
     """
 

@@ -10,6 +10,7 @@ import json_repair
 from pydantic import BaseModel, ConfigDict, StrictInt, StrictStr, ValidationError
 
 from tagger._util.text import printable, storable
+from tagger._util.validation import first_fault
 from tagger.errors import ReplyError, TaggerError
 from tagger.methods.base import ranking_to_bytes
 from tagger.tagging import GivenTag
@@ -146,7 +147,7 @@ def read(
     """
     answer = _THOUGHT.sub("", text)
     if len(answer) > _LONGEST or len(_OPENED.findall(answer)) > _MOST_OPENED:
-        raise unusable("is no reply of a few tags", text)
+        raise unusable("is too long or nested too deeply to be a reply", text)
     lists = list(_REPLIES.finditer(answer))
     if len(lists) > 1:
         raise unusable("holds more than one list of tags", text)
@@ -162,10 +163,9 @@ def read(
     try:
         reply = WrittenReply.model_validate(found)
     except ValidationError as error:
-        where = ".".join(map(str, error.errors()[0]["loc"]))
-        raise unusable(f"{where}: {error.errors()[0]['msg'].lower()}", text) from error
+        raise unusable(f"is invalid: {first_fault(error)}", text) from error
     if str(reply.id) != id_:
-        raise unusable(f"is about the id {str(reply.id)[:_SHOWN]!r}, and not {id_!r}", text)
+        raise unusable(f"is for the id {str(reply.id)[:_SHOWN]!r}, not {id_!r}", text)
     by_name = dict(zip(map(fold, names(vocabulary)), vocabulary, strict=True))
     named = [tag if isinstance(tag, str) else tag.name for tag in reply.tags]
     unknown = [name for name in named if fold(name) not in by_name]

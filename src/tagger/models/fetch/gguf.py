@@ -64,12 +64,12 @@ def _config(reader: Any, *, tied: bool) -> Qwen2Config:
     def value(key: str) -> Any:
         field = reader.get_field(key)
         if field is None:
-            raise LoadError(f"the GGUF file does not say its {key}")
+            raise LoadError(f"the GGUF file does not state its {key}")
         return field.contents()
 
     if (architecture := value("general.architecture")) != "qwen2":
         # Others permute rows in GGUF, which renaming alone would get silently wrong.
-        raise LoadError(f"the GGUF file holds a {architecture} model, and not a qwen2 one")
+        raise LoadError(f"the GGUF file holds a {architecture} model, not a qwen2 one")
     return Qwen2Config(
         architectures=[Qwen2ForCausalLM.__name__],
         dtype="bfloat16",
@@ -128,7 +128,7 @@ def _names(
     _refuse("has unknown", set(tensors) - used)
     # GGUF counts dimensions from the fastest-moving one.
     shapes = {name: tuple(int(n) for n in reversed(tensors[names[name]].shape)) for name in names}
-    _refuse("has misshapen", {names[n] for n in names if shapes[n] != tuple(wanted[n].shape)})
+    _refuse("has wrongly shaped", {names[n] for n in names if shapes[n] != tuple(wanted[n].shape)})
     return names
 
 

@@ -65,7 +65,7 @@ def run(
 def ending(status: int, complaint: str) -> str:
     """Say in one line what a program died of."""
     if status < 0:
-        return f"the program was ended by {signal.Signals(-status).name}"
+        return f"the converter was killed by {signal.Signals(-status).name}"
     lines = [line.strip() for line in complaint.splitlines() if line.strip()]
     errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
     return (errors or lines or [f"exit status {status}"])[-1]

@@ -181,7 +181,7 @@ def _staging(entry: CatalogueEntry) -> Iterator[Path]:
         yield staging
     except BaseException:
         if kept := _size(staging):
-            log.info("%s: %.2f GB are kept; the next pull goes on there", entry.name, kept / 1e9)
+            log.info("%s: %.2f GB are kept; the next pull resumes there", entry.name, kept / 1e9)
         else:
             shutil.rmtree(staging, ignore_errors=True)
         raise

@@ -99,7 +99,7 @@ def verify(entry: CatalogueEntry) -> None:
 
 def missing(entry: CatalogueEntry) -> ModelMissingError:
     """Return the error for a model that is not here, or not all of it."""
-    lack = "is here in part" if folder(entry).exists() else "is not on this machine"
+    lack = "is only partly here" if folder(entry).exists() else "is not on this machine"
     return ModelMissingError(f"{entry.name} {lack}; `tagger models pull {entry.name}` fetches it")
 
 
