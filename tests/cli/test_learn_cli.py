@@ -438,7 +438,7 @@ def test_a_head_that_has_seen_everything_cannot_be_measured(run: Run, head: Path
     assert outcome.code == 2
     assert (
         "the head was fitted to all of these READMEs: measure it on others (--include-fitted "
-        "measures it on these all the same)"
+        "measures it on these anyway)"
     ) in outcome.err
     assert outcome.out == ""
     args = ("eval", "labels.jsonl", "--head", "head.safetensors", "--include-fitted", "--json")
@@ -479,7 +479,7 @@ def test_scores_are_kept_of_the_readmes_that_were_not_left_out(
     assert "because the head was fitted to them: 8" in again.err
     nothing = run("eval", "labels.jsonl", "--from", "s.parquet")
     assert nothing.code == 2
-    assert "s.parquet: holds no scores of" in nothing.err.splitlines()[-1]
+    assert "s.parquet: has no scores for" in nothing.err.splitlines()[-1]
 
 
 def test_without_a_cache_folder_it_learns_all_the_same(

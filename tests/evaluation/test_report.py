@@ -115,7 +115,7 @@ def test_eval_writes_a_page_that_others_may_read(run: Run, workplace: Path) -> N
     assert generated.code == 0, generated.err
     refused = run(*args[:-1], "labels.jsonl")
     assert refused.code == 2
-    assert "so it is kept" in refused.err
+    assert "so it is not overwritten" in refused.err
 
 
 @pytest.fixture(scope="module")

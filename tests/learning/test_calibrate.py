@@ -470,8 +470,11 @@ def with_labels(workplace: Path, rows: list[dict[str, Any]]) -> None:
         ((), "nothing to calibrate on"),
         (("README.md",), "needs 10 different READMEs, but there is one"),
         (("--labels", "few.jsonl"), "needs 10 different READMEs, but there are 3"),
-        (("corpus", "--labels", "few.jsonl"), "need 30 different READMEs with at least one tag"),
-        (("corpus", "-o", "README.md"), "README.md: is not a calibration, so it is kept"),
+        (("corpus", "--labels", "few.jsonl"), "needs 30 different READMEs with at least one tag"),
+        (
+            ("corpus", "-o", "README.md"),
+            "README.md: is not a calibration, so it is not overwritten",
+        ),
         (("nowhere",), "nowhere: No such file"),
         (("corpus", "--glob", "*.rst"), "no READMEs in corpus: looked for *.rst"),
         (("corpus", "-o", "/dev/full"), "/dev/full is not a regular file"),

@@ -641,7 +641,7 @@ def test_two_at_once_wait_for_one_another(
     tiny_model: LanguageModel, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    waiting = "another learner is reading for this model and list of tags: waiting for it"
+    waiting = "another tagger learn is reading for this model and list of tags: waiting for it"
     begun, go_on = threading.Event(), threading.Event()
 
     def pause(*_: object) -> None:

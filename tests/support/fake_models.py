@@ -155,6 +155,9 @@ def hub(
             self.end_headers()
 
         def do_GET(self) -> None:
+            if "/resolve/" not in self.path:  # what else the Hub's client asks for now and then
+                self.send_error(404)
+                return
             asked = self.headers.get("Range", "bytes=0-").removeprefix("bytes=").rstrip("-")
             start = int(asked) if ranges else 0
             self.answer(start)

@@ -193,7 +193,7 @@ def test_a_reply_that_cannot_be_used_is_asked_for_again_and_then_said(
     outcome = ask(run, server)
     assert outcome.code == 1
     assert outcome.out == ""
-    check_line(outcome.err.splitlines()[-1])
+    check_line(outcome.err.splitlines(keepends=True)[-1])
     assert len(server.requests) == 2
     shown = server.requests[1]["messages"][-1]["content"]
     assert "This cannot be used" in shown
@@ -215,7 +215,7 @@ def test_what_is_no_whole_reply_is_refused(run: Run, server: Server, text: str) 
     server.answer = lambda _: completion(text)
     outcome = ask(run, server)
     assert outcome.code == 1
-    check_line(outcome.err.splitlines()[-1])
+    check_line(outcome.err.splitlines(keepends=True)[-1])
 
 
 def test_thoughts_before_the_reply_are_passed_over(run: Run, server: Server) -> None:
@@ -254,7 +254,7 @@ def test_answers_of_any_shape(run: Run, server: Server, answer: Answer, code: in
     outcome = ask(run, server)
     assert outcome.code == code, outcome.err
     if code:
-        check_line(outcome.err.splitlines()[-1])
+        check_line(outcome.err.splitlines(keepends=True)[-1])
     assert "internal error" not in outcome.err
 
 
@@ -301,7 +301,7 @@ def test_one_deadline_holds_for_a_whole_exchange(
         outcome = run("run", "README.md", "--endpoint", server.url, *OPTIONS, model=None)
         taken = time.monotonic() - start
     assert outcome.code == 1
-    assert "gives no whole answer within 1 s, retries included" in outcome.err
+    assert "gives no complete answer within 1 s, retries included" in outcome.err
     assert taken < 10
 
 
@@ -314,7 +314,7 @@ def test_a_server_that_asks_for_patience_gets_no_more_than_the_deadline(
     start = time.monotonic()
     outcome = ask(run, server)
     assert outcome.code == 1
-    assert "gives no whole answer within 2 s, retries included" in outcome.err
+    assert "gives no complete answer within 2 s, retries included" in outcome.err
     assert time.monotonic() - start < 10
 
 
@@ -400,7 +400,7 @@ def test_a_proxy_that_cannot_be_used_is_said(
     proxies.setenv("ALL_PROXY", address)
     outcome = run(*BEHIND, model=None)
     assert outcome.code == 3
-    check_line(outcome.err.splitlines()[-1])
+    check_line(outcome.err.splitlines(keepends=True)[-1])
 
 
 def test_a_proxy_that_refuses_is_said(
@@ -409,7 +409,7 @@ def test_a_proxy_that_refuses_is_said(
     proxies.setenv("HTTPS_PROXY", server.url.removesuffix("/v1"))
     outcome = run(*BEHIND[:3], "https://models.invalid/v1", *OPTIONS, model=None)
     assert outcome.code == 3
-    assert "does not lead to https://models.invalid/v1" in outcome.err
+    assert "does not reach https://models.invalid/v1" in outcome.err
 
 
 @pytest.mark.parametrize("length", [100, 4_000])
@@ -489,7 +489,7 @@ def test_what_no_readme_could_get_past_ends_it_at_once(
     server.answer = lambda _: answer
     outcome = ask(run, server)
     assert outcome.code == 3
-    check_line(outcome.err.splitlines()[-1])
+    check_line(outcome.err.splitlines(keepends=True)[-1])
     assert outcome.out == ""
 
 
@@ -521,7 +521,7 @@ def test_nobody_there_is_said(run: Run) -> None:
 def test_options_that_do_not_go_together(run: Run, options: tuple[str, ...]) -> None:
     outcome = run("run", "README.md", *options)
     assert outcome.code == 2
-    check_line(outcome.err.splitlines()[-1])
+    check_line(outcome.err.splitlines(keepends=True)[-1])
 
 
 def test_a_readme_cannot_end_its_turn(run: Run, server: Server, workplace: Path) -> None:

@@ -318,7 +318,7 @@ def test_a_reply_without_end_is_cut_off_and_said(run: Run) -> None:
 def test_options_that_do_not_go_together(run: Run, options: tuple[str, ...]) -> None:
     outcome = run("run", "README.md", *options)
     assert outcome.code == 2
-    check_line(outcome.err.splitlines()[-1])
+    check_line(outcome.err.splitlines(keepends=True)[-1])
 
 
 @pytest.mark.parametrize(

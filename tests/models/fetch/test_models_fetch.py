@@ -309,7 +309,7 @@ def test_a_pull_goes_on_with_the_parts_that_came_whole(
     away = last.rename(wheels.parent / last.name)
     with refused(FetchError):
         fetch.pull(entry)
-    assert "are kept; the next pull goes on there" in caplog.text
+    assert "are kept; the next pull resumes there" in caplog.text
     assert parts() == [wheel.sha256 for wheel in wheels_of(entry)[:2]]
 
     away.rename(last)
