@@ -10,6 +10,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
+# Two at a time: with more than one thread each, they would wait for one another.
+TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
 .PHONY: demo test test-fast test-versions test-servers fuzz check docs clean
 
 demo: .venv/installed
@@ -19,10 +22,10 @@ test: .venv/installed-dev
 	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get update -qq && \
 	  apt-get install -qq -y chromium >/dev/null; } || \
 	  echo "no chromium here: the tests of the report in a browser will be skipped" >&2
-	$(BIN)/python -m pytest -n 2 -m 'not versions' --cov --cov-report=term:skip-covered
+	$(TEST) -m 'not versions' --cov --cov-report=term:skip-covered
 
 test-fast: .venv/installed-dev
-	$(BIN)/python -m pytest -n 2 -m 'not slow and not network and not real_model and not servers'
+	$(TEST) -m 'not slow and not network and not real_model and not servers'
 
 test-versions: .venv/installed-dev
 	$(BIN)/python -m pytest -m versions
