@@ -54,4 +54,4 @@ def test_that_numbers_become_text_is_said(caplog: pytest.LogCaptureFixture) -> N
         tables.check_table(vocabulary, "objects", scores=False)
         tables.check_table(vocabulary, "names", scores=False)
     assert len(caplog.messages) == 2
-    assert "not all whole numbers of 64 bits: the table holds them as text" in caplog.text
+    assert "not all 64-bit integers: the table holds them as text" in caplog.text
