@@ -1,6 +1,7 @@
 """The package as it is built, installed into environments of its own and used there."""
 
 import json
+import re
 import subprocess
 import sys
 import zipfile
@@ -17,6 +18,7 @@ from typer.main import get_command
 from support import ROOT, environments
 from support.environments import requirements
 from support.fake_server import serving
+from tagger._util.extras import EXTRAS
 from tagger.cli.app import app
 
 pytestmark = pytest.mark.slow
@@ -183,13 +185,17 @@ def test_a_base_install_says_what_it_lacks(
 ) -> None:
     done = tagger(base, folder, *command.split())
     assert done.returncode == 2
-    assert done.stderr.endswith(f": pip install 'tagger[{extra}]'\n")
+    packages = EXTRAS[extra][1].values()
+    assert done.stderr.endswith(f": pip install {' '.join(packages)}\n")
     assert done.stderr.count("\n") == 1
 
 
 @pytest.mark.network
 def test_a_program_of_a_users_is_checked_against_the_types(base: Path, tmp_path: Path) -> None:
     (tmp_path / "right.py").write_text(PROGRAM)
+    for name in ("README", "docs/library"):  # what people copy
+        code = re.findall(r"```python\n(.*?)```", (ROOT / f"{name}.md").read_text(), re.S)
+        (tmp_path / f"{Path(name).stem.lower()}_right.py").write_text("\n".join(code))
     for number, (right, (wrong, _)) in enumerate(MISTAKES.items()):
         assert right in PROGRAM
         (tmp_path / f"wrong{number}.py").write_text(PROGRAM.replace(right, wrong))
@@ -200,7 +206,7 @@ def test_a_program_of_a_users_is_checked_against_the_types(base: Path, tmp_path:
     files = sorted(path.name for path in tmp_path.glob("*.py"))
     mypy: list[str | Path] = [sys.executable, "-m", "mypy", "--python-executable", base, *files]
     done = subprocess.run(mypy, cwd=tmp_path, capture_output=True, text=True)
-    assert "right.py" not in done.stdout
+    assert "right.py" not in done.stdout, done.stdout
     assert done.stdout.splitlines()[-1].startswith(f"Found 4 errors in {len(MISTAKES)} files")
     for number, (_, complaint) in enumerate(MISTAKES.values()):
         (line, *_) = [line for line in done.stdout.splitlines() if f"wrong{number}.py" in line]

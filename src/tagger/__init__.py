@@ -39,13 +39,18 @@ __all__ = [
     "Corpus",
     "Endpoint",
     "Evaluation",
+    "Explanation",
+    "Failure",
     "Generate",
     "GivenTag",
     "Head",
     "Label",
+    "Lesson",
+    "Method",
     "PromptTemplate",
     "Rank",
     "Readme",
+    "Row",
     "Selection",
     "Sources",
     "Tag",
@@ -67,13 +72,18 @@ _HOMES = {
     "Corpus": "learning.calibrate",
     "Endpoint": "methods.endpoint.endpoint",
     "Evaluation": "evaluation.evaluate",
+    "Explanation": "evaluation.explain",
+    "Failure": "tagging",
     "Generate": "methods.written.generate",
     "GivenTag": "tagging",
     "Head": "methods.rank.head",
     "Label": "evaluation.labels",
+    "Lesson": "learning.learn",
+    "Method": "methods.base",
     "PromptTemplate": "prompts.prompt",
     "Rank": "methods.rank.rank",
     "Readme": "readme.readme",
+    "Row": "batch.pipeline",
     "Selection": "selection",
     "Sources": "readme.sources",
     "Tag": "vocabulary",
@@ -89,7 +99,7 @@ _HOMES = {
     "load_labels": "evaluation.labels",
 }
 
-_EXTRAS = {"Endpoint": "endpoint", "Generate": "generate", "learn": "learn"}
+_EXTRAS = {"Endpoint": "endpoint", "Generate": "generate", "Lesson": "learn", "learn": "learn"}
 """Names that need the optional packages of an extra."""
 
 

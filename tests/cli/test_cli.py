@@ -206,7 +206,7 @@ def test_a_traceback_cannot_steer_a_terminal(run: Run) -> None:
 def test_debug_shows_where_an_error_came_from(run: Run) -> None:
     outcome = run("run", "nowhere.md", "--tags", "tags.json", "--debug")
     assert "Traceback" in outcome.err
-    assert outcome.err.endswith("nowhere.md: no such file\n")
+    assert outcome.err.endswith("nowhere.md: no such file: check the path\n")
 
 
 def test_a_fault_of_the_program_is_one_line_too(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

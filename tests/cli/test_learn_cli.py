@@ -105,7 +105,7 @@ def test_what_was_read_and_learned_is_said(run: Run, labels: Path, workplace: Pa
         "ECE",
     ):
         assert measure in outcome.out
-    (line,) = [line for line in outcome.out.splitlines() if "F1 (given)" in line]
+    (line,) = [line for line in outcome.out.splitlines() if "│ F1 (given)" in line]
     without, learned, low, high = (
         float(word) for word in line.replace("│", " ").split() if word[0].isdigit()
     )
@@ -146,7 +146,7 @@ def test_a_readme_that_comes_twice_is_said(run: Run, labels: Path, workplace: Pa
     write(workplace / "teacher.jsonl", teacher)
     outcome = learn(run, "labels.jsonl", "teacher.jsonl")
     assert outcome.code == 0, outcome.err
-    said = "labels of READMEs that came before, merged with the earlier ones: 6\n"
+    said = "labels merged with earlier ones of the same README: 6\n"
     assert outcome.err.count(said) == 1
     assert Head.load(workplace / "head.safetensors").readmes == 48
     write(labels, [row(number) for number in range(48)] + teacher)
@@ -200,7 +200,7 @@ def test_the_head_that_ships_is_measured_beside_it(
     outcome = learn(run, "few.jsonl", "-o", "more.safetensors")
     assert outcome.code == 0, outcome.err
     assert "built-in head" in outcome.out
-    (line,) = [line for line in outcome.out.splitlines() if "F1 (given)" in line]
+    (line,) = [line for line in outcome.out.splitlines() if "│ F1 (given)" in line]
     values = [float(word) for word in line.replace("│", " ").split() if word[0].isdigit()]
     assert values[0] < 0.6 < values[1]
     assert ("the built-in head does better on these READMEs" in outcome.err) == (
@@ -287,7 +287,7 @@ def test_a_readme_that_is_labelled_twice_counts_once_in_eval(
     plain = evaluated(run("eval", "plain.jsonl", "--json", "--dump", "s.parquet"))
     outcome = run("eval", "again.jsonl", "--json")
     assert evaluated(outcome) == plain
-    said = "labels of READMEs that came before, merged with the earlier ones: 14\n"
+    said = "labels merged with earlier ones of the same README: 14\n"
     assert outcome.err.count(said) == 1
     kept = run("eval", "again.jsonl", "--json", "--from", "s.parquet")
     assert evaluated(kept) == plain
@@ -373,7 +373,7 @@ def test_every_command_uses_it(
     found = json.loads(explained.out)
     assert {tag["name"]: round(tag["confidence"], 4) for tag in found["tags"]} == learned
     assert found["calibration"] == (
-        "learned from 48 READMEs with 48 tags, covering 3 of 3 tags; else as shipped"
+        "learned from 48 READMEs with 48 tags, covering 3 of 3 tags; other tags: as shipped"
     )
     assert found["threshold"] == Head.load(head).calibration.threshold
     assert "learned from 48 READMEs" in " ".join(run("explain", "0.md").out.split())

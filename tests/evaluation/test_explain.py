@@ -107,7 +107,7 @@ def test_reasons_fit_a_narrow_terminal(
     for columns in ("80", "50"):
         monkeypatch.setenv("COLUMNS", columns)
         out = run("explain", "README.md", *options).out
-        assert "yes, least" in out or "no, enough" in out
+        assert "yes, least" in out or "no, over max" in out
         assert "game-engine" in out
 
 

@@ -87,7 +87,7 @@ def test_what_is_wrong_is_said_all_at_once(tmp_path: Path) -> None:
     )
     refusal(path)
     write(path, *["{"] * 30)
-    assert refusal(path).startswith(f"{path}: 30 rows from line 1 on: is not JSON: EOF")
+    assert refusal(path).startswith(f"{path}: 30 rows from line 1 on: is not JSON; ")
     write(path, *(row(str(n), source="x\n" * n) for n in range(1, 31)), *map(str, range(30)))
     assert refusal(path).count("; ") == 3, "each reason is said once"
     write(path, *(row("odd", selection=f"way {n}") for n in range(30)))

@@ -117,7 +117,7 @@ def test_models_plan_says_what_is_needed_and_whether_it_is_there(
     assert "It does not fit. Qwen/Qwen2.5-7B-Instruct" in outcome.out
     outcome = run("models", "plan", "Qwen/Qwen-1_8B-Chat", "--readme-tokens", "2000")
     assert "for 2,000 tokens of it" in outcome.out
-    assert "This machine can." in outcome.out
+    assert "It fits on this machine." in outcome.out
 
 
 def test_the_plan_of_a_folder_is_that_of_what_is_loaded(tmp_path: Path) -> None:

@@ -27,9 +27,9 @@ def need(extra: str) -> None:
     purpose, modules = EXTRAS[extra]
     missing = [package for module, package in modules.items() if find_spec(module) is None]
     if missing:
-        raise MissingPackageError(
-            f"{purpose} needs {' and '.join(missing)}: pip install 'tagger[{extra}]'"
-        )
+        # Not `tagger[…]`: on the package index that name is somebody else's.
+        packages = " ".join(missing)
+        raise MissingPackageError(f"{purpose} needs {packages}: pip install {packages}")
 
 
 def arrow() -> Any:

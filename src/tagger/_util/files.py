@@ -99,7 +99,7 @@ def check_target(path: Path, ours: Callable[[], bool], what: str) -> None:
     name = printable(str(path))
     with reporting(name):
         if path.is_dir():
-            raise IsADirectoryError(errno.EISDIR, "is a folder")
+            raise IsADirectoryError(errno.EISDIR, "is a folder: name a file in it")
         # A pipe or a device would be read without end.
         if name == "-" or (path.exists() and not path.is_file()):
             raise UsageError(f"{name} is not a regular file: name a regular file")

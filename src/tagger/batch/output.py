@@ -25,13 +25,14 @@ class Place:
         """Derive the names of the other two.
 
         Raises:
-            UsageError: a folder, a device or a link goes by the name, or there is no folder for it.
+            OutputError: a folder goes by the name, or there is no folder for it.
+            UsageError: a device or a link goes by the name.
 
         """
         if not output.parent.is_dir():
-            raise UsageError(f"there is no folder {printable(str(output.parent))} to write into")
+            raise OutputError(f"there is no folder {printable(str(output.parent))} to write into")
         if output.is_dir():
-            raise UsageError(f"{printable(str(output))} is a folder: name a file in it")
+            raise OutputError(f"{printable(str(output))} is a folder: name a file in it")
         if output.exists() and not output.is_file():
             raise UsageError(f"{printable(str(output))} is not a regular file: leave out -o")
         lines = output

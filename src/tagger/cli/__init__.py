@@ -95,7 +95,8 @@ def _run() -> int:
     except BrokenPipeError:
         raise
     except TyperException as error:
-        message = f"{wording(error)}{origin(error)}. See --help."
+        message = f"{wording(error)}{origin(error)}"
+        message += " See --help." if message.endswith("?") else ". See --help."
         failure, code = error, error.exit_code
     except TaggerError as error:
         failure, message, code = error, str(error), error.exit_code

@@ -111,6 +111,8 @@ def batch(
     methods.check(method, model, chosen, scores=reply.scores)
     if max_failures and not method.endpoint:
         raise UsageError("--max-failures works only with --endpoint")
+    if restart and not output:
+        raise UsageError("--restart works only with -o")
     vocabulary = options.load_vocabulary(prompt.tags)
     opener = methods.opener(
         vocabulary,

@@ -82,7 +82,9 @@ def calibrate(
         fitted = fit(rank, corpus, progress)
     if labelled:
         options.log.info(
-            "on labels that the fit has not seen: %s", _changes(fitted.before, fitted.after)
+            "on labels that the fit has not seen: %s; by chance alone, an ECE of %.3f",
+            _changes(fitted.before, fitted.after),
+            fitted.by_chance,
         )
         if fitted.after.get("f1_given", 0) < fitted.before.get("f1_given", 0):
             options.log.warning(

@@ -16,7 +16,7 @@ _WIDE = 78
 _GIVEN = {
     "over the threshold": "yes",
     "the least that is given": "yes, least",
-    "more than are given": "no, enough",
+    "more than are given": "no, over max",
     "below the threshold": "no, unsure",
 }
 """What a table says of the reasons."""

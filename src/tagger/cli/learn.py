@@ -131,14 +131,20 @@ def _table(lesson: "Lesson") -> str:
     from rich.console import Console
     from rich.table import Table
 
-    from tagger.evaluation.measures import MEASURES, intervals, measure
+    from tagger.evaluation.measures import MEASURES, error_by_chance, intervals, measure
 
     columns = {"no head": measure(lesson.before)}
     if lesson.shipped:
         columns["built-in head"] = measure(lesson.shipped)
     columns["this head"] = measure(lesson.after)
     limits = intervals(lesson.after)
-    table = Table(title=f"cross-validated on {lesson.readmes} READMEs", title_justify="left")
+    table = Table(
+        title=f"cross-validated on {lesson.readmes} READMEs",
+        title_justify="left",
+        caption=f"F1 (given): {MEASURES['f1_given'][1]}; precision (given): "
+        f"{MEASURES['precision_given'][1]}; recall (given): {MEASURES['recall_given'][1]}",
+        caption_justify="left",
+    )
     table.add_column("measure")
     for heading in (*columns, "95 % interval"):
         table.add_column(heading, justify="right")
@@ -146,6 +152,8 @@ def _table(lesson: "Lesson") -> str:
         if all(name in measures for measures in columns.values()):
             values = [f"{measures[name]:.3f}" for measures in columns.values()]
             interval = " to ".join(f"{limit:.3f}" for limit in limits.get(name, ()))
+            if name == "ece":
+                interval = f"{error_by_chance(lesson.after):.3f} by chance"
             table.add_row(MEASURES[name][0], *values, interval)
     console = Console()
     with console.capture() as captured:

@@ -190,12 +190,12 @@ def plan_(
         ("weights", f"{needed.weights / 1e9:.2f} GB in {str(processor.dtype)[6:]}"),
         ("prefix", f"{needed.prefix / 1e9:.3f} GB for a list of 90 tags"),
         ("a README", f"{needed.readme / 1e9:.3f} GB for {tokens:,} tokens of it"),
-        ("in all", f"{needed.total / 1e9:.2f} GB, the program included"),
+        ("in all", f"{needed.total / 1e9:.2f} GB, including the program"),
         ("free", f"{room / 1e9:.2f} GB on {processor.device}"),
     ]
     for label, text in rows:
         typer.echo(f"{label:<16}{text}")
     if needed.total <= room:
-        typer.echo("This machine can.")
+        typer.echo("It fits on this machine.")
     else:
         typer.echo(f"It does not fit. {planning.what_fits(needed, processor.dtype, room)}")

@@ -41,7 +41,7 @@ def prompt(
         typer.echo(said.text)
         if said.tokens:
             options.log.info(
-                "conversation %d: %d tokens before the README, %d of it, %d behind it",
+                "conversation %d: %d tokens before the README, %d in it, %d after it",
                 number,
                 *said.tokens,
             )

@@ -28,6 +28,8 @@ def run(
     """
     if id_ is not None and len(readmes) > 1:
         raise UsageError("--id names one README, but several were given")
+    if id_ == "":
+        raise UsageError("--id is empty: pass an id, or leave out --id")
     if readmes.count("-") > 1:
         raise UsageError("- (standard input) can be read only once")
 

@@ -119,7 +119,7 @@ def by_threshold(judged: Judged, selection: Selection) -> list[Point]:
 def misses(
     judged: Judged, labels: Sequence[Label], vocabulary: Vocabulary, read: Sequence[str], most: int
 ) -> list[Miss]:
-    """Return the worst misses: the READMEs whose wrong tags were surest, less the right ones."""
+    """Return the worst misses: wrong tags of much more confidence than the right ones have."""
     names = [tag.label for tag in vocabulary]
     wrong = judged.given & ~judged.accepted
     surest = np.where(wrong, judged.confidences, 0.0).max(axis=1)

@@ -182,7 +182,7 @@ def _confidences(rank: Rank) -> str:
     if confidence.head is None:
         return origin
     covered = f"{confidence.known} of {len(rank.vocabulary)} tags"
-    return f"{confidence.head}, covering {covered}; else {origin}"
+    return f"{confidence.head}, covering {covered}; other tags: {origin}"
 
 
 def _end(text: str) -> str:

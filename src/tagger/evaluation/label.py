@@ -120,7 +120,7 @@ def merged(labels: Iterable[Label]) -> list[Label]:
 def say_merged(labels: Sequence[Label], readmes: Sequence[Label]) -> None:
     """Say how many labels have become part of others."""
     if again := len(labels) - len(readmes):
-        log.info("labels of READMEs that came before, merged with the earlier ones: %d", again)
+        log.info("labels merged with earlier ones of the same README: %d", again)
 
 
 def counted(labels: Sequence[Label], readmes: Sequence[Label]) -> str:

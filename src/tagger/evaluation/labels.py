@@ -9,15 +9,15 @@ In place of `readme` a row may hold `readme_digest`, the SHA-256 of the text, wh
 up among READMEs that lie elsewhere.
 """
 
-import difflib
 import logging
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import Field, StrictStr, ValidationError, model_validator
+from pydantic import ConfigDict, Field, StrictStr, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from tagger._util.reading import read_bounded
@@ -72,7 +72,9 @@ log = logging.getLogger(__name__)
 
 
 class _Row(Judgement):
-    """What a row holds: a README's text, or its digest."""
+    """What a row holds: a README's text, or its digest. Fields of others are left alone."""
+
+    model_config = ConfigDict(extra="allow")
 
     readme: StrictStr | None = None
     readme_digest: Annotated[StrictStr, Field(pattern="^[0-9a-fA-F]{64}$")] | None = None
@@ -86,6 +88,12 @@ class _Row(Judgement):
             raise ValueError("'readme_digest' is not that of its 'readme': take one of them out")
         return self
 
+    def misspelt(self) -> list[str]:
+        """Say which fields look like misspelt ones."""
+        unknown = [key for key in islice(self.model_extra or (), 20) if len(key) <= _SHORT]
+        nearest = [(key, get_close_matches(key, _FIELDS, 1, 0.8)) for key in unknown]
+        return [f"has a field {key!r}, not {near[0]!r}" for key, near in nearest if near]
+
     @property
     def digest(self) -> str:
         """What tells its README from others."""
@@ -93,10 +101,13 @@ class _Row(Judgement):
 
     def to_label(self, found: Readme | None = None) -> Label:
         """Return the label of a README that was found, or of the row's own text."""
-        said = self.model_dump(exclude={"readme", "readme_digest"})
+        said = self.model_dump(include=set(Judgement.model_fields))
         if found is None:
             return Label(readme=self.readme or "", **said)
         return PlacedLabel(readme=found.text, place=found.source, **said)
+
+
+_FIELDS = tuple(_Row.model_fields)
 
 
 @dataclass(frozen=True)
@@ -191,6 +202,7 @@ def _rows(path: Path, vocabulary: Vocabulary) -> list[_Placed]:
         except ReadmeError as error:
             faults.add(number, [str(error)])
             continue
+        faults.add(number, row.misspelt())
         unknown.look(number, (*row.tags, *row.acceptable, *row.rejected))
         before, digest = first.setdefault(row.id, (number, row.digest))
         if digest != row.digest:
@@ -261,7 +273,7 @@ class _Unknown:
         ]
 
     def _with_nearest(self, tag: str) -> str:
-        near = difflib.get_close_matches(fold(tag)[:_SHORT], self._known, n=1)
+        near = get_close_matches(fold(tag)[:_SHORT], self._known, n=1)
         return _short(tag) + (f" (did you mean {_short(self._known[near[0]])}?)" if near else "")
 
 
@@ -282,8 +294,7 @@ def _reason(detail: ErrorDetails) -> str:
     more: dict[str, Any] = detail.get("ctx", {})
     named = repr(place[0]) if place else ""
     if kind == "json_invalid":
-        why = re.sub(r" at line \d+ column (\d+)$", r" (character \1)", str(more.get("error", "")))
-        return f"is not JSON: {why}"
+        return "is not JSON"
     if kind in _REASONS:
         named = f"what {named} holds" if place[1:] else named
         given = "null" if detail["input"] is None else _short(str(detail["input"]))

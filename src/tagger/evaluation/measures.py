@@ -14,13 +14,10 @@ from tagger.selection import Selection
 from tagger.vocabulary import Vocabulary, fold
 
 BINS = 10
-"""Bins of equal mass for the expected calibration error."""
+"""Bins of equal mass, of the expected calibration error and the reliability table."""
 
 GIVEN = 3
 """The most tags of a README that recall asks for."""
-
-RELIABILITY_BINS = 5
-"""Bins of the reliability table."""
 
 RESAMPLES = 1000
 _SEED = 0
@@ -40,17 +37,29 @@ MEASURES = {
     "micro_precision_strict": ("micro precision strict", "share of given tags that a label has"),
     "micro_precision_lenient": ("micro precision lenient", "the same as precision (given)"),
     "micro_recall": ("micro recall", "share of all labels' tags that are given"),
-    "micro_f1_strict": ("micro F1 strict", "harmonic mean with micro recall"),
-    "micro_f1_lenient": ("micro F1 lenient", "harmonic mean with micro recall"),
+    "micro_f1_strict": (
+        "micro F1 strict",
+        "harmonic mean of micro precision strict and recall",
+    ),
+    "micro_f1_lenient": (
+        "micro F1 lenient",
+        "harmonic mean of micro precision lenient and (strict) micro recall",
+    ),
     "tags_per_readme": ("tags per README", "how many tags are given"),
     "ece": ("ECE", "expected calibration error of given tags, ten bins of equal mass"),
-    "confidence_bias": ("confidence bias", "mean confidence of given tags less their share right"),
+    "confidence_bias": (
+        "confidence bias",
+        "mean confidence of given tags minus the share right",
+    ),
     "brier": ("Brier score", "mean squared difference of confidence and being right"),
 }
 """The title of each measure, and what it is. Right is what a label has or accepts; precision and
 confidence are about the tags that are given, the measures at k about the whole ranking."""
 
-_UNBOUNDED = ("tags_per_readme", "confidence_bias")
+_YES_OR_NO = ("precision_at_1_strict", "precision_at_1_lenient", "hit_at_3")
+"""Measures of which each labelled README has either 0 or 1."""
+
+_MEANS = ("tags_per_readme", "confidence_bias")
 """Measures that are not shares."""
 
 Floats = NDArray[np.float64]
@@ -208,8 +217,8 @@ def _micro(judged: Judged) -> dict[str, float]:
     measures: dict[str, float] = {}
     for kind, right in (("strict", hits), ("lenient", (judged.given & judged.accepted).sum())):
         precision = float(right / max(given, 1))
+        measures |= {f"micro_precision_{kind}": precision} if given else {}
         measures |= {
-            f"micro_precision_{kind}": precision,
             f"micro_f1_{kind}": 2 * precision * recall / max(precision + recall, 1e-12),
         }
     return measures | {"micro_recall": recall}
@@ -266,26 +275,34 @@ def error_by_chance(judged: Judged) -> float:
 
 
 def intervals(judged: Judged, resamples: int = RESAMPLES) -> dict[str, tuple[float, float]]:
-    """Return 95 % intervals of the measures by the bootstrap over READMEs (Efron 1979).
+    """Return 95 % intervals of the measures.
 
-    The bootstrap gives the standard error. Of a share it becomes Wilson's interval (1927), for as
-    many trials as it stands for: percentiles would say of 60 hits in 60 that the truth is 1. The
-    calibration error has no interval, because resampling only adds to it; `error_by_chance` stands
-    beside it. Samples that lack a measure, because they have no labelled README for example, are
-    left out of its interval.
+    The bootstrap over READMEs gives a standard error (Efron 1979). That of a mean becomes an
+    interval by Student's t. That of a share becomes the interval of Agresti and Coull (1998) for as
+    many trials as it stands for, because percentiles would say of 60 hits in 60 that the truth is
+    1; where a README is right or wrong, the READMEs are the trials. The calibration error has no
+    interval, because resampling only adds to it; `error_by_chance` stands beside it. One README has
+    no intervals, and samples that lack a measure are left out of its interval.
     """
-    draw = np.random.default_rng(_SEED)
     size = len(judged.gold)
+    if size < 2:
+        return {}
+    draw = np.random.default_rng(_SEED)
     ranked = judged.best_first()
     samples = [_measure(ranked.take(draw.integers(0, size, size))) for _ in range(resamples)]
+    labelled = int(judged.gold.any(axis=1).sum())
     limits = {}
     for name, value in _measure(ranked).items():
         values = [sample[name] for sample in samples if name in sample] or [value]
-        if name in _UNBOUNDED:
-            half = _NORMAL * float(np.std(values))
+        error = float(np.std(values)) * math.sqrt(size / (size - 1))
+        if name in _MEANS:
+            half = _student(size - 1) * error
             limits[name] = (value - half, value + half)
+        elif name in _YES_OR_NO:
+            limits[name] = agresti_coull(value, labelled)
         elif name != "ece":
-            limits[name] = wilson(value, _trials(value, float(np.std(values)), size))
+            trials = _trials(value, error, size) * (_NORMAL / _student(size - 1)) ** 2
+            limits[name] = agresti_coull(value, trials)
     return limits
 
 
@@ -300,21 +317,37 @@ def _trials(share: float, error: float, size: int) -> float:
     return smoothed * (1 - smoothed) / variance if variance else size
 
 
+def agresti_coull(share: float, trials: float) -> tuple[float, float]:
+    """Return the 95 % interval of a share that was seen in a number of trials.
+
+    That of Wilson (1927), which has the same centre, is too short where nearly all is right.
+
+    Source: Agresti and Coull 1998, "Approximate is better than exact".
+    """
+    more = trials + _NORMAL**2
+    centre = (share * trials + _NORMAL**2 / 2) / more
+    half = _NORMAL * math.sqrt(centre * (1 - centre) / more)
+    # A share of 0 or 1 is its own limit, but for rounding.
+    return min(max(centre - half, 0.0), share), max(min(centre + half, 1.0), share)
+
+
+def _student(freedom: int) -> float:
+    """Return the quantile .975 of Student's t (Abramowitz and Stegun 1964, 26.7.5)."""
+    z = _NORMAL
+    return (
+        z
+        + (z**3 + z) / (4 * freedom)
+        + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
+        + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * freedom**3)
+    )
+
+
 def reliability(judged: Judged) -> list[tuple[float, float, int]]:
     """Return mean confidence, share of right tags and number of given tags for each bin."""
     confidences, right = judged.confidences[judged.given], judged.accepted[judged.given]
-    parts = np.array_split(np.argsort(confidences, kind="stable"), RELIABILITY_BINS)
+    parts = np.array_split(np.argsort(confidences, kind="stable"), BINS)
     return [
         (float(confidences[part].mean()), float(right[part].mean()), len(part))
         for part in parts
         if len(part)
     ]
-
-
-def wilson(share: float, trials: float) -> tuple[float, float]:
-    """Return the 95 % interval of a share that was seen in a number of trials (Wilson 1927)."""
-    spread = _NORMAL**2 / trials
-    centre = (share + spread / 2) / (1 + spread)
-    half = math.sqrt(spread * (share * (1 - share) + spread / 4)) / (1 + spread)
-    # A share of 0 or 1 is its own limit, but for rounding.
-    return min(max(centre - half, 0.0), share), max(min(centre + half, 1.0), share)

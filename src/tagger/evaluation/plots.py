@@ -8,7 +8,7 @@ from importlib.resources import files
 from typing import Any, NamedTuple
 
 from tagger.evaluation.breakdown import Point
-from tagger.evaluation.measures import Judged, reliability, wilson
+from tagger.evaluation.measures import Judged, agresti_coull, reliability
 
 _WIDTH, _HEIGHT = 400, 320
 _LEFT, _RIGHT, _TOP, _BOTTOM = 50, 12, 12, 44
@@ -27,7 +27,7 @@ def reliability_plot(judged: Judged) -> Any:
     """Return how often tags are right against what their confidences state, as Markup."""
     lines, dots = [_Line([(0, 0), (1, 1)], "faint dashed")], []
     for stated, right, count in reliability(judged):
-        low, high = wilson(right, count)
+        low, high = agresti_coull(right, count)
         lines.append(_Line([(stated, low), (stated, high)], "accent"))
         dots.append((stated, right))
     return _plot("reliability", "mean confidence", "share that is right", lines, dots)

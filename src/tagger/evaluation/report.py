@@ -126,8 +126,8 @@ def _figures(judged: Judged, selection: Selection, threshold: float) -> list[dic
                 "svg": reliability_plot(judged),
                 "caption": f"Reliability of the {judged.given.sum():,} given tags, in "
                 f"{len(reliability(judged))} bins of equal number: the share that was right, with "
-                "95 % intervals (Wilson), against what was stated. Confidences hold on the "
-                "diagonal.",
+                "95 % intervals (Agresti and Coull), against what was stated. Confidences hold "
+                "on the diagonal.",
             }
         )
     points = by_threshold(judged, selection)

@@ -19,6 +19,7 @@ from tagger.errors import CalibrationError, ReadmeError
 from tagger.evaluation.label import Label, PlacedLabel, counted, once, say_merged
 from tagger.evaluation.measures import (
     Judged,
+    error_by_chance,
     judge,
     measure,
     select,
@@ -126,12 +127,14 @@ class Fitted:
         calibration: the calibration.
         before: the measures without it; empty without labels.
         after: the measures in five folds, each with a calibration fitted to the others.
+        by_chance: the calibration error that perfect confidences would show in these folds.
 
     """
 
     calibration: Calibration
     before: dict[str, float]
     after: dict[str, float]
+    by_chance: float = 0.0
 
 
 def calibrate(rank: Rank, corpus: Corpus, progress: Progress = no_progress) -> Fitted:
@@ -168,8 +171,9 @@ def calibrate(rank: Rank, corpus: Corpus, progress: Progress = no_progress) -> F
         return Fitted(fitted, {}, {})
     examples = of(corpus.labels)
     before = measure(judged(examples, rank.vocabulary, start))
-    after = measure(cross_validated(examples, rank.vocabulary, fitted))
-    return Fitted(fit(examples, rank.vocabulary, fitted), before, after)
+    unseen = cross_validated(examples, rank.vocabulary, fitted)
+    calibration = fit(examples, rank.vocabulary, fitted)
+    return Fitted(calibration, before, measure(unseen), error_by_chance(unseen))
 
 
 def check_readmes(count: int) -> None:

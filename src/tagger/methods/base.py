@@ -3,7 +3,9 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Protocol, Self
+
+from typing_extensions import TypeVar
 
 from tagger._util.hashing import digest
 from tagger.errors import TaggerError
@@ -21,7 +23,7 @@ class Encoded(Protocol):
         """How many tokens there are to read."""
 
 
-E = TypeVar("E", bound=Encoded)
+E = TypeVar("E", bound=Encoded, default=Any)
 
 
 @dataclass(frozen=True)

@@ -216,9 +216,12 @@ def _snapshot(repository: str, *, offline: bool) -> Path:
             f"{repository}: the Hub has no such model, or it is private or gated"
         ) from error
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+        absent = f"{repository} is neither a folder nor in the local Hub cache"
         raise ModelMissingError(
-            f"{repository} is neither a folder nor in the local Hub cache, and could not be "
-            "fetched: check the name and the network, or fetch it elsewhere and pass its folder"
+            f"{absent}: fetch it without --offline, or elsewhere and pass its folder"
+            if offline
+            else f"{absent}, and could not be fetched: check the name and the network, or fetch it "
+            "elsewhere and pass its folder"
         ) from error
 
 

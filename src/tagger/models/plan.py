@@ -88,7 +88,7 @@ class Plan:
 
     @property
     def total(self) -> int:
-        """Bytes for one README at a time, the program included."""
+        """Bytes for one README at a time, including the program."""
         return self.weights + self.prefix + self.readme + _PROGRAM
 
 
@@ -215,4 +215,6 @@ def config_of(name: str) -> Any:
     near = [key for key in known if key.startswith(name.lower())] if name else []
     near = near or difflib.get_close_matches(name.lower(), known, n=1)
     hint = f": did you mean {known[near[0]]}?" if near else ""
-    raise UnknownModelError(f"no model is called {name!r}{hint}")
+    raise UnknownModelError(
+        f"no model is called {name!r}{hint or ': see `tagger models list`, or name a folder'}"
+    )

@@ -59,7 +59,7 @@ class Readme:
                 with Path(path).open("rb") as file:
                     data = _head(file)
         except FileNotFoundError as error:
-            raise ReadmeError(f"{source}: no such file") from error
+            raise ReadmeError(f"{source}: no such file: check the path") from error
         except IsADirectoryError as error:
             raise ReadmeError(f"{source}: is a folder; name the README file in it") from error
         except OSError as error:
