@@ -72,7 +72,7 @@ def evaluate(
     method: options.MethodOptions,
     common: options.CommonOptions,
 ) -> None:
-    """Measure the tags against labelled READMEs, with 95 % bootstrap intervals.
+    """Measure the tags against labelled READMEs, with 95 % intervals.
 
     "Given" measures describe the reply, the others the whole ranking. Precision (given) counts
     acceptable tags as right; recall counts only the label's own tags.
