@@ -179,9 +179,8 @@ def _about(evaluation: "Evaluation", model: str, method: options.MethodOptions) 
 
     if evaluation.scores is None:
         return f"{model}, replies as it wrote them"
-    about = (
-        f"{evaluation.scores.model}, tags given from a confidence of {evaluation.threshold:.2f} on"
-    )
+    least = f"tags given at a confidence of {evaluation.threshold:.2f} or more"
+    about = f"{evaluation.scores.model}, {least}"
     if method.calibration:
         about += f", by {method.calibration}"
     if evaluation.scores.identity.features.prompt != PromptTemplate.load().digest:

@@ -121,7 +121,8 @@ def _about(explained: "Explanation", top: int) -> list[tuple[str, str]]:
     rows = [
         (
             "given",
-            f"from {explained.threshold:.2f} on, {explained.min_tags} to {explained.max_tags} tags",
+            f"at {explained.threshold:.2f} or more, {explained.min_tags} to {explained.max_tags} "
+            "tags",
         ),
         (
             "README",
