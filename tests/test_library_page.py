@@ -1,4 +1,4 @@
-"""The examples of docs/library.md, run in order with a tiny model and a server of our own."""
+"""The Python of the docs; that of docs/library.md runs, with a tiny model and a server of ours."""
 
 import json
 import re
@@ -44,3 +44,9 @@ def test_every_example_runs(
             exec(code.replace("http://localhost:8000/v1", server.url), names)
     assert len(Path("out.jsonl").read_text().splitlines()) == 24
     assert capsys.readouterr().out.startswith('{"id":"1375","tags":[')
+
+
+@pytest.mark.parametrize("page", sorted(path.name for path in PAGE.parent.glob("*.md")))
+def test_the_python_of_a_page_can_be_read(page: str) -> None:
+    for code in re.findall(r"```python\n(.*?)```", (PAGE.parent / page).read_text(), re.S):
+        compile(code, page, "exec")

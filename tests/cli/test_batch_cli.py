@@ -384,6 +384,7 @@ def prepare(work: Path) -> None:
         (("README.md", "-o", "strange.jsonl"), 2),
         (("README.md", "-o", "nowhere/out.jsonl"), 74),
         (("README.md", "-o", "/proc/out.jsonl"), 74),
+        (("README.md", "--restart"), 2),
         (("README.md", "--batch-tokens", "0"), 2),
         (("README.md", "--on-duplicate", "guess"), 2),
         (("README.md", "--tags", "nowhere.json"), 2),

@@ -133,6 +133,8 @@ def files(workplace: Path) -> None:
         (("README.md", "--threshold", "1.5"), 2),
         (("README.md", "--tags-as", "xml"), 2),
         (("README.md", "README.md", "--id", "1"), 2),
+        (("README.md", "--id", ""), 2),
+        (("README.md", "--prompt", "documets"), 2),
         (("-", "-"), 2),
         ((), 2),
         (("README.md", "--no-such-option"), 2),

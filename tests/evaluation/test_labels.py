@@ -69,6 +69,7 @@ def refusal(path: Path, readmes: Sources | None = None) -> str:
         [row(source=5)],
         [row(selection="best")],
         [row(), "", row(readme="other words")],
+        [row(acceptible=["lib"], notes="of somebody's own")],
     ],
 )
 def test_what_is_wrong_with_a_row_is_said_with_file_and_line(

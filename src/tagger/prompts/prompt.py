@@ -114,6 +114,11 @@ class PromptTemplate:
         """
         try:
             data = parse_toml(read_bounded(_meant(path) if path else _shipped(default), MAX_BYTES))
+        except FileNotFoundError as error:
+            raise PromptError(
+                f"{path}: no such prompt template: name a TOML file, or one that ships: "
+                f"{', '.join(sorted(each.stem for each in _shipped('x').parent.glob('*.toml')))}"
+            ) from error
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
             raise PromptError(f"{path}: cannot read the prompt template: {reason}") from error

@@ -299,7 +299,7 @@ def _json(line: bytes) -> object:
     except RecursionError:
         return "is JSON nested too deeply"
     except json.JSONDecodeError as error:
-        return f"is not JSON: {error.msg} (character {error.pos + 1})"
+        return f"is not JSON from character {error.pos + 1} on: correct the line"
     except ValueError:
         return "holds a number that is too long"
     return row if isinstance(row, dict) else "is not a JSON object"
