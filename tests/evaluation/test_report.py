@@ -65,6 +65,13 @@ def test_the_same_evaluation_gives_the_same_bytes() -> None:
     assert page() == page()
 
 
+def test_one_readme_makes_a_page_without_intervals(run: Run, workplace: Path) -> None:
+    (workplace / "one.jsonl").write_text(json.dumps({"id": "a", "readme": "A b.", "tags": ["cli"]}))
+    outcome = run("eval", "one.jsonl", "--tags", "tags.json", "--report", "r.html")
+    assert outcome.code == 0, outcome.err
+    assert "<td>F1 (given)</td>" in (workplace / "r.html").read_text()
+
+
 def test_a_written_reply_has_no_plots_and_no_confidences() -> None:
     text = page_of(judge_written(LABELS, VOCABULARY, [["cli"]] * 30), None)
     assert "<svg " not in text

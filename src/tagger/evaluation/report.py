@@ -111,7 +111,7 @@ def _measures(judged: Judged) -> list[dict[str, str]]:
         {
             "name": MEASURES[name][0],
             "value": f"{value:.3f}",
-            "interval": beside[name],
+            "interval": beside.get(name, ""),
             "meaning": MEASURES[name][1],
         }
         for name, value in measures.items()
