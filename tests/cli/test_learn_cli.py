@@ -467,6 +467,16 @@ def test_a_head_of_something_else_is_refused_for_kept_scores(run: Run, head: Pat
     check_line(refused.err)
 
 
+def test_a_damaged_head_is_one_hint_for_kept_scores(run: Run, head: Path) -> None:
+    assert run("eval", "other.jsonl", "--dump", "s.parquet").code == 0
+    head.write_bytes(head.read_bytes()[:-1])
+    args = ("eval", "other.jsonl", "--from", "s.parquet", "--head", "head.safetensors", "--quiet")
+    refused = run(*args)
+    assert refused.code == 2
+    assert refused.err.count("selects this head") == 1
+    check_line(refused.err)
+
+
 def test_scores_are_kept_of_the_readmes_that_were_not_left_out(
     run: Run, head: Path, workplace: Path
 ) -> None:

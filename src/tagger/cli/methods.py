@@ -188,10 +188,9 @@ def head_for_scores(
         log.info("these scores hold no features: the tags are ranked without a head")
         return None
     identity = replace(scores.identity, calibration=calibration.digest)
+    head = _wanted_head(name)
     try:
-        return head_in_force(
-            _wanted_head(name), scores.model, identity, vocabulary, features[0].numel()
-        )
+        return head_in_force(head, scores.model, identity, vocabulary, features[0].numel())
     except HeadError as error:
         raise _with_hint(error, name) from error
 
