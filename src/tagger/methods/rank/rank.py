@@ -83,6 +83,7 @@ class Rank:
     Attributes:
         model: the language model.
         vocabulary: the tags.
+        layout: the prompt, the lists and the trees of tags, in the model's tokens.
         calibration: turns evidence into confidences.
         confidence: the calibration and the head, for this vocabulary.
         readme_tokens: the most tokens that are read of a README.
