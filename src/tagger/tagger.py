@@ -86,6 +86,12 @@ class Tagger(Generic[E]):
         """
         count = self.selection.max_tags
         if self.threshold is not None:
-            confidences = [tag.confidence or 0.0 for tag in ranking]
+            confidences = [tag.confidence or 0.0 for tag in ranking.tags]
             count = self.selection.count(confidences, self.threshold)
-        return Tagging.checked(id, ranking[:count], self.vocabulary, self.selection.max_tags)
+        return Tagging.checked(
+            id,
+            ranking.tags[:count],
+            self.vocabulary,
+            self.selection.max_tags,
+            suspicious=ranking.suspicious,
+        )

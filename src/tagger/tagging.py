@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -40,8 +41,18 @@ class GivenTag(BaseModel):
     confidence: Annotated[float, Field(ge=0, le=1)] | None = None
 
 
-Ranking = tuple[GivenTag, ...]
-"""The best tags of a README, the best first: as many as any `Selection` could give."""
+@dataclass(frozen=True)
+class Ranking:
+    """The best tags of a README.
+
+    Attributes:
+        tags: as many as any `Selection` could give, the best first.
+        suspicious: whether passages of the README address whoever tags it, and were left out.
+
+    """
+
+    tags: tuple[GivenTag, ...] = ()
+    suspicious: bool = False
 
 
 class Tagging(BaseModel):
@@ -54,6 +65,8 @@ class Tagging(BaseModel):
 
     id: str
     tags: tuple[GivenTag, ...]
+    suspicious: bool = False
+    """Whether passages of the README address whoever tags it, and were left out."""
 
     @classmethod
     def checked(
@@ -62,6 +75,8 @@ class Tagging(BaseModel):
         tags: Iterable[GivenTag],
         vocabulary: Vocabulary,
         max_tags: int,
+        *,
+        suspicious: bool = False,
     ) -> Self:
         """Build a reply that holds what it may hold.
 
@@ -71,7 +86,7 @@ class Tagging(BaseModel):
         """
         try:
             return cls.model_validate(
-                {"id": id, "tags": tuple(tags)},
+                {"id": id, "tags": tuple(tags), "suspicious": suspicious},
                 context={"vocabulary": vocabulary, "max_tags": max_tags},
             )
         except ValidationError as error:
@@ -99,11 +114,13 @@ class Tagging(BaseModel):
 
         Args:
             tags_as: whole tags, their ids, or their names.
-            scores: give each tag's confidence; ids and names then stand in objects.
+            scores: give each tag's confidence, ids and names then standing in objects, and say if
+                the README is suspicious.
 
         """
         tags = [_to_plain(tag, _KEYS[tags_as], scores=scores) for tag in self.tags]
-        return _line({"id": self.id, "tags": tags})
+        reply: dict[str, Any] = {"id": self.id, "tags": tags}
+        return _line(reply | ({"suspicious": True} if scores and self.suspicious else {}))
 
 
 class Failure(BaseModel):

@@ -398,7 +398,7 @@ class Scripted:
     def rank(self, readings: Sequence[bytes]) -> list[Ranking]:
         by_label = {tag.label: tag for tag in VOCABULARY}
         rows = [[by_label[label] for label in reading.decode().split()] for reading in readings]
-        return [tuple(GivenTag(id=tag.id, name=tag.name) for tag in tags) for tags in rows]
+        return [Ranking(tuple(GivenTag(id=tag.id, name=tag.name) for tag in tags)) for tags in rows]
 
     def conversations(self, readme: Readme) -> list[Conversation]:
         return []

@@ -774,7 +774,7 @@ def test_a_reading_of_a_searched_vocabulary_ranks_as_scoring_does(searched: Rank
     for scored, reading in zip(
         searched.score(encoded(searched)), searched.read(encoded(searched)), strict=True
     ):
-        ranking = searched.rank([reading])[0]
+        ranking = searched.rank([reading])[0].tags
         assert [tag.id for tag in ranking] == [each.tag.id for each in scored[:MAX_TAGS]]
         assert [tag.confidence for tag in ranking] == [
             each.confidence for each in scored[:MAX_TAGS]
@@ -785,6 +785,6 @@ def test_a_reading_with_a_head_ranks_as_scoring_does(tiny_model: LanguageModel) 
     head = learn(rank_of(tiny_model), labels()).head
     rank = rank_of(tiny_model, head)
     for scored, reading in zip(rank.score(encoded(rank)), rank.read(encoded(rank)), strict=True):
-        assert [(tag.id, tag.confidence) for tag in rank.rank([reading])[0]] == [
+        assert [(tag.id, tag.confidence) for tag in rank.rank([reading])[0].tags] == [
             (each.tag.id, each.confidence) for each in scored[:MAX_TAGS]
         ]

@@ -83,7 +83,7 @@ def test_a_digest_tells_every_part() -> None:
                 yield dataclasses.replace(IDENTITY, **changed)
 
     digests = {other.digest for other in others()}
-    assert len(digests) == 10
+    assert len(digests) == 11
     assert IDENTITY.digest not in digests
     assert IDENTITY.digest == dataclasses.replace(IDENTITY).digest
 
@@ -108,18 +108,22 @@ def test_what_is_no_identity_is_refused(text: str) -> None:
         Identity.from_json(text)
 
 
-def given_tags(places: list[int], confidences: list[float | None]) -> Ranking:
+def given_tags(
+    places: list[int], confidences: list[float | None], suspicious: bool = False
+) -> Ranking:
     tags = [VOCABULARY.tags[place] for place in places]
-    return tuple(
+    given = (
         GivenTag(id=tag.id, name=tag.name, confidence=confidence)
         for tag, confidence in zip(tags, confidences, strict=False)
     )
+    return Ranking(tuple(given), suspicious)
 
 
 rankings = st.builds(
     given_tags,
     st.permutations(range(4)),
     st.lists(st.none() | st.floats(0, 1), max_size=4),
+    st.booleans(),
 )
 
 
@@ -139,9 +143,10 @@ def check_hostile(content: bytes, rank: Callable[[bytes], Ranking]) -> None:
 
 def check_ranking(ranking: Ranking) -> None:
     known = {(tag.id, tag.name) for tag in VOCABULARY}
-    assert {(tag.id, tag.name) for tag in ranking} <= known
-    assert len({tag.id for tag in ranking}) == len(ranking) <= MAX_TAGS
-    confidences = [tag.confidence for tag in ranking if tag.confidence is not None]
+    tags = ranking.tags
+    assert {(tag.id, tag.name) for tag in tags} <= known
+    assert len({tag.id for tag in tags}) == len(tags) <= MAX_TAGS
+    confidences = [tag.confidence for tag in tags if tag.confidence is not None]
     assert all(0 <= confidence <= 1 for confidence in confidences)
 
 
@@ -232,9 +237,9 @@ def test_a_ranking_holds_tags_of_the_vocabulary_the_best_first(make: Make) -> No
     method = make()
     method.prepare()
     ranking = method.rank([reading_of(method)])[0]
-    assert ranking
+    assert ranking.tags
     check_ranking(ranking)
-    confidences = [tag.confidence for tag in ranking]
+    confidences = [tag.confidence for tag in ranking.tags]
     if method.threshold is None:
         assert set(confidences) == {None}
     else:
@@ -250,7 +255,7 @@ def test_readmes_of_one_call_are_read_as_alone(make: Make) -> None:
     for readme, reading in zip(readmes, together, strict=True):
         assert not isinstance(reading, TaggerError)
         alone = method.rank([reading_of(method, readme)])[0]
-        for one, other in zip(method.rank([reading])[0], alone, strict=True):
+        for one, other in zip(method.rank([reading])[0].tags, alone.tags, strict=True):
             assert (one.id, one.name) == (other.id, other.name)
             assert one.confidence == pytest.approx(other.confidence, abs=1e-4)
 
@@ -349,7 +354,7 @@ def test_a_tagger_gives_the_best_tags_of_any_method(make: Make) -> None:
     assert tagger.vocabulary is VOCABULARY
     (tagging,) = tagger.tag([README])
     assert tagging.id == README.id
-    assert tagging.tags == method.rank([reading_of(method)])[0][:2]
+    assert tagging.tags == method.rank([reading_of(method)])[0].tags[:2]
 
 
 def test_only_confidences_are_held_against_a_threshold(make: Make) -> None:

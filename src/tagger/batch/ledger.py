@@ -20,7 +20,7 @@ from tagger.batch.state_file import RESTART, StateFile
 from tagger.errors import UsageError
 from tagger.methods.base import Identity
 
-FORMAT = 3
+FORMAT = 4
 """Bump when the tables below change: a ledger of another format is refused."""
 
 _APPLICATION = 0x7A66E2

@@ -6,7 +6,7 @@ import logging
 import queue
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice, takewhile
 from typing import Generic, Literal, TypeVar
 
@@ -71,7 +71,7 @@ class _Job(Generic[E]):
     encoded: E | None = None
     outcome: bytes | Exception | None = None
     read: int = 0
-    ranking: Ranking = ()
+    ranking: Ranking = field(default_factory=Ranking)
 
     @property
     def length(self) -> int:

@@ -50,6 +50,8 @@ def write(
 ) -> None:
     """Write the JSON lines of a batch as a table of columns `id`, `tags` and `error`.
 
+    With scores there is also `suspicious`.
+
     The columns have the same types whatever the rows hold: `tags` is a list of what the lines
     list, null where the README failed, and `error` a struct, null where it did not. Ids of tags
     are int64 if all of the vocabulary are whole numbers that fit, and text otherwise.
@@ -78,6 +80,7 @@ def _whole(vocabulary: Vocabulary) -> bool:
 def _row(line: str, *, as_text: bool) -> dict[str, Any]:
     """Return a line's object as Arrow can hold it, the ids of its tags as text where asked."""
     row: dict[str, Any] = json.loads(line)
+    row["suspicious"] = None if "error" in row else row.get("suspicious", False)
     if "error" in row:
         row["error"] = {key: storable(value) for key, value in row["error"].items()}
     elif as_text:
@@ -101,4 +104,5 @@ def _schema(vocabulary: Vocabulary, tags_as: TagsAs, *, scores: bool) -> Any:
         fields["confidence"] = pyarrow.float64()
     tag = pyarrow.struct(list(fields.items())) if len(fields) > 1 else next(iter(fields.values()))
     error = pyarrow.struct([("type", text), ("message", text)])
-    return pyarrow.schema([("id", text), ("tags", pyarrow.list_(tag)), ("error", error)])
+    columns = [("id", text), ("tags", pyarrow.list_(tag)), ("error", error)]
+    return pyarrow.schema([*columns, *([("suspicious", pyarrow.bool_())] if scores else [])])

@@ -135,6 +135,7 @@ def _about(explained: "Explanation", top: int) -> list[tuple[str, str]]:
         ("model", f"{explained.model}, {explained.dtype} on {explained.device}"),
         ("confidences", explained.calibration),
     ]
+    rows[2:2] = [("suspicious", f"left out: {passage!r}") for passage in read.planted]
     if len(explained.tags) > top:
         rows.insert(0, ("", f"and {len(explained.tags) - top:,} tags more (--top, --json)"))
     return rows

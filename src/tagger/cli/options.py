@@ -163,7 +163,9 @@ class ReplyOptions:
     ] = "objects"
     scores: Annotated[
         bool,
-        typer.Option("--scores", help="Add a confidence to each tag."),
+        typer.Option(
+            "--scores", help="Add a confidence to each tag, and say if a README is suspicious."
+        ),
     ] = False
 
 

@@ -158,6 +158,7 @@ class Display(Closing):
         self.failed = 0
         self._read = 0
         self._tokens = 0
+        self._suspicious = 0
         self._tags: Counter[str] = Counter()
         self._errors: Counter[str] = Counter()
 
@@ -178,6 +179,7 @@ class Display(Closing):
             self.failed += 1
             self._errors[row.reply.type] += 1
         else:
+            self._suspicious += row.reply.suspicious
             self._tags.update(tag.name for tag in row.reply.tags)
         state = self._state(time.monotonic())
         self._live.update(self._task, completed=self.rows, state=state)
@@ -192,6 +194,8 @@ class Display(Closing):
         parts = [f"{self._read:,} tagged in {_duration(seconds)}"]
         if known := self.rows - self._read - self.failed:
             parts.append(f"{known:,} known already or the same as another")
+        if self._suspicious:
+            parts.append(f"{self._suspicious:,} suspicious")
         if self.failed:
             kinds = ", ".join(f"{kind} {count:,}" for kind, count in self._errors.most_common())
             parts.append(f"{self.failed:,} failed ({kinds})")

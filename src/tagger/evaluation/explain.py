@@ -29,6 +29,7 @@ class Read(_Record):
         read: tokens that the model has read.
         last: the last words that it has read.
         left_out: the first words that it has not read; empty if it has read all.
+        planted: passages that were left out because they address whoever tags the README.
 
     """
 
@@ -39,6 +40,7 @@ class Read(_Record):
     read: int
     last: str
     left_out: str
+    planted: tuple[str, ...]
 
 
 class Explained(_Record):
@@ -122,6 +124,7 @@ def explain(
         text = readme.plain_text
         encoded = rank.encode(readme)
     with timed(seconds, "score"):
+        encoded = rank.without_planted(encoded)
         (ranking,) = rank.score([encoded])
     threshold = rank.threshold if selection.threshold is None else selection.threshold
     confidences = [scored.confidence for scored in ranking]
@@ -159,7 +162,8 @@ def explain(
             tokens=len(model.tokenizer.encode(text)),
             read=len(encoded.tokens),
             last=_end(read),
-            left_out=text[len(read) :].strip()[:_SHOWN],
+            left_out=encoded.text[encoded.ends[-1] :].strip()[:_SHOWN],
+            planted=encoded.left_out,
         ),
         prompt_tokens=rank.prompt_tokens,
         seconds=seconds,

@@ -72,6 +72,7 @@ class Identity:
         machine: a digest of processor, number format and library versions.
         vocabulary: a digest of what the model reads of the tags.
         calibration: a digest of the calibration.
+        probe: a digest of what finds planted passages.
         head: a digest of the head.
 
     """
@@ -81,6 +82,7 @@ class Identity:
     machine: str = field(default="", metadata={"name": "machine, number format or library version"})
     vocabulary: str = field(default="", metadata={"name": "vocabulary"})
     calibration: str = field(default="", metadata={"name": "calibration"})
+    probe: str = field(default="", metadata={"name": "detector of planted passages"})
     head: str = field(default="", metadata={"name": "head"})
 
     def differences(self, other: "Identity") -> list[str]:
@@ -195,9 +197,13 @@ class Method(Protocol[E]):
 
 
 def ranking_to_bytes(ranking: Ranking, vocabulary: Vocabulary) -> bytes:
-    """Return a ranking as a reading: the places of its tags in the vocabulary, and confidences."""
+    """Return a ranking as a reading: the places of its tags in the vocabulary, and confidences.
+
+    That the README is suspicious is said by a null at the end.
+    """
     places = {tag.id: place for place, tag in enumerate(vocabulary)}
-    return json.dumps([(places[tag.id], tag.confidence) for tag in ranking]).encode()
+    rows = [(places[tag.id], tag.confidence) for tag in ranking.tags]
+    return json.dumps([*rows, *([None] if ranking.suspicious else [])]).encode()
 
 
 def ranking_from_bytes(reading: bytes, vocabulary: Vocabulary) -> Ranking:
@@ -208,13 +214,18 @@ def ranking_from_bytes(reading: bytes, vocabulary: Vocabulary) -> Ranking:
 
     """
     try:
-        found = [(vocabulary.tags[place], confidence) for place, confidence in json.loads(reading)]
-        ranking = tuple(
+        rows = json.loads(reading)
+        suspicious = rows[-1:] == [None]
+        found = [
+            (vocabulary.tags[place], confidence)
+            for place, confidence in (rows[:-1] if suspicious else rows)
+        ]
+        tags = tuple(
             GivenTag(id=tag.id, name=tag.name, confidence=confidence) for tag, confidence in found
         )
     except (TypeError, LookupError, RecursionError) as error:
         raise ValueError("not a ranking") from error
-    different = len({tag.id for tag in ranking})
-    if different < len(ranking) or ranking_to_bytes(ranking, vocabulary) != reading:
+    ranking, different = Ranking(tags, suspicious), len({tag.id for tag in tags})
+    if different < len(tags) or ranking_to_bytes(ranking, vocabulary) != reading:
         raise ValueError("not a ranking as it is written")
     return ranking

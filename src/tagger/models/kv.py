@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,34 @@ class KVCache:
         index = list(rows)
         layers = tuple((keys[index], values[index]) for keys, values in self.layers)
         return KVCache(layers, self.mask[index], self.next_position[index])
+
+    def replace(self, rows: Sequence[int], cache: "KVCache") -> "KVCache":
+        """Return the cache with other rows in the place of some; shorter ones are padded."""
+        width = max(len(self), len(cache))
+        mine, other = self._padded(width), cache._padded(width)
+        index = torch.tensor(list(rows))
+
+        def put(into: Tensor, what: Tensor) -> Tensor:
+            return into.index_copy(0, index.to(into.device), what)
+
+        layers = tuple(
+            (put(keys, new_keys), put(values, new_values))
+            for (keys, values), (new_keys, new_values) in zip(
+                mine.layers, other.layers, strict=True
+            )
+        )
+        return KVCache(
+            layers, put(mine.mask, other.mask), put(mine.next_position, other.next_position)
+        )
+
+    def _padded(self, width: int) -> "KVCache":
+        """Return the cache with rows of so many tokens, the last of which are padding."""
+        more = width - len(self)
+        layers = tuple(
+            (pad(keys, (0, 0, 0, more)), pad(values, (0, 0, 0, more)))
+            for keys, values in self.layers
+        )
+        return KVCache(layers, pad(self.mask, (0, more)), self.next_position)
 
 
 def concat(*caches: KVCache) -> KVCache:

@@ -130,6 +130,20 @@ class LanguageModel:
         return self._extend(rows, prefix, padded=width + -width % _ROWS)[1]
 
     @torch.inference_mode()
+    def read(
+        self, rows: Sequence[Sequence[int]], prefix: KVCache | None = None
+    ) -> tuple[KVCache, Tensor]:
+        """Return what `prefill` does, and the hidden states of the rows after the feature layer.
+
+        Returns:
+            The KV cache, and [rows, tokens, hidden], of which the cache's mask tells the padding.
+
+        """
+        with self._features() as features:
+            cache = self.prefill(rows, prefix)
+        return cache, features[0][:, : len(cache)]
+
+    @torch.inference_mode()
     def decode(self, rows: Sequence[Sequence[int]], prefix: KVCache) -> tuple[Tensor, KVCache]:
         """Return the hidden states after the few tokens that were generated last for each row.
 

@@ -233,13 +233,17 @@ class Prompt:
         A longer text ends at a paragraph, else a line, a sentence or a word, when one of these
         ends within the last part of the budget.
         """
+        return self.fit_with_ends(text, budget)[0]
+
+    def fit_with_ends(self, text: str, budget: int) -> tuple[list[int], list[int]]:
+        """Return what `fit` does, and for each id the index in `text` behind its last character."""
         text = text[: budget * _CHARS_PER_TOKEN]
         ids, ends = self.tokenizer.encode_with_ends(text)
-        if len(ids) <= budget:
-            return ids
-        limit = ends[budget - 1]
-        for boundary in _BOUNDARIES:
-            cut = text.rfind(boundary, 0, limit)
-            if cut >= _KEEP * limit:
-                return self.tokenizer.encode(text[:cut].rstrip())[:budget]
-        return ids[:budget]
+        if len(ids) > budget:
+            limit = ends[budget - 1]
+            for boundary in _BOUNDARIES:
+                cut = text.rfind(boundary, 0, limit)
+                if cut >= _KEEP * limit:
+                    ids, ends = self.tokenizer.encode_with_ends(text[:cut].rstrip())
+                    break
+        return ids[:budget], ends[:budget]

@@ -401,7 +401,7 @@ def test_what_was_read_gives_the_ranking_of_what_was_scored(
         method = ranker(tiny_model, names, head=head_of(method, names[::2]))
     readmes = [method.encode(Readme("x", text)) for text in ("A web server.", "A game.")]
     for scored, reading in zip(method.score(readmes), method.read(readmes), strict=True):
-        ranking = method.rank([reading])[0]
+        ranking = method.rank([reading])[0].tags
         assert len(ranking) == MAX_TAGS
         assert [tag.id for tag in ranking] == [each.tag.id for each in scored[:MAX_TAGS]]
         assert [tag.confidence for tag in ranking] == [

@@ -55,7 +55,8 @@ def names_of(method: Generate, *texts: str) -> list[list[str]]:
 def names_in(method: Generate, readmes: Sequence[Encoded]) -> list[list[str]]:
     """The names of the tags of each reply that can be used."""
     readings = method.read(readmes)
-    rankings = [method.rank([reading])[0] for reading in readings if isinstance(reading, bytes)]
+    good = [reading for reading in readings if isinstance(reading, bytes)]
+    rankings = [method.rank([reading])[0].tags for reading in good]
     assert all(tag.confidence is None for ranking in rankings for tag in ranking)
     return [[tag.name for tag in ranking] for ranking in rankings]
 

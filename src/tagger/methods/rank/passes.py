@@ -37,15 +37,19 @@ class Passes:
         self._model.load()
         _ = self._prefix.caches
 
-    def prefill(self, readmes: Sequence[Sequence[int]]) -> KVCache:
+    def prefill(self, readmes: Sequence[Sequence[int]]) -> tuple[KVCache, Tensor]:
         """Return the KV cache of everything before the questions, READMEs included.
+
+        Returns:
+            The KV cache, and [READMEs, tokens, hidden] the hidden states of the READMEs' tokens
+            after the feature layer; those of shorter READMEs are followed by padding.
 
         Raises:
             OutOfMemoryError: the pass needs more memory than there is.
 
         """
-        tail = self._model.prefill(readmes, self._prefix.of_readmes)
-        return concat(*self._prefix.caches, tail)
+        tail, states = self._model.read(readmes, self._prefix.of_readmes)
+        return concat(*self._prefix.caches, tail), states
 
     def score(self, prefix: KVCache, tags: Tensor) -> tuple[TagLogProbs, Tensor]:
         """Return the log-probabilities of a mask of [tags], and features, [READMEs, branches].

@@ -16,7 +16,7 @@ tags are searched rather than all scored; to a very large one the README does no
 import logging
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
@@ -33,8 +33,10 @@ from tagger.methods.rank.layout import MIN_README_TOKENS, Layout
 from tagger.methods.rank.mentions import Mentions
 from tagger.methods.rank.passes import Passes
 from tagger.methods.rank.prior import prior
+from tagger.methods.rank.probe import Passage, Probe
 from tagger.methods.rank.search import LIMIT, search
 from tagger.methods.rank.shipped import head_in_force
+from tagger.models.kv import KVCache
 from tagger.models.language import LanguageModel
 from tagger.prompts.prompt import Conversation, PromptTemplate
 from tagger.readme.cleaning import CLEANING_VERSION
@@ -43,6 +45,12 @@ from tagger.selection import MAX_TAGS
 from tagger.tagging import GivenTag, Ranking
 from tagger.types import README_TOKENS
 from tagger.vocabulary import Vocabulary
+
+ROUNDS = 2
+"""How often a README is read once more, because there are planted passages in what was read."""
+
+_SOUND, _SUSPICIOUS = b"\0", b"\1"
+"""What a reading ends with."""
 
 log = logging.getLogger(__name__)
 
@@ -53,12 +61,18 @@ class Encoded:
 
     Attributes:
         tokens: ids of the part that the model reads.
+        ends: for each of these, the index in `text` behind its last character.
+        text: the README's plain text, without what was left out.
         mentions: [tags, 2] log(1 + mentions) of each tag, anywhere and in the lead.
+        left_out: passages that were planted; see `probe`.
 
     """
 
     tokens: list[int]
+    ends: list[int]
+    text: str = field(repr=False)
     mentions: Tensor
+    left_out: tuple[str, ...] = ()
 
     @property
     def length(self) -> int:
@@ -77,6 +91,7 @@ class Rank:
         readme_tokens: the most tokens that are read of a README; lowered, with a warning, where the
             model's context is too short.
         head: what was learned from labels; by default what ships for the model, where it fits.
+        probe: finds planted passages, which are left out; by default what ships for the model.
         keep_features: whether readings hold what another head or calibration would need; without
             that they are a tenth as large.
 
@@ -104,6 +119,7 @@ class Rank:
         calibration: Calibration | None = None,
         readme_tokens: int = README_TOKENS,
         head: Head | Literal["shipped"] | None = "shipped",
+        probe: Probe | Literal["shipped"] | None = "shipped",
         *,
         keep_features: bool = True,
     ) -> None:
@@ -115,6 +131,7 @@ class Rank:
         self.calibration.check(self.scoring_identity, model.name)
         self.calibration.warn(model.name, vocabulary)
         self._mentions = Mentions(vocabulary)
+        self._probe = Probe.shipped(model.name) if probe == "shipped" else probe
         self.layout = Layout(template, vocabulary, model.tokenizer)
         # Of a large vocabulary the calibration decides which tags are scored.
         self._keeps_evidence = keep_features and self.layout.small
@@ -154,6 +171,7 @@ class Rank:
             features=features,
             machine=self.model.machine,
             calibration=self.calibration.digest,
+            probe=self._probe.digest if self._probe else "",
             head=self._head.digest if self._head else "none",
         )
 
@@ -203,10 +221,12 @@ class Rank:
 
     def encode(self, readme: Readme) -> Encoded:
         """Encode a README's plain text, cut to the token budget."""
-        text = readme.plain_text
-        tokens = self.layout.prompt.fit(text, self.readme_tokens)
-        # A row of the pass needs at least one token, if only a space.
-        return Encoded(tokens or self.model.tokenizer.encode(" "), self._mentions.count(text))
+        return self._encode(readme.plain_text)
+
+    def _encode(self, text: str, left_out: tuple[str, ...] = ()) -> Encoded:
+        text = text or " "  # A row of the pass needs at least one token.
+        tokens, ends = self.layout.prompt.fit_with_ends(text, self.readme_tokens)
+        return Encoded(tokens, ends, text, self._mentions.count(text), left_out)
 
     def read(self, readmes: Sequence[Encoded]) -> list[bytes]:
         """Return the evidence for each README, or of a large vocabulary the ranking.
@@ -218,9 +238,18 @@ class Rank:
             LoadError: the model's probabilities are not numbers.
 
         """
+        readmes, prefix = self._prefill(readmes)
+        suspicious = [bool(readme.left_out) for readme in readmes]
         if self._keeps_evidence:
-            return self.evidence(readmes).to_bytes()
-        return [ranking_to_bytes(_best(scored), self.vocabulary) for scored in self.score(readmes)]
+            contents = self._evidence(readmes, prefix).to_bytes()
+            return [
+                content + (_SUSPICIOUS if doubtful else _SOUND)
+                for content, doubtful in zip(contents, suspicious, strict=True)
+            ]
+        return [
+            ranking_to_bytes(_best(scored, doubtful), self.vocabulary)
+            for scored, doubtful in zip(self._score(readmes, prefix), suspicious, strict=True)
+        ]
 
     def rank(self, readings: Sequence[bytes]) -> list[Ranking]:
         """Return the best tags by each reading. Raises `ValueError`."""
@@ -228,13 +257,18 @@ class Rank:
             return [ranking_from_bytes(reading, self.vocabulary) for reading in readings]
         if not readings:
             return []
-        evidence = Evidence.from_bytes(readings, self.prior, self.model.width)
+        if any(reading[-1:] not in (_SOUND, _SUSPICIOUS) for reading in readings):
+            raise ValueError("not readings of this method")
+        contents = [reading[:-1] for reading in readings]
+        evidence = Evidence.from_bytes(contents, self.prior, self.model.width)
         logits = self.confidence.logits(evidence)
         best = logits.sort(dim=-1, descending=True, stable=True).indices[:, :MAX_TAGS]
         highest = logits.gather(-1, best)
         return [
-            tuple(map(self._given, *row))
-            for row in zip(best.tolist(), highest.tolist(), strict=True)
+            Ranking(tuple(map(self._given, places, values)), reading[-1:] == _SUSPICIOUS)
+            for reading, places, values in zip(
+                readings, best.tolist(), highest.tolist(), strict=True
+            )
         ]
 
     def _given(self, place: int, logit: float) -> GivenTag:
@@ -248,9 +282,12 @@ class Rank:
         vocabulary all tags are returned. A large one is searched: the ten best tags and their
         confidences are those that scoring all tags would give. Raises as `read`.
         """
+        return self._score(*self._prefill(readmes))
+
+    def _score(self, readmes: Sequence[Encoded], prefix: KVCache) -> list[list[ScoredTag]]:
         if self.layout.small:
-            return self._score_evidence(self.evidence(readmes), self._all)
-        return self._score_evidence(*self._search(readmes))
+            return self._score_evidence(self._evidence(readmes, prefix), self._all)
+        return self._score_evidence(*self._search(readmes, prefix))
 
     def _score_evidence(self, evidence: Evidence, mask: Tensor) -> list[list[ScoredTag]]:
         """Rank a mask of [tags] for each README."""
@@ -278,14 +315,67 @@ class Rank:
         ]
 
     def evidence(self, readmes: Sequence[Encoded]) -> Evidence:
-        """Return the evidence for every tag of each README; raises as `rank`."""
-        prefix = self._passes.prefill([readme.tokens for readme in readmes])
-        return self._evidence(readmes, *self._passes.score(prefix, self._all))
+        """Return the evidence for every tag of each README; raises as `read`."""
+        return self._evidence(*self._prefill(readmes))
 
-    def _search(self, readmes: Sequence[Encoded]) -> tuple[Evidence, Tensor]:
+    def states(self, readmes: Sequence[Encoded]) -> list[Tensor]:
+        """Return the hidden states of each README's tokens, [tokens, hidden]. Raises as `read`."""
+        _, states = self._passes.prefill([readme.tokens for readme in readmes])
+        return [
+            of_tokens[: readme.length] for of_tokens, readme in zip(states, readmes, strict=True)
+        ]
+
+    def without_planted(self, readme: Encoded) -> Encoded:
+        """Return a README as it is read in the end: without planted passages. Raises as `read`."""
+        if self._probe is None:
+            return readme
+        (read,), _ = self._prefill([readme])
+        return read
+
+    def _prefill(self, readmes: Sequence[Encoded]) -> tuple[list[Encoded], KVCache]:
+        """Read READMEs, and those with planted passages once more without these.
+
+        Returns:
+            What was read in the end, and the KV cache of everything before the questions.
+
+        """
+        read = list(readmes)
+        prefix, states = self._passes.prefill([readme.tokens for readme in read])
+        rows = list(range(len(read)))
+        for _ in range(ROUNDS):
+            found = {
+                row: self._planted(read[row], of_tokens)
+                for row, of_tokens in zip(rows, states, strict=True)
+            }
+            rows = [row for row in rows if found[row]]
+            if not rows:
+                break
+            for row in rows:
+                read[row] = self._cut(read[row], found[row])
+            again, states = self._passes.prefill([read[row].tokens for row in rows])
+            prefix = prefix.replace(rows, again)
+        return read, prefix
+
+    def _planted(self, readme: Encoded, states: Tensor) -> list[Passage]:
+        """Return the passages of a README that were planted."""
+        if self._probe is None:
+            return []
+        known = bool(readme.left_out)
+        return self._probe.find(readme.text, readme.ends, states, suspicious=known)
+
+    def _cut(self, readme: Encoded, planted: Sequence[Passage]) -> Encoded:
+        """Return a README without some passages; what follows them is read instead."""
+        kept, start = [], 0
+        for passage in planted:
+            kept.append(readme.text[start : passage.text.start])
+            start = passage.text.stop
+        left_out = tuple(readme.text[passage.text].strip() for passage in planted)
+        text = "".join((*kept, readme.text[start:])).strip()
+        return self._encode(text, readme.left_out + left_out)
+
+    def _search(self, readmes: Sequence[Encoded], prefix: KVCache) -> tuple[Evidence, Tensor]:
         """Return the evidence for tags that may be among the best, and a mask of those [tags]."""
-        prefix = self._passes.prefill([readme.tokens for readme in readmes])
-        bounds = self._evidence(readmes, *self._passes.score(prefix, ~self._all))
+        bounds = self._evidence(readmes, prefix, ~self._all)
         return search(
             lambda tags: self._passes.score(prefix, tags)[0],
             self.layout.trees,
@@ -294,8 +384,10 @@ class Rank:
         )
 
     def _evidence(
-        self, readmes: Sequence[Encoded], log_probs: TagLogProbs, features: Tensor
+        self, readmes: Sequence[Encoded], prefix: KVCache, tags: Tensor | None = None
     ) -> Evidence:
+        """Return the evidence for a mask of [tags], by default all; of the others bounds."""
+        log_probs, features = self._passes.score(prefix, self._all if tags is None else tags)
         mentions = torch.stack([readme.mentions for readme in readmes])
         return Evidence(log_probs, self.prior, mentions, features, self.limit)
 
@@ -306,7 +398,8 @@ class Rank:
         # The token budget of READMEs does not apply: the cached prior must not depend on it.
         def score(text: str) -> TagLogProbs:
             tokens = self.layout.prompt.fit(text, MIN_README_TOKENS)
-            return self._passes.score(self._passes.prefill([tokens]), self._all)[0].select(0)
+            prefix, _ = self._passes.prefill([tokens])
+            return self._passes.score(prefix, self._all)[0].select(0)
 
         shape = (len(self.layout.branches), len(self.vocabulary))
         return prior(self._key("prior"), shape, score)
@@ -322,8 +415,9 @@ def _sigmoid(logit: float) -> float:
     return (1 + math.tanh(logit / 2)) / 2
 
 
-def _best(scored: Sequence[ScoredTag]) -> Ranking:
-    return tuple(
+def _best(scored: Sequence[ScoredTag], suspicious: bool) -> Ranking:
+    tags = (
         GivenTag(id=each.tag.id, name=each.tag.name, confidence=each.confidence)
         for each in scored[:MAX_TAGS]
     )
+    return Ranking(tuple(tags), suspicious)

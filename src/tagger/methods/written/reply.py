@@ -13,7 +13,7 @@ from tagger._util.text import printable, storable
 from tagger._util.validation import first_fault
 from tagger.errors import ReplyError, TaggerError
 from tagger.methods.base import ranking_to_bytes
-from tagger.tagging import GivenTag
+from tagger.tagging import GivenTag, Ranking
 from tagger.vocabulary import Tag, Vocabulary, fold
 
 _REPLIES = re.compile(r"""["']tags["']\s*:""")
@@ -185,8 +185,8 @@ def reading_of(reply: Sequence[Tag] | TaggerError, vocabulary: Vocabulary) -> by
     """Return the tags of a reply as a reading; an error stays what it is."""
     if isinstance(reply, TaggerError):
         return reply
-    ranking = tuple(GivenTag(id=tag.id, name=tag.name) for tag in reply)
-    return ranking_to_bytes(ranking, vocabulary)
+    tags = tuple(GivenTag(id=tag.id, name=tag.name) for tag in reply)
+    return ranking_to_bytes(Ranking(tags), vocabulary)
 
 
 def unusable(reason: str, text: str) -> ReplyError:
