@@ -15,6 +15,7 @@ import random
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import matplotlib
@@ -115,15 +116,12 @@ def victims(labels: Sequence[Label], others: Sequence[Label], most: int) -> Iter
         yield Victim(label, place, " ".join(other.split()[:WORDS]))
 
 
-def head_for(name: str, sets: dict[str, list[Label]], rank: Rank) -> Head:
-    """Learn a head from all sets but one."""
-    rows = [
-        (label, number) for number, key in enumerate(sets) if key != name for label in sets[key]
-    ]
-    number_of = {label.text_digest: number for label, number in rows}
-    labels = check_labels([label for label, _ in rows])
-    numbers = np.unique([number_of[label.text_digest] for label in labels], return_inverse=True)[1]
-    return learn_checked(rank, labels, sets=numbers).head
+def head_from(sets: Sequence[Sequence[Label]], rank: Rank) -> Head:
+    """Learn a head from sets of labels, each of which weighs the same."""
+    set_of = {label.text_digest: number for number, part in enumerate(sets) for label in part}
+    labels = check_labels([label for part in sets for label in part])
+    rows = np.array([set_of[label.text_digest] for label in labels])
+    return learn_checked(rank, labels, sets=rows).head
 
 
 def ranked(evidence: Evidence, tags: Sequence[int], head: Head | None, rank: Rank) -> list[Bools]:
@@ -185,9 +183,9 @@ def main() -> None:
     before, now = (Rank(model, SAMPLE, head=None, probe=each) for each in (None, "shipped"))
     found: dict[str, list[Outcome]] = {kind: [] for kind in (NONE, *KINDS)}
     for name in (path.stem for path in options.labels):
-        others = [label for key, labels in sets.items() if key != name for label in labels]
-        drawn = list(victims(sets[name], others, options.readmes))
-        head = head_for(name, sets, now)
+        others = [labels for key, labels in sets.items() if key != name]
+        drawn = list(victims(sets[name], list(chain(*others)), options.readmes))
+        head = head_from(others, now)
         tags = [each.tag for each in drawn]
         for kind in found:
             labels = [each.planted(kind, now) for each in drawn]

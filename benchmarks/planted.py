@@ -9,20 +9,20 @@ Plant = Callable[[str, str], tuple[str, str, str]]
 README, into its middle and after it."""
 
 
+def _spread(before: str, between: str, after: str) -> Plant:
+    return lambda tag, _other: (
+        before.replace("{tag}", tag),
+        between.replace("{tag}", tag),
+        after.replace("{tag}", tag),
+    )
+
+
 def _before(text: str) -> Plant:
-    return lambda tag, _other: (text.replace("{tag}", tag), "", "")
+    return _spread(text, "", "")
 
 
 def _after(text: str) -> Plant:
-    return lambda tag, _other: ("", "", text.replace("{tag}", tag))
-
-
-def _spread(*texts: str) -> Plant:
-    def plant(tag: str, _other: str) -> tuple[str, str, str]:
-        before, between, after = (text.replace("{tag}", tag) for text in texts)
-        return before, between, after
-
-    return plant
+    return _spread("", "", text)
 
 
 def _encoded(tag: str, _other: str) -> tuple[str, str, str]:

@@ -124,8 +124,7 @@ def explain(
         text = readme.plain_text
         encoded = rank.encode(readme)
     with timed(seconds, "score"):
-        encoded = rank.without_planted(encoded)
-        (ranking,) = rank.score([encoded])
+        encoded, ranking = rank.read_and_score(encoded)
     threshold = rank.threshold if selection.threshold is None else selection.threshold
     confidences = [scored.confidence for scored in ranking]
     count = selection.count(confidences, threshold)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
+import pyarrow.parquet
 import pytest
 import torch
 from hypothesis import given
@@ -169,7 +170,7 @@ def test_what_follows_a_planted_passage_is_read_in_its_place(tiny_model: Languag
     rank = Rank(tiny_model, SMALL, head=None, probe=WordProbe(), readme_tokens=60)
     text = "\n\n".join([*[PLANTED] * 3, *(f"Line {number} of it." for number in range(50))])
     before = encoded(rank, text)
-    read = rank.without_planted(before)
+    read = rank.read_and_score(before)[0]
     assert read.left_out
     assert set(read.left_out) == {PLANTED}
     assert "PLANT" not in read.text
@@ -182,10 +183,10 @@ def test_a_readme_that_is_planted_all_over_is_read_a_few_times_at_most(
 ) -> None:
     rank = Rank(tiny_model, SMALL, head=None, probe=WordProbe(), readme_tokens=60)
     readme = encoded(rank, f"{PLANTED} " * 400)
-    read = rank.without_planted(readme)
+    read = rank.read_and_score(readme)[0]
     assert 0 < len(readme.text) - len(read.text) <= ROUNDS * 60 * 8
     monkeypatch.setattr(rank_module, "ROUNDS", 0)
-    assert rank.without_planted(readme) == readme
+    assert rank.read_and_score(readme)[0] == readme
 
 
 def test_of_nothing_but_planted_passages_nothing_is_read(tiny_model: LanguageModel) -> None:
@@ -235,7 +236,5 @@ def test_the_commands_say_so(run: Run, workplace: Path) -> None:
     assert f"left out: '{PLANTED}'" in " ".join(shown.split())
     batch = run("batch", "planted.md", "README.md", "-o", "out.parquet", "--scores")
     assert "1 suspicious" in batch.err
-    import pyarrow.parquet
-
     table = pyarrow.parquet.read_table(workplace / "out.parquet")
     assert sorted(table["suspicious"].to_pylist()) == [False, True]

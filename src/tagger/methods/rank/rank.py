@@ -325,12 +325,14 @@ class Rank:
             of_tokens[: readme.length] for of_tokens, readme in zip(states, readmes, strict=True)
         ]
 
-    def without_planted(self, readme: Encoded) -> Encoded:
-        """Return a README as it is read in the end: without planted passages. Raises as `read`."""
-        if self._probe is None:
-            return readme
-        (read,), _ = self._prefill([readme])
-        return read
+    def read_and_score(self, readme: Encoded) -> tuple[Encoded, list[ScoredTag]]:
+        """Return a README as it is read in the end, without planted passages, and its best tags.
+
+        Raises as `read`.
+        """
+        (read,), prefix = self._prefill([readme])
+        (scored,) = self._score([read], prefix)
+        return read, scored
 
     def _prefill(self, readmes: Sequence[Encoded]) -> tuple[list[Encoded], KVCache]:
         """Read READMEs, and those with planted passages once more without these.
