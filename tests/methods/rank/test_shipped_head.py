@@ -12,6 +12,7 @@ from tagger.methods.base import FeatureIdentity, Identity
 from tagger.methods.rank import shipped
 from tagger.methods.rank.calibration import Calibration
 from tagger.methods.rank.identity import scoring_identity
+from tagger.methods.rank.probe import Probe
 from tagger.methods.rank.rank import Rank
 from tagger.methods.rank.shipped import head_path, shipped_head
 from tagger.models.fetch.catalogue import catalogue
@@ -88,6 +89,7 @@ def shipping(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Rank:
     head = head_of(plain, NAMES[:3])
     head.save(tmp_path / "head.safetensors")
     monkeypatch.setattr(shipped, "head_path", lambda _: tmp_path / "head.safetensors")
+    monkeypatch.setattr(Probe, "shipped", lambda _: None)  # which is wider than this model
     return Rank(model, Vocabulary.from_names(NAMES))
 
 
