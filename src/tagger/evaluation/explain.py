@@ -29,7 +29,7 @@ class Read(_Record):
         read: tokens that the model has read.
         last: the last words that it has read.
         left_out: the first words that it has not read; empty if it has read all.
-        planted: passages that were left out because they address whoever tags the README.
+        planted: passages that were left out; see `Rank`.
 
     """
 

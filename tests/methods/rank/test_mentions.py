@@ -66,3 +66,42 @@ def test_long_names_of_one_word_take_no_longer_than_others() -> None:
     assert time.process_time() - start < 3
     assert found[0] == (10_000, 250)
     assert found[99] == (9901, 250)
+
+
+STUFFABLE = Mentions(Vocabulary.from_names(["maps", "game engine", "c", "cli"]))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Keywords: maps, maps, maps, maps",
+        "#maps #mapsproject #bestmaps",
+        "Map, mapping, mapped.",
+        "game engine | free game engine | game-engine library",
+        "c C c",
+        "best maps app, free maps, open maps library",
+    ],
+)
+def test_a_sentence_that_does_little_but_repeat_a_tag_is_stuffed(text: str) -> None:
+    assert STUFFABLE.stuffed(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "maps, maps",
+        "cli, maps, c, game engine",
+        "C, cc and ccc",
+        "Maps draws maps of maps that other people have drawn before.",
+        "one one one",
+    ],
+)
+def test_a_sentence_that_says_more_is_not_stuffed(text: str) -> None:
+    assert not STUFFABLE.stuffed(text)
+
+
+@given(st.text(max_size=200))
+def test_any_text_is_stuffed_or_not(text: str) -> None:
+    once = STUFFABLE.stuffed(text)
+    assert not (once and STUFFABLE.count(text).sum() == 0)

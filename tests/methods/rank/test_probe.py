@@ -197,9 +197,40 @@ def test_of_nothing_but_planted_passages_nothing_is_read(tiny_model: LanguageMod
     assert [tag.id for tag in ranking.tags] == [tag.id for tag in nothing.tags]
 
 
-def test_a_reading_depends_on_the_probe(tiny_model: LanguageModel) -> None:
+def test_sentences_that_repeat_a_tag_are_left_out_even_without_a_probe(
+    tiny_model: LanguageModel,
+) -> None:
+    stuffed = "game game game"
+    rank = Rank(tiny_model, SMALL, head=None)
+    assert Probe.shipped(rank.name) is None
+    text = f"A web server.\n{stuffed}\nIt speaks http."
+    assert rank.read_and_score(encoded(rank, text))[0].left_out == (stuffed,)
+    assert not rank_of(tiny_model).read_and_score(encoded(rank, text))[0].left_out
+
+
+def test_a_readme_with_such_a_sentence_is_suspicious_to_the_probe(
+    tiny_model: LanguageModel,
+) -> None:
+    seen = []
+
+    class Watching(WordProbe):
+        def find(
+            self, text: str, ends: Sequence[int], states: Tensor, *, suspicious: bool = False
+        ) -> list[Passage]:
+            seen.append(suspicious)
+            return super().find(text, ends, states, suspicious=suspicious)
+
+    rank = rank_of(tiny_model, probe=Watching())
+    for text in ("A game.", "game game game"):
+        rank.read([encoded(rank, text)])
+    assert seen == [False, True, True]
+
+
+def test_a_reading_depends_on_what_is_left_out(tiny_model: LanguageModel) -> None:
     plain, probing = rank_of(tiny_model), rank_of(tiny_model, probe=WordProbe())
-    assert plain.reading_identity.digest != probing.reading_identity.digest
+    stuffed = Rank(tiny_model, SMALL, head=None)
+    digests = {rank.reading_identity.digest for rank in (plain, probing, stuffed)}
+    assert len(digests) == 3
     assert plain.identity.features == probing.identity.features, "so that heads fit both"
 
 

@@ -6,6 +6,7 @@ where it stands alone.
 """
 
 import re
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -22,6 +23,15 @@ _WORD = re.compile(r"[^\W_]+(?:\+\+|#)?")
 
 _PLURAL = 4
 """Letters from which on a word's last s is taken for a plural."""
+
+_WITHIN = 3
+"""Letters from which on a name counts as repeated where it is a part of a word, too."""
+
+STUFFING_VERSION = 1
+"""Changes with what counts as stuffed: readings depend on it."""
+
+_STUFFED = 3
+"""A text is stuffed that repeats a name so often, if that is more than one of so many words."""
 
 
 class Mentions:
@@ -42,18 +52,36 @@ class Mentions:
         """Return [tags, 2] log(1 + mentions), anywhere in the text and in its lead."""
         anywhere, lead = [0] * self._size, [0] * self._size
         words = _words(text[:LIMIT])
-        for start, (_, position) in enumerate(words):
+        for start, _, tags in self._find(words):
+            for tag in tags:
+                anywhere[tag] += 1
+                lead[tag] += words[start][1] < LEAD
+        counts = list(zip(anywhere, lead, strict=True))
+        return torch.tensor(counts, dtype=torch.float32).log1p()
+
+    def stuffed(self, text: str) -> bool:
+        """Return whether a sentence does little but repeat the name of one tag."""
+        places = _words(text)
+        words = [word for word, _ in places]
+        joined = " ".join(words)
+        for start, stop, _ in self._find(places):
+            name = " ".join(words[start:stop])
+            times = joined.count(name) if len(name) >= _WITHIN else words.count(name)
+            if times >= _STUFFED and _STUFFED * times * (stop - start) > len(words):
+                return True
+        return False
+
+    def _find(self, words: list[tuple[str, int]]) -> Iterator[tuple[int, int, list[int]]]:
+        """Yield for each name where it starts and ends among words, and whose name it is."""
+        for start in range(len(words)):
             node = self._names
             for place in range(start, len(words)):
                 following = node.after.get(words[place][0])
                 if following is None:
                     break
                 node = following
-                for tag in node.tags:
-                    anywhere[tag] += 1
-                    lead[tag] += position < LEAD
-        counts = list(zip(anywhere, lead, strict=True))
-        return torch.tensor(counts, dtype=torch.float32).log1p()
+                if node.tags:
+                    yield start, place + 1, node.tags
 
 
 class _Node:

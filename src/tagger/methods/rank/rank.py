@@ -30,10 +30,10 @@ from tagger.methods.rank.evidence import Evidence, ScoredTag, TagLogProbs
 from tagger.methods.rank.head import Confidence, Head
 from tagger.methods.rank.identity import scoring_identity
 from tagger.methods.rank.layout import MIN_README_TOKENS, Layout
-from tagger.methods.rank.mentions import Mentions
+from tagger.methods.rank.mentions import STUFFING_VERSION, Mentions
 from tagger.methods.rank.passes import Passes
 from tagger.methods.rank.prior import prior
-from tagger.methods.rank.probe import Passage, Probe
+from tagger.methods.rank.probe import Passage, Probe, passages
 from tagger.methods.rank.search import LIMIT, search
 from tagger.methods.rank.shipped import head_in_force
 from tagger.models.kv import KVCache
@@ -91,7 +91,8 @@ class Rank:
         readme_tokens: the most tokens that are read of a README; lowered, with a warning, where the
             model's context is too short.
         head: what was learned from labels; by default what ships for the model, where it fits.
-        probe: finds planted passages, which are left out; by default what ships for the model.
+        probe: finds planted passages, which are left out, beside those that repeat a tag; by
+            default what ships for the model. With None, nothing is left out.
         keep_features: whether readings hold what another head or calibration would need; without
             that they are a tenth as large.
 
@@ -131,6 +132,7 @@ class Rank:
         self.calibration.check(self.scoring_identity, model.name)
         self.calibration.warn(model.name, vocabulary)
         self._mentions = Mentions(vocabulary)
+        self._leaves_out = probe is not None
         self._probe = Probe.shipped(model.name) if probe == "shipped" else probe
         self.layout = Layout(template, vocabulary, model.tokenizer)
         # Of a large vocabulary the calibration decides which tags are scored.
@@ -171,9 +173,16 @@ class Rank:
             features=features,
             machine=self.model.machine,
             calibration=self.calibration.digest,
-            probe=self._probe.digest if self._probe else "",
+            probe=self._left_out_by,
             head=self._head.digest if self._head else "none",
         )
+
+    @property
+    def _left_out_by(self) -> str:
+        """What decides which passages are left out."""
+        if not self._leaves_out:
+            return ""
+        return f"{STUFFING_VERSION} {self._probe.digest if self._probe else ''}".strip()
 
     @property
     def reading_identity(self) -> Identity:
@@ -360,10 +369,14 @@ class Rank:
 
     def _planted(self, readme: Encoded, states: Tensor) -> list[Passage]:
         """Return the passages of a README that were planted."""
-        if self._probe is None:
+        if not self._leaves_out:
             return []
-        known = bool(readme.left_out)
-        return self._probe.find(readme.text, readme.ends, states, suspicious=known)
+        found = passages(readme.text, readme.ends)
+        planted = [each for each in found if self._mentions.stuffed(readme.text[each.text])]
+        if self._probe is not None:
+            known = bool(planted or readme.left_out)
+            planted += self._probe.find(readme.text, readme.ends, states, suspicious=known)
+        return [each for each in found if each in planted]
 
     def _cut(self, readme: Encoded, planted: Sequence[Passage]) -> Encoded:
         """Return a README without some passages; what follows them is read instead."""
