@@ -26,7 +26,7 @@ from planted import CLAIMS, FITTED, KINDS, UNSEEN, planted
 from tagger import Head, Label, Rank, Readme, Selection, load
 from tagger.evaluation.labels import load_labels
 from tagger.evaluation.measures import Bools, select
-from tagger.learning.learn import check_labels, learn_checked, read
+from tagger.learning.learn import learn_sets, read
 from tagger.methods.rank.evidence import Evidence
 from tagger.methods.rank.head import Confidence
 from tagger.types import DEFAULT_MODEL
@@ -116,14 +116,6 @@ def victims(labels: Sequence[Label], others: Sequence[Label], most: int) -> Iter
         yield Victim(label, place, " ".join(other.split()[:WORDS]))
 
 
-def head_from(sets: Sequence[Sequence[Label]], rank: Rank) -> Head:
-    """Learn a head from sets of labels, each of which weighs the same."""
-    set_of = {label.text_digest: number for number, part in enumerate(sets) for label in part}
-    labels = check_labels([label for part in sets for label in part])
-    rows = np.array([set_of[label.text_digest] for label in labels])
-    return learn_checked(rank, labels, sets=rows).head
-
-
 def ranked(evidence: Evidence, tags: Sequence[int], head: Head | None, rank: Rank) -> list[Bools]:
     """Return in which READMEs tags are given, and in which they are the first."""
     confidence = Confidence.of(rank.calibration, head, SAMPLE)
@@ -185,7 +177,7 @@ def main() -> None:
     for name in (path.stem for path in options.labels):
         others = [labels for key, labels in sets.items() if key != name]
         drawn = list(victims(sets[name], list(chain(*others)), options.readmes))
-        head = head_from(others, now)
+        head = learn_sets(now, others).head
         tags = [each.tag for each in drawn]
         for kind in found:
             labels = [each.planted(kind, now) for each in drawn]

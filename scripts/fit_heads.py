@@ -1,6 +1,6 @@
 """Learn the heads that ship with the package, and write them into it.
 
-python scripts/fit_heads.py SET.jsonl SET.jsonl … [--model NAME …]
+python scripts/fit_heads.py SET.jsonl SET.jsonl … [--model NAME …] [--readme-tokens N …]
 
 Each set weighs the same, however many READMEs it has. What is printed is by READMEs of each set
 with what was learned from the others. READMEs are read once and kept in the cache folder.
@@ -9,15 +9,15 @@ with what was learned from the others. READMEs are read once and kept in the cac
 import argparse
 import sys
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
-
-import numpy as np
 
 from tagger import Rank, Vocabulary, load
 from tagger.evaluation.labels import load_labels
 from tagger.evaluation.measures import MEASURES, measure
-from tagger.learning.learn import check_labels, learn_checked
+from tagger.learning.learn import learn_sets
 from tagger.methods.rank.shipped import head_path
+from tagger.types import README_TOKENS
 
 ROOT = Path(__file__).parents[1]
 MODELS = ("qwen2.5-coder-0.5b", "qwen2.5-coder-1.5b")
@@ -29,23 +29,22 @@ def main() -> None:
     parser.add_argument("labels", nargs="+", type=Path)
     parser.add_argument("--tags", type=Path, default=ROOT / "tags.json")
     parser.add_argument("--model", nargs="+", choices=MODELS, default=MODELS)
+    parser.add_argument("--readme-tokens", nargs="+", type=int, default=(64, README_TOKENS))
     options = parser.parse_args()
     vocabulary = Vocabulary.load(options.tags)
-    rows = [load_labels(path, vocabulary) for path in options.labels]
-    set_of = {label.text_digest: number for number, part in enumerate(rows) for label in part}
-    labels = check_labels([label for part in rows for label in part])
-    sets = np.array([set_of[label.text_digest] for label in labels])
+    sets = [load_labels(path, vocabulary) for path in options.labels]
 
     def progress(_: str, done: int, total: int) -> None:
         if done == total:
             print(f"read {total} READMEs", file=sys.stderr)
 
-    for name in options.model:
-        rank = Rank(load(name, device="cpu"), vocabulary, head=None)
-        lesson = learn_checked(rank, labels, progress, sets)
+    models = [load(name, device="cpu", lazy=True) for name in options.model]
+    for model, readme_tokens in product(models, options.readme_tokens):
+        rank = Rank(model, vocabulary, head=None, readme_tokens=readme_tokens)
+        lesson = learn_sets(rank, sets, progress)
         # Models of the catalogue are known by their names; see `shipped_head`.
         identity = replace(lesson.head.identity, weights="")
-        path = head_path(name)
+        path = head_path(model.name, readme_tokens)
         replace(lesson.head, identity=identity).save(path)
         before, after = measure(lesson.before), measure(lesson.after)
         print(f"\n{path.name}: {path.stat().st_size:,} bytes")

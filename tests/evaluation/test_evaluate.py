@@ -377,7 +377,7 @@ class Scripted:
     name: str = "a script"
     vocabulary: Vocabulary = VOCABULARY
     identity: Identity = READS_FOUR_TOKENS
-    reading_identity: Identity = READS_FOUR_TOKENS
+    reading_identities: tuple[Identity, ...] = (READS_FOUR_TOKENS,)
     threshold: float | None = None
 
     @property
@@ -429,7 +429,7 @@ def test_scores_give_the_evaluation_that_they_were_kept_from(
     rank = Rank(tiny_model, VOCABULARY)
     found = evaluate(Tagger(rank), LABELS)
     assert found.scores is not None
-    assert found.scores.identity == rank.reading_identity
+    assert found.scores.identity == rank.evidence_identity
     found.scores.save(tmp_path / "s.parquet", VOCABULARY)
     scores = Scores.load(tmp_path / "s.parquet", VOCABULARY, LABELS)
     again = Evaluation.of_scores(scores, VOCABULARY, rank.confidence, Selection())

@@ -42,8 +42,8 @@ from tagger.vocabulary import Vocabulary
 pytestmark = pytest.mark.slow
 
 START = Calibration(0.8, 1.0, 0.5, 1.0, 0.0, -2.0, 0.4)
-TAGS, BRANCHES, WIDTH = 20, 2, 32
-WORLD = np.random.default_rng(99).normal(size=(TAGS, BRANCHES * WIDTH))
+TAGS, BRANCHES, WIDTH = 20, 2, 64
+WORLD = np.random.default_rng(99).normal(size=(TAGS, WIDTH))
 """What a tag of a README adds to its features."""
 
 
@@ -60,20 +60,21 @@ def examples(count: int, seed: int = 0, telling: float = 1.0) -> Examples:
     gold = np.zeros((count, TAGS), bool)
     for row in gold:
         row[draw.choice(TAGS, draw.integers(1, 4), replace=False)] = True
-    features = draw.normal(size=(count, BRANCHES * WIDTH)) + telling * gold @ WORLD
+    features = draw.normal(size=(count, BRANCHES, WIDTH))
+    features[:, -1] += telling * gold @ WORLD
     values = -4 + 1.0 * gold[:, None, :] + draw.normal(size=(count, BRANCHES, TAGS))
     log_probs, prior = torch.tensor(values).float(), torch.full((BRANCHES, TAGS), -4.0)
     evidence = Evidence(
         TagLogProbs(log_probs, log_probs),
         TagLogProbs(prior, prior),
         torch.zeros(count, TAGS, 2),
-        torch.tensor(features).reshape(count, BRANCHES, WIDTH).half().float(),
+        torch.tensor(features).half().float(),
     )
     return of(evidence, gold)
 
 
 def of(evidence: Evidence, gold: Bools) -> Examples:
-    void = np.zeros((0, BRANCHES * WIDTH))
+    void = np.zeros((0, WIDTH))
     return Examples(evidence, gold, gold, np.arange(len(gold)), np.ones(len(gold)), void)
 
 
@@ -127,7 +128,7 @@ def test_features_that_are_all_alike_teach_nothing_and_break_nothing() -> None:
     known = examples(40)
     assert known.evidence.features is not None
     features = known.evidence.features.clone()
-    features[:, 0, :3] = 7.0
+    features[:, -1, :3] = 7.0
     known = replace(known, evidence=replace(known.evidence, features=features))
     ridge = Ridge.fit(known)
     assert np.abs(ridge.rows[:, :3]).max() < 1e-9
@@ -209,8 +210,8 @@ def test_with_a_narrow_prior_the_numbers_stay_where_they_are(
 
 def test_the_fit_is_that_of_highest_posterior_probability() -> None:
     known = examples(80)
-    inputs = module.inputs_of(known, module.out_of_fold(known), START)
-    offset = START.logits(known.evidence).double().numpy()
+    inputs = module.inputs_of(known.short, module.out_of_fold(known), START)
+    offset = START.logits(known.short).double().numpy()
     weights = module.logistic(inputs, known.accepted, offset)
 
     def loss(weights: Any) -> float:
@@ -235,7 +236,7 @@ def test_inputs_are_what_a_logit_weighs() -> None:
     known = replace(known, evidence=replace(known.evidence, mentions=mentions))
     scores = np.random.default_rng(0).normal(size=known.gold.shape)
     numbers = np.array([1.0, 0.7, 0.9, 0.8, 3.0, -2.0])
-    logits = module.inputs_of(known, scores, calibration) @ numbers
+    logits = module.inputs_of(known.short, scores, calibration) @ numbers
     everything = Learned(calibration, calibration, 3.0, np.ones(TAGS, bool))
     assert np.allclose(logits, everything.logits(known, scores), atol=1e-4)
 
@@ -281,7 +282,7 @@ def test_what_is_learned_holds_for_readmes_that_it_has_not_seen() -> None:
         reached.append(after)
         said = measure(outcome.after)["f1_given"]
         assert said == pytest.approx(after, abs=0.06), "and cross-validation tells how well"
-        assert measure(outcome.before)["f1_given"] == pytest.approx(before, abs=0.06)
+        assert measure(outcome.before)["f1_given"] == pytest.approx(before, abs=0.08)
     assert reached == sorted(reached)
 
 
@@ -487,7 +488,7 @@ def test_a_head_is_learned_from_labels(tiny_model: LanguageModel) -> None:
     assert head.tags == ("3d", "game-engine", "cli"), "no label has the other one"
     assert (head.model, head.readmes, head.labels) == ("tiny", 48, 48)
     assert head.fitted == tuple(sorted(row.text_digest for row in rows))
-    assert head.rows.shape == (3, 2 * 32)
+    assert head.rows.shape == (3, 32)
     learned = rank_of(tiny_model, head)
     right = 0
     for kind, words in enumerate(WORDS[:3]):

@@ -20,7 +20,7 @@ def random_head(
     base = Calibration(0.5, 1.0, 0.7, 0.9, 0.8, -1.0, 0.5)
     return Head(
         model="tiny",
-        identity=FeatureIdentity("weights", "prompt", "1", 256, "2 roots after 1"),
+        identity=FeatureIdentity("weights", "prompt", "1", 256, "the last root after layer 1"),
         method="rank 8",
         base=base.digest,
         tags=tuple(map(fold, tags)),
@@ -40,7 +40,6 @@ def head_of(
 ) -> Head:
     """A head that fits a method, and knows all its tags or only some."""
     names = [tag.name for tag in rank.vocabulary] if tags is None else tags
-    branches = len(rank.prior.full)
     calibration = replace(
         rank.calibration,
         margin=1.3 * rank.calibration.margin,
@@ -50,7 +49,7 @@ def head_of(
         origin=None,
     )
     return replace(
-        random_head(names, branches * rank.model.width, seed),
+        random_head(names, rank.model.width, seed),
         model=rank.name,
         identity=rank.identity.features,
         method=rank.identity.method,

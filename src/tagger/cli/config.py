@@ -10,7 +10,7 @@ import difflib
 import logging
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from tagger._util.text import printable
 from tagger._util.validation import PREFIX
 from tagger.cli import trust
 from tagger.errors import UsageError
+from tagger.types import EFFORTS
 
 FILE, TABLE = "tagger.toml", "pyproject.toml"
 
@@ -192,6 +193,11 @@ def config(context: typer.Context) -> None:
         seen.setdefault(key, (printable(shown), where))
         if value is not None and not refused:
             refused = _refused(context, option, value, where)
+    effort = seen["effort"][0]
+    for option, default in asdict(EFFORTS.get(effort, EFFORTS["best"])).items():
+        key = option.replace("_", "-")
+        if seen[key][1] == "default" and effort != "best":
+            seen[key] = (str(default), f"effort {effort}")
     width = max(map(len, seen))
     for key, (shown, where) in sorted(seen.items()):
         typer.echo(f"{key:<{width}}  {shown or '-':<24}  {where}")

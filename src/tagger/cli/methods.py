@@ -45,6 +45,8 @@ def check(
         raise UsageError("--calibration works only with --method rank, without --endpoint")
     if names_head(method) and is_written(method):
         raise UsageError("--head works only with --method rank, without --endpoint")
+    if model.effort != "best" and is_written(method):
+        raise UsageError("--effort works only with --method rank, without --endpoint")
     if method.endpoint == "":
         raise UsageError("--endpoint is empty: name an address such as http://host:8000/v1")
     if method.endpoint and model.model in ("", DEFAULT_MODEL):
@@ -190,7 +192,7 @@ def head_for_scores(
     identity = replace(scores.identity, calibration=calibration.digest)
     head = _wanted_head(name)
     try:
-        return head_in_force(head, scores.model, identity, vocabulary, features[0].numel())
+        return head_in_force(head, scores.model, identity, vocabulary, features.shape[-1])
     except HeadError as error:
         raise _with_hint(error, name) from error
 

@@ -6,7 +6,7 @@
 import logging
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -15,7 +15,7 @@ import typer
 from tagger._util.extras import need
 from tagger.cli.config import Named
 from tagger.errors import UsageError
-from tagger.types import DEFAULT_MODEL, README_TOKENS
+from tagger.types import DEFAULT_MODEL, EFFORTS, README_TOKENS
 
 if TYPE_CHECKING:
     from tagger.readme.sources import IdFrom, Sources
@@ -35,6 +35,16 @@ def _device(value: str) -> str:
 
 def _head(context: typer.Context, option: typer.CallbackParam, value: str | None) -> str | None:
     return value if value is None else Named.of(value, context, option)
+
+
+def _effort(context: typer.Context, value: str) -> str:
+    """Make an effort's model and README budget the defaults of their options."""
+    if value != "best":  # whose they are anyway
+        defaults = dict(context.default_map or {})
+        for option, default in asdict(EFFORTS[value]).items():
+            defaults.setdefault(option, default)
+        context.default_map = defaults
+    return value
 
 
 def model_names(beginning: str) -> list[str]:
@@ -221,6 +231,15 @@ class SourceOptions:
 class ModelOptions:
     """The model, and what it runs on."""
 
+    effort: Annotated[
+        Literal["fast", "balanced", "best"],
+        typer.Option(
+            help="How much time to spend on a README: it sets --model and --readme-tokens, which "
+            "win over it.",
+            callback=_effort,
+            is_eager=True,
+        ),
+    ] = "best"
     model: Annotated[
         str,
         typer.Option(

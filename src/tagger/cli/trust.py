@@ -35,6 +35,7 @@ USER = frozenset(
         "device",
         "dtype",
         "dump",
+        "effort",
         "endpoint",
         "fail-fast",
         "follow-links",

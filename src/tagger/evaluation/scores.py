@@ -223,7 +223,7 @@ def score(rank: Rank, labels: Sequence[Label], progress: Progress = no_progress)
         read.append(rank.model.tokenizer.decode(encoded.tokens))
         progress("scoring", done, len(labels))
     return Scores(
-        rank.model.name, rank.reading_identity, tuple(labels), Evidence.cat(evidence), tuple(read)
+        rank.model.name, rank.evidence_identity, tuple(labels), Evidence.cat(evidence), tuple(read)
     )
 
 

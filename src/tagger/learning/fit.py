@@ -126,9 +126,19 @@ class Examples:
         return len(self.gold)
 
     @cached_property
+    def short(self) -> Evidence:
+        """What heads need of the evidence."""
+        return self.evidence.of_last_question()
+
+    @cached_property
     def features(self) -> Floats:
         """[READMEs, width] hidden states."""
         return _features(self.evidence)
+
+    @cached_property
+    def known(self) -> Bools:
+        """[tags] which tags some label has or accepts."""
+        return np.asarray(self.accepted.any(axis=0))
 
     @cached_property
     def targets(self) -> Floats:
@@ -173,10 +183,10 @@ class Ridge:
 
 
 def _features(evidence: Evidence) -> Floats:
-    """Return features, [READMEs, width]."""
+    """Return the features that heads use, [READMEs, width]."""
     if evidence.features is None:
         raise ValueError("evidence without features")
-    return evidence.features.flatten(1).double().numpy()
+    return evidence.features[:, -1].double().numpy()
 
 
 def _weights(examples: Examples) -> Floats:
@@ -237,22 +247,9 @@ class Learned:
 
         Every pair of README and known tag counts alike, so that confidences stay true.
         """
-        known: Bools = np.asarray(examples.accepted.any(axis=0))
-        inputs = inputs_of(examples, scores, start)[:, known]
-        spread = inputs.std(axis=(0, 1)) + 1e-9
-        spread[-1] = 1.0
-        offset = start.logits(examples.evidence).double().numpy()[:, known]
-        moved = logistic(inputs / spread, examples.accepted[:, known], offset) / spread
-        margin = max(start.margin + float(moved[0]), 0.0)
-        calibration = replace(
-            start,
-            margin=margin,
-            mentions=start.mentions + float(moved[1]),
-            lead=start.lead + float(moved[2]),
-            shift=start.shift + float(moved[3]),
-            intercept=start.intercept + float(moved[5]),
-        )
-        return cls(start, calibration, max(float(moved[4]), 0.0), known)
+        calibration, weight = _calibrate(examples, examples.short, scores, start.of_last_question())
+        calibration = replace(calibration, background=start.background)
+        return cls(start, calibration, weight, examples.known)
 
     def with_threshold(self, examples: Examples, scores: Floats) -> Self:
         """Return it with the threshold that suits out-of-fold scores."""
@@ -264,11 +261,8 @@ class Learned:
 
     def logits(self, examples: Examples, scores: Floats) -> Floats:
         """Return the logits of confidences, [READMEs, tags]."""
-        margins = self.start.margins(examples.evidence)  # which both have in common
-        before, logits = (
-            calibration.weighed(margins, examples.evidence).double().numpy()
-            for calibration in (self.start, self.calibration)
-        )
+        before = self.start.logits(examples.evidence).double().numpy()
+        logits = self.calibration.of_last_question().logits(examples.short).double().numpy()
         return np.where(self.known, logits + self.weight * scores, before)
 
     def judged(self, examples: Examples, scores: Floats) -> Judged:
@@ -306,11 +300,10 @@ def fit(examples: Examples, start: Calibration) -> Outcome:
     for rows, unseen in folds(examples.groups):
         part, test = examples.take(rows), examples.take(unseen)
         ridge, learned = _fit(part, start)
-        scores, nothing = ridge.scores(test.features), np.zeros(test.gold.shape)
-        plain = Learned.fit(part, np.zeros(part.gold.shape), start)
+        scores = ridge.scores(test.features)
         gains.append(
             _log_likelihood(learned.logits(test, scores), test)
-            - _log_likelihood(plain.logits(test, nothing), test)
+            - _log_likelihood(_without_head(part, test, start), test)
         )
         parts.append(learned.judged(test, scores))
         order.append(unseen)
@@ -338,9 +331,42 @@ def _fit(examples: Examples, start: Calibration) -> tuple[Ridge, Learned]:
     return Ridge.fit(examples), learned
 
 
-def inputs_of(examples: Examples, scores: Floats, start: Calibration) -> Floats:
+def _without_head(part: Examples, test: Examples, start: Calibration) -> Floats:
+    """Return the logits of READMEs without a head, by a calibration that was fitted to others."""
+    nothing = np.zeros(part.gold.shape)
+    calibration, _ = _calibrate(part, part.evidence, nothing, start)
+    before, after = (each.logits(test.evidence).double().numpy() for each in (start, calibration))
+    return np.where(part.known, after, before)
+
+
+def _calibrate(
+    examples: Examples, evidence: Evidence, scores: Floats, start: Calibration
+) -> tuple[Calibration, float]:
+    """Fit the logistic function to evidence and out-of-fold scores.
+
+    Returns:
+        The calibration, whose threshold stays, and the weight of the scores.
+
+    """
+    known = examples.known
+    inputs = inputs_of(evidence, scores, start)[:, known]
+    spread = inputs.std(axis=(0, 1)) + 1e-9
+    spread[-1] = 1.0
+    offset = start.logits(evidence).double().numpy()[:, known]
+    moved = logistic(inputs / spread, examples.accepted[:, known], offset) / spread
+    calibration = replace(
+        start,
+        margin=max(start.margin + float(moved[0]), 0.0),
+        mentions=start.mentions + float(moved[1]),
+        lead=start.lead + float(moved[2]),
+        shift=start.shift + float(moved[3]),
+        intercept=start.intercept + float(moved[5]),
+    )
+    return calibration, max(float(moved[4]), 0.0)
+
+
+def inputs_of(evidence: Evidence, scores: Floats, start: Calibration) -> Floats:
     """Return the inputs of the logistic function, [READMEs, tags, 6]."""
-    evidence = examples.evidence
     margins = start.margins(evidence).double().numpy()
     mentions = evidence.mentions.double().numpy()
     shift = prior_shift(evidence.log_probs.first, evidence.prior.first).log().double().numpy()

@@ -10,7 +10,7 @@ from threadpoolctl import threadpool_limits
 from tagger.errors import HeadError
 from tagger.evaluation.evaluate import judge_ranking
 from tagger.evaluation.label import Label, counted, merged, say_merged
-from tagger.evaluation.measures import Judged, Rows
+from tagger.evaluation.measures import Floats, Judged, Rows
 from tagger.learning.duplicates import near_duplicates
 from tagger.learning.fit import Examples, fit
 from tagger.learning.readings import Readings, identity_of
@@ -98,28 +98,40 @@ def learn(rank: Rank, labels: Sequence[Label], progress: Progress = no_progress)
     return learn_checked(rank, check_labels(labels), progress)
 
 
+def learn_sets(
+    rank: Rank, sets: Sequence[Sequence[Label]], progress: Progress = no_progress
+) -> Lesson:
+    """Learn a head from labels that were drawn in several ways; see `learn`.
+
+    Each set weighs the same in the regressions, and a README is judged by what was learned from the
+    other sets.
+    """
+    set_of = {label.text_digest: number for number, part in enumerate(sets) for label in part}
+    labels = check_labels([label for part in sets for label in part])
+    groups = np.array([set_of[label.text_digest] for label in labels])
+    return _learn(rank, labels, groups, 1 / np.bincount(groups)[groups], progress)
+
+
 def learn_checked(
     rank: Rank,
     labels: Sequence[Label],
     progress: Progress = no_progress,
-    sets: Rows | None = None,
 ) -> Lesson:
-    """Learn a head from labels as `check_labels` returns them; see `learn`.
+    """Learn a head from labels as `check_labels` returns them; see `learn`."""
+    return _learn(rank, labels, _groups(labels), None, progress)
 
-    Args:
-        rank: reads the READMEs.
-        labels: READMEs and their right tags.
-        progress: hears how many READMEs are read.
-        sets: [labels] which set each label is from, where they were drawn in several ways. Each
-            set then weighs the same in the regressions, and a README is judged by what was learned
-            from the other sets.
 
-    """
-    groups = _groups(labels) if sets is None else sets
+def _learn(
+    rank: Rank,
+    labels: Sequence[Label],
+    groups: Rows,
+    weights: Floats | None,
+    progress: Progress,
+) -> Lesson:
+    """Learn from labels, [labels] of which belong to a group and count so much in regressions."""
     everything, fresh = read(rank, [*labels, *void_texts()], progress)
     size = len(labels)
     evidence, void = everything.select(slice(size)), everything.select(slice(size, None))
-    weights = None if sets is None else 1 / np.bincount(sets)[sets]
     # Neither the order of the labels nor that of the digests: folds are to be random.
     examples = Examples.of(evidence, labels, rank.vocabulary, void, groups, weights).shuffled()
     with threadpool_limits(limits=1, user_api="blas"):  # NumPy's threads and PyTorch's would clash.

@@ -343,7 +343,10 @@ def other(**changed: Any) -> Identity:
         (other(prompt="x"), "another prompt"),
         (other(cleaning="2"), "version 1 of the README cleaning, and here it is 2"),
         (other(readme_tokens=768), "256 README tokens, and 768 are read here"),
-        (other(layers="3 roots"), "2 roots after 1 as hidden states, and here they are 3 roots"),
+        (
+            other(layers="3 roots"),
+            "the last root after layer 1 as hidden states, and here they are 3 roots",
+        ),
         (replace(IDENTITY, calibration="x"), "another calibration"),
         (replace(IDENTITY, method="rank 9"), "the method rank 8, and here it is rank 9"),
         (
@@ -410,42 +413,57 @@ def evidence_for(tags: int, seed: int = 0, readmes: int = 4) -> Evidence:
         log_probs(readmes, 2, tags),
         log_probs(2, tags),
         (torch.rand(readmes, tags, 2, generator=draw) > 0.8).float(),
-        torch.randn(readmes, 2, 4, generator=draw),
+        torch.randn(readmes, 2, 8, generator=draw),
     )
 
 
 EVIDENCE = evidence_for(len(NAMES))
+SHORT = EVIDENCE.of_last_question()
 
 
 def test_a_score_is_one_more_input_of_the_logistic_function() -> None:
     """By hand, for one tag of one README."""
-    assert EVIDENCE.features is not None
+    assert SHORT.features is not None
     confidence = Confidence.of(BASE, HEAD, VOCABULARY)
     game = HEAD.tags.index("game")
     score = sum(
         float((value - mean) * scale * row)
         for value, mean, scale, row in zip(
-            EVIDENCE.features[1].flatten(), HEAD.mean, HEAD.scale, HEAD.rows[game], strict=True
+            SHORT.features[1].flatten(), HEAD.mean, HEAD.scale, HEAD.rows[game], strict=True
         )
     )
-    margin = float(BASE.margins(EVIDENCE)[1, 2])
-    start = float(BASE.logits(EVIDENCE)[1, 2])
+    margin = float(BASE.margins(SHORT)[1, 2])
+    start = float(BASE.logits(SHORT)[1, 2])
     expected = start + (1.4 - 1.0) * margin + (-2.0 - -1.0) + 2.5 * score
     assert float(confidence.logits(EVIDENCE)[1, 2]) == pytest.approx(expected, abs=1e-4)
     assert confidence.threshold == pytest.approx(0.47), "three of the five tags are known"
     assert confidence.known == 3
 
 
-def test_margins_are_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    counted, margins = [], Calibration.margins
+def test_evidence_of_the_last_question_is_its_branch_and_the_first_tokens() -> None:
+    assert EVIDENCE.features is not None
+    assert SHORT.features is not None
+    assert torch.equal(SHORT.features[:, 0], EVIDENCE.features[:, 1])
+    for short, whole in ((SHORT.log_probs, EVIDENCE.log_probs), (SHORT.prior, EVIDENCE.prior)):
+        assert torch.equal(short.full[..., 0, :], whole.first[..., 1, :])
+        assert torch.equal(short.full, short.first)
+    assert torch.equal(SHORT.mentions, EVIDENCE.mentions)
+    again = SHORT.of_last_question()
+    assert torch.equal(again.log_probs.full, SHORT.log_probs.full)
 
-    def counting(calibration: Calibration, evidence: Evidence) -> Tensor:
-        counted.append(calibration)
-        return margins(calibration, evidence)
 
-    monkeypatch.setattr(Calibration, "margins", counting)
-    Confidence.of(BASE, HEAD, VOCABULARY).logits(EVIDENCE)
-    assert counted == [BASE]
+def test_a_head_that_knows_every_tag_needs_no_more_than_the_last_question() -> None:
+    known = Vocabulary.from_names(HEAD.tags)
+    evidence = evidence_for(len(known))
+    short = evidence.of_last_question()
+    background = evidence_for(len(known), seed=1).log_probs.mean()
+    for base in (BASE, replace(BASE, background=background)):
+        confidence = Confidence.of(base, HEAD, known)
+        assert confidence.complete
+        assert torch.equal(confidence.logits(evidence), confidence.logits(short))
+        assert confidence.expected(short).full.shape == (1, len(known))
+    assert not Confidence.of(BASE, HEAD, VOCABULARY).complete
+    assert not Confidence.of(BASE, None, VOCABULARY).complete
 
 
 def test_tags_that_it_does_not_know_keep_their_logit() -> None:
@@ -493,19 +511,13 @@ def test_the_order_of_its_rows_does_not_matter(order: list[int]) -> None:
     assert torch.allclose(logits, expected, atol=1e-5)
 
 
-def test_without_weight_it_changes_no_bit() -> None:
-    idle = replace(HEAD, calibration=BASE, weight=0.0)
-    assert torch.equal(
-        Confidence.of(BASE, idle, VOCABULARY).logits(EVIDENCE), BASE.logits(EVIDENCE)
-    )
-
-
 def test_the_background_of_a_calibration_counts_for_all_tags() -> None:
     background = evidence_for(len(NAMES), seed=1).log_probs.mean()
     base = replace(BASE, background=background)
     idle = replace(HEAD, calibration=BASE, weight=0.0)
     logits = Confidence.of(base, idle, VOCABULARY).logits(EVIDENCE)
-    assert torch.equal(logits, base.logits(EVIDENCE))
+    assert torch.equal(logits[:, 3:], base.logits(EVIDENCE)[:, 3:])
+    assert torch.equal(logits[:, :3], base.of_last_question().logits(SHORT)[:, :3])
 
 
 # With a model.
@@ -535,7 +547,7 @@ def test_a_method_ranks_with_what_was_learned(tiny_model: LanguageModel) -> None
     assert learned.threshold == pytest.approx(expected)
     assert learned.identity.differences(plain.identity) == ["head"]
     assert plain.identity.differences(learned.identity) == ["head"]
-    assert learned.reading_identity == plain.reading_identity
+    assert learned.reading_identities[0] == plain.reading_identities[0]
 
 
 def test_a_head_without_weight_gives_the_ranking_without_one(tiny_model: LanguageModel) -> None:

@@ -229,7 +229,7 @@ def test_a_readme_with_such_a_sentence_is_suspicious_to_the_probe(
 def test_a_reading_depends_on_what_is_left_out(tiny_model: LanguageModel) -> None:
     plain, probing = rank_of(tiny_model), rank_of(tiny_model, probe=WordProbe())
     stuffed = Rank(tiny_model, SMALL, head=None)
-    digests = {rank.reading_identity.digest for rank in (plain, probing, stuffed)}
+    digests = {rank.reading_identities[0].digest for rank in (plain, probing, stuffed)}
     assert len(digests) == 3
     assert plain.identity.features == probing.identity.features, "so that heads fit both"
 

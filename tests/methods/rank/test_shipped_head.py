@@ -19,7 +19,7 @@ from tagger.models.fetch.catalogue import catalogue
 from tagger.prompts.prompt import PromptTemplate
 from tagger.readme.cleaning import CLEANING_VERSION
 from tagger.readme.readme import Readme
-from tagger.types import DEFAULT_MODEL, README_TOKENS
+from tagger.types import DEFAULT_MODEL, EFFORTS, README_TOKENS
 from tagger.vocabulary import Vocabulary
 
 MODELS = {"qwen2.5-coder-0.5b": (21, 896), "qwen2.5-coder-1.5b": (24, 1536)}
@@ -38,23 +38,28 @@ def identity_now(model: str, readme_tokens: int = README_TOKENS) -> Identity:
             prompt=template.digest,
             cleaning=CLEANING_VERSION,
             readme_tokens=readme_tokens,
-            layers=f"2 roots after {MODELS[model][0]}",
+            layers=f"the last root after layer {MODELS[model][0]}",
         ),
         method=scoring_identity(SAMPLE, template).method,
         calibration=Calibration.shipped(model).digest,
     )
 
 
-@pytest.mark.parametrize("model", MODELS)
-def test_a_head_ships_that_fits_what_is_the_default(model: str) -> None:
+BUDGETS = {(effort.model, effort.readme_tokens) for effort in EFFORTS.values()} | {
+    (model, README_TOKENS) for model in MODELS
+}
+
+
+@pytest.mark.parametrize(("model", "readme_tokens"), sorted(BUDGETS))
+def test_a_head_ships_that_fits_the_defaults_of_each_effort(model: str, readme_tokens: int) -> None:
     """If this fails after a change of prompt, cleaning or scoring: `scripts/fit_heads.py`."""
-    head = shipped_head(model, identity_now(model), SAMPLE)
+    head = shipped_head(model, identity_now(model, readme_tokens), SAMPLE)
     assert head is not None
     assert (head.known(SAMPLE) >= 0).all(), "it knows the whole sample list"
     assert head.weight > 0
-    assert len(head.mean) == 2 * MODELS[model][1]
+    assert len(head.mean) == MODELS[model][1]
     assert len(head.fitted) == head.readmes == len(set(head.fitted))
-    assert head_path(model).stat().st_size < 1_000_000
+    assert head_path(model, readme_tokens).stat().st_size < 1_000_000
 
 
 def test_the_default_model_has_one() -> None:
@@ -88,7 +93,7 @@ def shipping(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Rank:
     plain = Rank(model, Vocabulary.from_names(NAMES), head=None)
     head = head_of(plain, NAMES[:3])
     head.save(tmp_path / "head.safetensors")
-    monkeypatch.setattr(shipped, "head_path", lambda _: tmp_path / "head.safetensors")
+    monkeypatch.setattr(shipped, "head_path", lambda *_: tmp_path / "head.safetensors")
     monkeypatch.setattr(Probe, "shipped", lambda _: None)  # which is wider than this model
     return Rank(model, Vocabulary.from_names(NAMES))
 

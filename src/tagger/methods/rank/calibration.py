@@ -18,7 +18,7 @@ edited or damaged is noticed.
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -224,6 +224,11 @@ class Calibration:
         """A digest of the numbers and the background."""
         background = self.background and [part.tolist() for part in vars(self.background).values()]
         return digest([self.numbers, background])
+
+    def of_last_question(self) -> Self:
+        """Return it for evidence of the last question alone."""
+        background = self.background and self.background.of_last_question()
+        return replace(self, background=background)
 
     def expected(self, prior: TagLogProbs) -> TagLogProbs:
         """Return what is subtracted in part: the prior, or the mean of it and the background."""

@@ -51,6 +51,11 @@ class TagLogProbs:
         """Return the log-probabilities of some READMEs, by any index that tensors take."""
         return type(self)(self.full[rows], self.first[rows])  # type: ignore[index]
 
+    def of_last_question(self) -> Self:
+        """Return what the last branch gives, of each name its first token alone: one branch."""
+        first = self.first[..., -1:, :]
+        return type(self)(first, first)
+
     def mean(self) -> Self:
         """Return the mean over READMEs, [branches, tags]."""
         return type(self)(self.full.mean(dim=0), self.first.mean(dim=0))
@@ -98,6 +103,18 @@ class Evidence:
             features=None if self.features is None else self.features[rows],  # type: ignore[index]
         )
 
+    def of_last_question(self) -> Self:
+        """Return what a head needs: one branch, and the first tokens of names.
+
+        Evidence that is no more than this stays the same.
+        """
+        return replace(
+            self,
+            log_probs=self.log_probs.of_last_question(),
+            prior=self.prior.of_last_question(),
+            features=None if self.features is None else self.features[:, -1:],
+        )
+
     def to_bytes(self) -> list[bytes]:
         """Return what is known of each README alone: float32, and features as float16."""
         parts = (self.log_probs.full, self.log_probs.first, self.mentions)
@@ -107,6 +124,12 @@ class Evidence:
             return contents
         halves = [row.half().numpy().tobytes() for row in self.features]
         return [content + half for content, half in zip(contents, halves, strict=True)]
+
+    @staticmethod
+    def size(prior: TagLogProbs, width: int) -> int:
+        """Return how many bytes `to_bytes` makes of a README."""
+        branches, tags = prior.full.shape
+        return 4 * (2 * branches * tags + 2 * tags) + 2 * branches * width
 
     @classmethod
     def from_bytes(
@@ -130,8 +153,7 @@ class Evidence:
         """
         branches, tags = prior.full.shape
         scores = branches * tags
-        floats = 4 * (2 * scores + 2 * tags)
-        size = floats + 2 * branches * width
+        floats, size = cls.size(prior, 0), cls.size(prior, width)
         if any(len(content) != size for content in contents):
             raise ValueError("not the evidence of these branches and tags")
         rows = np.frombuffer(b"".join(contents), np.uint8).reshape(len(contents), size)

@@ -2,7 +2,9 @@
 
 One ridge regression a tag, one against the rest (Hoerl and Kennard 1970, "Ridge Regression"), on
 features that are standardised by the READMEs it was fitted to. Its score for a tag is one more
-input of the logistic function that gives the confidence.
+input of the logistic function that gives the confidence. The others come from the last question
+alone, and of each name from its first token: where labels have taught the rest, two questions and
+whole names make the confidences no better.
 
 A head knows tags by their names, and so serves every list that has some of them. The others keep
 their zero-shot confidence.
@@ -32,7 +34,7 @@ from tagger._util.text import printable
 from tagger.errors import HeadError
 from tagger.methods.base import FeatureIdentity, Identity
 from tagger.methods.rank.calibration import Calibration
-from tagger.methods.rank.evidence import Evidence
+from tagger.methods.rank.evidence import Evidence, TagLogProbs
 from tagger.vocabulary import Vocabulary, fold
 
 MAX_BYTES = 256 * 1024 * 1024
@@ -116,7 +118,7 @@ class Head:
         """Return how far features speak for each of its tags, [READMEs, tags].
 
         Args:
-            features: [READMEs, branches, hidden].
+            features: [READMEs, 1, hidden].
 
         """
         standard = (features.flatten(1).float() - self.mean) * self.scale
@@ -292,6 +294,17 @@ class Confidence:
         """How many tags the head knows."""
         return int((self.rows >= 0).sum())
 
+    @property
+    def complete(self) -> bool:
+        """Whether the head knows every tag, so that `Evidence.of_last_question` is enough."""
+        return self.known == len(self.rows)
+
+    def expected(self, evidence: Evidence) -> TagLogProbs:
+        """Return what is subtracted in part from log-probabilities, as `Calibration.expected`."""
+        whole = not self.complete
+        calibration = self.calibration if whole else self.calibration.of_last_question()
+        return calibration.expected(evidence.prior)
+
     def margins(self, evidence: Evidence) -> Tensor:
         """Return how far each tag stands above the README's best tags; see `Calibration`."""
         return self.calibration.margins(evidence)
@@ -303,18 +316,20 @@ class Confidence:
         """
         if self.head is None or evidence.features is None:
             return None
-        scores = self.head.scores(evidence.features)
+        scores = self.head.scores(evidence.features[:, -1:])
         return self.head.weight * scores[:, self.rows.clamp(min=0)]
 
     def logits(self, evidence: Evidence) -> Tensor:
         """Return the logit of every tag's confidence, [READMEs, tags] in nats."""
-        margins = self.margins(evidence)
-        logits = self.calibration.weighed(margins, evidence)
         learned = self.learned(evidence)
         if self.head is None or learned is None:
-            return logits
-        learned = self.head.calibration.weighed(margins, evidence) + learned
-        return torch.where(self.rows >= 0, learned, logits)
+            return self.calibration.logits(evidence)
+        short = evidence.of_last_question()
+        margins = self.calibration.of_last_question().margins(short)
+        learned = self.head.calibration.weighed(margins, short) + learned
+        if self.complete:
+            return learned
+        return torch.where(self.rows >= 0, learned, self.calibration.logits(evidence))
 
 
 def blended_threshold(before: Calibration, learned: Calibration, share: float) -> float:

@@ -51,6 +51,11 @@ class Passes:
         tail, states = self._model.read(readmes, self._prefix.of_readmes)
         return concat(*self._prefix.caches, tail), states
 
+    def ask_last(self, prefix: KVCache) -> tuple[TagLogProbs, Tensor]:
+        """Return what the last branch gives: as `score`, but of each name its first token alone."""
+        nothing = torch.zeros(self._layout.trees[0].size, dtype=torch.bool)
+        return self._score(prefix, nothing, self._layout.branches[-1:])
+
     def score(self, prefix: KVCache, tags: Tensor) -> tuple[TagLogProbs, Tensor]:
         """Return the log-probabilities of a mask of [tags], and features, [READMEs, branches].
 
@@ -61,12 +66,17 @@ class Passes:
             LoadError: the model's probabilities are not numbers.
 
         """
+        return self._score(prefix, tags, self._layout.branches)
+
+    def _score(
+        self, prefix: KVCache, tags: Tensor, branches: Sequence[tuple[int, int]]
+    ) -> tuple[TagLogProbs, Tensor]:
         trees = [tree.part(tags) for tree in self._layout.trees]
         # The branches of a large tree are scored one by one: all logits would take gigabytes.
-        step = len(self._layout.branches) if is_small(trees) else 1
+        step = len(branches) if is_small(trees) else 1
         parts = [
-            self._score_branches(prefix, trees, self._layout.branches[start : start + step])
-            for start in range(0, len(self._layout.branches), step)
+            self._score_branches(prefix, trees, branches[start : start + step])
+            for start in range(0, len(branches), step)
         ]
         log_probs = TagLogProbs.cat([part for part, _ in parts], dim=1)
         if not log_probs.full.isfinite().all():

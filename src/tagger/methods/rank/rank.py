@@ -148,11 +148,11 @@ class Rank:
                 readme_tokens,
             )
         self._head: Head | None = None  # which the identity asks for
-        width = len(self.layout.branches) * model.width
         # The tags of a large list are searched, and built-in heads are for small ones.
         if head != "shipped" or self.layout.small:
-            self._head = head_in_force(head, model.name, self.identity, vocabulary, width)
+            self._head = head_in_force(head, model.name, self.identity, vocabulary, model.width)
         self.confidence = Confidence.of(self.calibration, self._head, vocabulary)
+        self._short = self.confidence.complete
 
     @property
     def name(self) -> str:
@@ -166,7 +166,7 @@ class Rank:
             self.scoring_identity.features,
             cleaning=CLEANING_VERSION,
             readme_tokens=self.readme_tokens,
-            layers=f"{len(self.layout.branches)} roots after {self.model.feature_layer}",
+            layers=f"the last root after layer {self.model.feature_layer}",
         )
         return replace(
             self.scoring_identity,
@@ -185,8 +185,16 @@ class Rank:
         return f"{STUFFING_VERSION} {self._probe.digest if self._probe else ''}".strip()
 
     @property
-    def reading_identity(self) -> Identity:
-        """What a reading depends on; see `Method`."""
+    def reading_identities(self) -> tuple[Identity, ...]:
+        """What readings depend on; see `Method`."""
+        if not (self._keeps_evidence and self._short):
+            return (self.evidence_identity,)
+        method = f"{self.identity.method}, last question"
+        return (replace(self.evidence_identity, method=method), self.evidence_identity)
+
+    @property
+    def evidence_identity(self) -> Identity:
+        """What evidence depends on."""
         if not self._keeps_evidence:
             return self.identity
         return replace(self.identity, calibration="", head="")
@@ -250,7 +258,7 @@ class Rank:
         readmes, prefix = self._prefill(readmes)
         suspicious = [bool(readme.left_out) for readme in readmes]
         if self._keeps_evidence:
-            contents = self._evidence(readmes, prefix).to_bytes()
+            contents = self._evidence(readmes, prefix, short=self._short).to_bytes()
             return [
                 content + (_SUSPICIOUS if doubtful else _SOUND)
                 for content, doubtful in zip(contents, suspicious, strict=True)
@@ -269,8 +277,7 @@ class Rank:
         if any(reading[-1:] not in (_SOUND, _SUSPICIOUS) for reading in readings):
             raise ValueError("not readings of this method")
         contents = [reading[:-1] for reading in readings]
-        evidence = Evidence.from_bytes(contents, self.prior, self.model.width)
-        logits = self.confidence.logits(evidence)
+        logits = self.confidence.logits(self._evidence_of(contents))
         best = logits.sort(dim=-1, descending=True, stable=True).indices[:, :MAX_TAGS]
         highest = logits.gather(-1, best)
         return [
@@ -279,6 +286,19 @@ class Rank:
                 readings, best.tolist(), highest.tolist(), strict=True
             )
         ]
+
+    def _evidence_of(self, contents: Sequence[bytes]) -> Evidence:
+        """Return the evidence that readings hold, or that of the last question if it will do."""
+        width = self.model.width
+        if not self._short:
+            return Evidence.from_bytes(contents, self.prior, width)
+        prior = self.prior.of_last_question()
+        size = Evidence.size(prior, width)
+        parts = (
+            Evidence.from_bytes([content], prior if len(content) == size else self.prior, width)
+            for content in contents
+        )
+        return Evidence.cat([part.of_last_question() for part in parts])
 
     def _given(self, place: int, logit: float) -> GivenTag:
         tag = self.vocabulary.tags[place]
@@ -294,14 +314,15 @@ class Rank:
         return self._score(*self._prefill(readmes))
 
     def _score(self, readmes: Sequence[Encoded], prefix: KVCache) -> list[list[ScoredTag]]:
-        if self.layout.small:
-            return self._score_evidence(self._evidence(readmes, prefix), self._all)
+        if self.layout.small or self._short:
+            evidence = self._evidence(readmes, prefix, short=self._short)
+            return self._score_evidence(evidence, self._all)
         return self._score_evidence(*self._search(readmes, prefix))
 
     def _score_evidence(self, evidence: Evidence, mask: Tensor) -> list[list[ScoredTag]]:
         """Rank a mask of [tags] for each README."""
         logits = self.confidence.logits(evidence)
-        expected = self.calibration.expected(evidence.prior).full.mean(dim=-2)
+        expected = self.confidence.expected(evidence).full.mean(dim=-2)
         log_probs = evidence.log_probs.full.mean(dim=-2)
         added = self.confidence.learned(evidence)
         learned = torch.full_like(logits, torch.nan) if added is None else added
@@ -324,7 +345,7 @@ class Rank:
         ]
 
     def evidence(self, readmes: Sequence[Encoded]) -> Evidence:
-        """Return the evidence for every tag of each README; raises as `read`."""
+        """Return all evidence for every tag of each README; raises as `read`."""
         return self._evidence(*self._prefill(readmes))
 
     def states(self, readmes: Sequence[Encoded]) -> list[Tensor]:
@@ -399,11 +420,23 @@ class Rank:
         )
 
     def _evidence(
-        self, readmes: Sequence[Encoded], prefix: KVCache, tags: Tensor | None = None
+        self,
+        readmes: Sequence[Encoded],
+        prefix: KVCache,
+        tags: Tensor | None = None,
+        *,
+        short: bool = False,
     ) -> Evidence:
-        """Return the evidence for a mask of [tags], by default all; of the others bounds."""
-        log_probs, features = self._passes.score(prefix, self._all if tags is None else tags)
+        """Return the evidence for a mask of [tags], by default all; of the others bounds.
+
+        Or, faster, what `Evidence.of_last_question` keeps of it.
+        """
         mentions = torch.stack([readme.mentions for readme in readmes])
+        if short:
+            log_probs, features = self._passes.ask_last(prefix)
+            prior = self.prior.of_last_question()
+            return Evidence(log_probs, prior, mentions, features, self.limit)
+        log_probs, features = self._passes.score(prefix, self._all if tags is None else tags)
         return Evidence(log_probs, self.prior, mentions, features, self.limit)
 
     @cached_property

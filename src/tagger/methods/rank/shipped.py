@@ -1,7 +1,7 @@
 """Built-in heads: what the labels of the package's makers have taught about common tags.
 
-There is one for each model of the catalogue, learned with the default prompt and README tokens by
-`scripts/fit_heads.py`.
+There is one for each model of the catalogue and each README budget of an effort, learned with the
+default prompt by `scripts/fit_heads.py`.
 """
 
 import logging
@@ -15,6 +15,7 @@ from tagger.errors import HeadError
 from tagger.methods.base import Identity
 from tagger.methods.rank.head import Head
 from tagger.models.fetch.catalogue import catalogue
+from tagger.types import README_TOKENS
 from tagger.vocabulary import Vocabulary
 
 log = logging.getLogger(__name__)
@@ -61,7 +62,9 @@ def shipped_head(model: str, identity: Identity, vocabulary: Vocabulary) -> Head
         vocabulary: the tags, at least one of which the head must know.
 
     """
-    path = head_path(model)
+    path = head_path(model, identity.features.readme_tokens)
+    if not path.is_file():
+        path = head_path(model)  # which says why it does not fit
     if model not in catalogue() or not path.is_file():
         return None
     head = _load(path)
@@ -76,9 +79,9 @@ def shipped_head(model: str, identity: Identity, vocabulary: Vocabulary) -> Head
     return head
 
 
-def head_path(model: str) -> Path:
-    """Return where the head that ships for a model is, if there is one."""
-    return Path(str(files(__package__))) / "heads" / f"{model}.safetensors"
+def head_path(model: str, readme_tokens: int = README_TOKENS) -> Path:
+    """Return where the head that ships for a model and README budget is, if there is one."""
+    return Path(str(files(__package__))) / "heads" / f"{model}-{readme_tokens}.safetensors"
 
 
 @cache
