@@ -1,4 +1,4 @@
-r"""Seconds a README against F1: each model, README budget, with a learned head and without.
+r"""Seconds a README against F1: each model and README budget, with a learned head and without.
 
     python benchmarks/frontier.py tail-dev.jsonl github-dev.jsonl npm-curated.jsonl \
         github-train.jsonl --readmes 40 --plot docs/frontier.svg
@@ -11,7 +11,7 @@ folder: an interrupted run goes on where it was, and only the timing is done aga
 import random
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -20,17 +20,24 @@ from statistics import median
 import matplotlib
 
 from common import SAMPLE, count, file, parser, reported, timed
-from tagger import Head, Label, LanguageModel, Rank, load
+from tagger import Label, Rank, load
 from tagger.evaluation.labels import load_labels
 from tagger.evaluation.measures import measure
 from tagger.learning.learn import learn_sets
 from tagger.models.fetch.catalogue import catalogue
+from tagger.models.language import LanguageModel
 from tagger.types import EFFORTS
 
 matplotlib.use("svg")
 from matplotlib import pyplot
 
 BUDGETS = (64, 96, 128, 192, 256, 384, 768)
+
+ZERO_SHOT, HEAD, BRIEF = WAYS = ("zero-shot", "head", "head, one question")
+"""Without a head, with one that knows all tags, and with one that is asked no more than it needs,
+as `Rank` does for efforts below the best."""
+
+STYLES = {BRIEF: "o-", HEAD: "s-.", ZERO_SHOT: "^--"}
 
 
 @dataclass(frozen=True)
@@ -40,7 +47,7 @@ class Point:
     Attributes:
         model: the name of the model.
         readme_tokens: how much it reads of a README.
-        head: whether a head knows all tags.
+        way: one of `WAYS`.
         seconds: of a README, the median.
         measures: of the replies, by their names.
 
@@ -48,56 +55,58 @@ class Point:
 
     model: str
     readme_tokens: int
-    head: bool
+    way: str
     seconds: float
     measures: dict[str, float]
 
     @property
     def effort(self) -> str:
         """The effort that this is; empty if none is."""
-        mine = (self.model, self.readme_tokens)
-        named = {(each.model, each.readme_tokens): name for name, each in EFFORTS.items()}
-        return named.get(mine, "") if self.head else ""
+        for name, effort in EFFORTS.items():
+            way = HEAD if name == "best" else BRIEF
+            if (self.model, self.readme_tokens, self.way) == (*astuple(effort), way):
+                return name
+        return ""
 
 
 def points(
     model: LanguageModel, budgets: Sequence[int], sets: Sequence[Sequence[Label]], timings: int
 ) -> Iterator[Point]:
-    """Yield both ways of tagging with a model and each budget."""
+    """Yield all ways of tagging with a model and each budget."""
+    labels = [label for part in sets for label in part]
     for readme_tokens in budgets:
         rank = Rank(model, SAMPLE, head=None, readme_tokens=readme_tokens)
         lesson = learn_sets(rank, sets)
-        ways: tuple[tuple[Head | None, dict[str, float]], ...] = (
-            (None, measure(lesson.before)),
-            (lesson.head, measure(lesson.after)),
-        )
-        for head, measures in ways:
-            ranking = Rank(model, SAMPLE, head=head, readme_tokens=readme_tokens)
-            seconds = seconds_of(ranking, [label for part in sets for label in part], timings)
-            yield Point(model.name, readme_tokens, head is not None, seconds, measures)
-            print(f"{model.name}, {readme_tokens} tokens", file=sys.stderr)
+        before, after = measure(lesson.before), measure(lesson.after)
+        for way in WAYS:
+            head = None if way == ZERO_SHOT else lesson.head
+            ranking = Rank(
+                model, SAMPLE, head=head, readme_tokens=readme_tokens, brief=way == BRIEF
+            )
+            if head and not ranking.confidence.complete:
+                sys.exit("some tags have no label: use more READMEs")
+            seconds = seconds_of(ranking, labels, timings)
+            yield Point(model.name, readme_tokens, way, seconds, after if head else before)
 
 
 def seconds_of(rank: Rank, labels: Sequence[Label], timings: int) -> float:
     """Return the median of the seconds that READMEs take, one by one."""
     rank.prepare()
-    drawn = random.Random(0).sample(list(labels), timings + 1)
+    drawn = random.Random(0).sample(list(labels), min(timings + 1, len(labels)))
     encoded = [rank.encode(label.to_readme()) for label in drawn]
     times = [timed(partial(rank.read, [each])) for each in encoded]
     return median(times[1:])  # The first one warms up.
 
 
-def table(found: Sequence[Point]) -> None:
-    """Print what was found."""
-    print("| model | README tokens | head | seconds | F1 | precision@1 | recall@5 | effort |")
-    print("|---|---|---|---|---|---|---|---|")
-    for point in found:
-        of = point.measures
-        print(
-            f"| {point.model} | {point.readme_tokens} | {'yes' if point.head else 'no'} | "
-            f"{point.seconds:.2f} | {of['f1_given']:.3f} | {of['precision_at_1_lenient']:.3f} | "
-            f"{of['recall_at_5']:.3f} | {point.effort} |"
-        )
+def row(point: Point) -> None:
+    """Print a point as a row of the table."""
+    of = point.measures
+    print(
+        f"| {point.model} | {point.readme_tokens} | {point.way} | {point.seconds:.2f} | "
+        f"{of['f1_given']:.3f} | {of['precision_at_1_lenient']:.3f} | {of['recall_at_5']:.3f} | "
+        f"{point.effort} |",
+        flush=True,
+    )
 
 
 def plot(found: Sequence[Point], path: Path) -> None:
@@ -105,15 +114,15 @@ def plot(found: Sequence[Point], path: Path) -> None:
     matplotlib.rcParams["svg.hashsalt"] = "tagger"
     figure, axes = pyplot.subplots(figsize=(7, 4.5), layout="constrained")
     models = sorted({point.model for point in found})
-    for (place, model), head in product(enumerate(models), (True, False)):
-        line = [point for point in found if (point.model, point.head) == (model, head)]
+    for (place, model), (way, style) in product(enumerate(models), STYLES.items()):
+        line = [point for point in found if (point.model, point.way) == (model, way)]
         axes.plot(
             [point.seconds for point in line],
             [point.measures["f1_given"] for point in line],
-            "o-" if head else "o--",
+            style,
             color=f"C{place}",
             markersize=3,
-            label=f"{model}, {'head' if head else 'zero-shot'}",
+            label=f"{model}, {way}",
         )
     for point in found:
         if point.effort:
@@ -142,12 +151,13 @@ def main() -> None:
     for path in options.labels:
         labels = load_labels(path, SAMPLE)
         sets.append(random.Random(0).sample(labels, min(options.readmes, len(labels))))
-    found = [
-        point
-        for name in options.model
-        for point in points(load(name), options.budgets, sets, options.timings)
-    ]
-    table(found)
+    print("| model | README tokens | | seconds | F1 | precision@1 | recall@5 | effort |")
+    print("|---|---|---|---|---|---|---|---|")
+    found = []
+    for name in options.model:
+        for point in points(load(name), options.budgets, sets, options.timings):
+            row(point)
+            found.append(point)
     if options.plot:
         plot(found, options.plot)
 

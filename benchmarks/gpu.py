@@ -165,7 +165,7 @@ def main() -> None:
             for readme in readmes(count, options.readme_tokens)
         )
         with Ledger(None) as ledger:
-            ledger.use(method.identity, method.reading_identities)
+            ledger.use(method.identity, method.reading_identity)
             rows = list(Pipeline(Tagger(method), ledger).rows(items))
         wait(device)
         failed = [row.reply for row in rows if isinstance(row.reply, Failure)]

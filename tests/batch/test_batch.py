@@ -45,7 +45,7 @@ def tagger(tiny_model: LanguageModel) -> Tagger[Encoded]:
 @pytest.fixture
 def ledger(tmp_path: Path, tagger: Tagger[Encoded]) -> Iterator[Ledger]:
     with Ledger(tmp_path / "state") as ledger:
-        ledger.use(tagger.method.identity, tagger.method.reading_identities)
+        ledger.use(tagger.method.identity, tagger.method.reading_identity)
         yield ledger
 
 

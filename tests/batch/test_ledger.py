@@ -25,7 +25,7 @@ def path(tmp_path: Path) -> Path:
 
 def use(ledger: Ledger, identity: Identity = IDENTITY) -> str:
     """Use an identity of which readings depend on all but the calibration."""
-    return ledger.use(identity, [replace(identity, calibration="")])
+    return ledger.use(identity, replace(identity, calibration=""))
 
 
 def with_tokens(count: int) -> Identity:

@@ -77,11 +77,20 @@ def test_a_folder_may_not_set_it(run: Run, workplace: Path) -> None:
     assert run("run", "README.md").code == 2
 
 
-@pytest.mark.parametrize(
-    "written", [("--method", "generate"), ("--endpoint", "http://localhost:1/v1", "--model", "x")]
-)
-def test_it_is_for_models_that_rank(run: Run, workplace: Path, written: tuple[str, ...]) -> None:
-    outcome = run("run", "README.md", "--effort", "fast", *written)
+SERVER = ("--endpoint", "http://localhost:1/v1")
+
+
+def test_it_is_for_models_that_run_here(run: Run, workplace: Path) -> None:
+    outcome = run("run", "README.md", "--effort", "fast", *SERVER, "--model", "x")
+    assert outcome.code == 2
+    check_line(outcome.err)
+
+
+def test_a_setting_of_it_names_no_model_of_a_server(
+    run: Run, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TAGGER_EFFORT", "fast")
+    outcome = run("run", "README.md", *SERVER, model=None)
     assert outcome.code == 2
     check_line(outcome.err)
 

@@ -377,7 +377,7 @@ class Scripted:
     name: str = "a script"
     vocabulary: Vocabulary = VOCABULARY
     identity: Identity = READS_FOUR_TOKENS
-    reading_identities: tuple[Identity, ...] = (READS_FOUR_TOKENS,)
+    reading_identity: Identity = READS_FOUR_TOKENS
     threshold: float | None = None
 
     @property

@@ -183,7 +183,7 @@ def check_command(command: Command) -> None:
 def _replies(tagger: Tagger[Any], sources: Sources) -> list[Tagging | Failure]:
     """Return the rows of a batch."""
     with Ledger(None) as ledger:
-        ledger.use(tagger.method.identity, tagger.method.reading_identities)
+        ledger.use(tagger.method.identity, tagger.method.reading_identity)
         pipeline = Pipeline(tagger, ledger, on_duplicate="suffix")
         return [row.reply for row in pipeline.rows(sources)]
 

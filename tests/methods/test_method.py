@@ -267,7 +267,7 @@ def test_a_reading_that_was_kept_ranks_without_a_model(
     reading = reading_of(method)
     expected = method.rank([reading])[0]
     other = make()
-    assert other.reading_identities[0] == method.reading_identities[0]
+    assert other.reading_identity == method.reading_identity
     other.prepare()
     monkeypatch.setattr(other, "read", None)
     assert other.rank([reading])[0] == expected
@@ -325,15 +325,15 @@ def test_an_identity_names_whatever_was_changed(make: Make) -> None:
     ):
         other = make(**options)
         assert method.identity.differences(other.identity) == [name]
-        assert method.reading_identities[0].differences(other.reading_identities[0]) == [name]
+        assert method.reading_identity.differences(other.reading_identity) == [name]
 
 
 def test_an_identity_is_known_before_anything_is_read(make: Make) -> None:
     method = make()
-    before = method.identity, method.reading_identities[0]
+    before = method.identity, method.reading_identity
     reading_of(method)
-    assert (method.identity, method.reading_identities[0]) == before
-    assert method.identity.differences(method.reading_identities[0]) == []
+    assert (method.identity, method.reading_identity) == before
+    assert method.identity.differences(method.reading_identity) == []
 
 
 def test_a_pass_has_room_for_a_readme(make: Make) -> None:
@@ -384,7 +384,7 @@ def test_a_calibration_changes_the_ranking_and_not_what_was_read() -> None:
     calibration = dataclasses.replace(Calibration.shipped("tiny"), prior_weight=0.0, margin=9.0)
     plain, other = (scoring(VOCABULARY, TEMPLATE, calibration=each) for each in (None, calibration))
     assert plain.identity.differences(other.identity) == ["calibration"]
-    assert plain.reading_identities[0] == other.reading_identities[0]
+    assert plain.reading_identity == other.reading_identity
     reading = reading_of(plain)
     assert other.rank([reading])[0] == other.rank([reading_of(other)])[0]
     assert other.rank([reading])[0] != plain.rank([reading])[0]
@@ -395,4 +395,4 @@ def test_what_is_searched_for_depends_on_the_calibration() -> None:
     plain, other = (
         searching(VOCABULARY, TEMPLATE, calibration=each) for each in (None, calibration)
     )
-    assert plain.reading_identities[0].differences(other.reading_identities[0]) == ["calibration"]
+    assert plain.reading_identity.differences(other.reading_identity) == ["calibration"]

@@ -132,7 +132,7 @@ class Batch(Closing):
             raise UsageError("the tagger has another vocabulary than the batch")
         method = tagger.method
         self._ledger.claim("model", method.identity.features.weights, method.name)
-        if change := self._ledger.use(method.identity, method.reading_identities):
+        if change := self._ledger.use(method.identity, method.reading_identity):
             log.warning("%s", change)
         if batch_tokens and method.capacity.tokens is None:
             log.warning("batch tokens are for GPUs, and none is used here")

@@ -10,7 +10,6 @@ A row is used only if it carries the right seal, a checksum.
 
 import hashlib
 import sqlite3
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -108,12 +107,12 @@ class Ledger(Closing):
                 "another output, or start over with --restart"
             )
 
-    def use(self, identity: Identity, readings: Sequence[Identity]) -> str:
+    def use(self, identity: Identity, reading: Identity) -> str:
         """Read and write readings under an identity from now on.
 
         Args:
             identity: what rankings depend on beside the README.
-            readings: what readings do; new ones are kept under the first.
+            reading: what readings do.
 
         Returns:
             What is done again and why, for people; empty if nothing has changed.
@@ -123,6 +122,7 @@ class Ledger(Closing):
             OutputError: it cannot be written.
 
         """
+        self._identity = reading.digest
         with self._file.using() as database:
             execute = database.execute
             latest = execute("SELECT identity FROM latest").fetchone()
@@ -132,15 +132,13 @@ class Ledger(Closing):
                 raise sqlite3.DatabaseError("not an identity") from error
             execute("DELETE FROM latest")
             execute("INSERT INTO latest VALUES (?)", (identity.to_json(),))
-            self._identities = {}
-            for each in (reading.digest for reading in readings):
-                execute("INSERT OR IGNORE INTO identity (digest) VALUES (?)", (each,))
-                (number,) = _one(database, "SELECT number FROM identity WHERE digest = ?", each)
-                self._identities[number] = each
-            known = any(
-                execute("SELECT 1 FROM reading WHERE identity = ? LIMIT 1", (number,)).fetchone()
-                for number in self._identities
+            execute("INSERT OR IGNORE INTO identity (digest) VALUES (?)", (self._identity,))
+            (self._number,) = _one(
+                database, "SELECT number FROM identity WHERE digest = ?", self._identity
             )
+            known = execute(
+                "SELECT 1 FROM reading WHERE identity = ? LIMIT 1", (self._number,)
+            ).fetchone()
         if not changed:
             return ""
         return f"{'ranking' if known else 'reading'} again: {' and '.join(changed)} changed"
@@ -168,26 +166,23 @@ class Ledger(Closing):
 
         """
         with self._file.using() as database:
-            for number, identity in self._identities.items():
-                row = database.execute(
-                    "SELECT content, seal FROM reading WHERE text = ? AND identity = ?",
-                    (text, number),
-                ).fetchone()
-                if row is None:
-                    continue
-                content: bytes = row[0]
-                if row[1] != seal_of(text, identity, content) or not isinstance(content, bytes):
-                    raise sqlite3.DatabaseError("a reading has another seal")
-                return content
-            return None
+            row = database.execute(
+                "SELECT content, seal FROM reading WHERE text = ? AND identity = ?",
+                (text, self._number),
+            ).fetchone()
+            if row is None:
+                return None
+            content: bytes = row[0]
+            if row[1] != seal_of(text, self._identity, content) or not isinstance(content, bytes):
+                raise sqlite3.DatabaseError("a reading has another seal")
+            return content
 
     def keep(self, text: bytes, content: bytes) -> None:
         """Keep a reading; it outlives the process from here on."""
-        number, identity = next(iter(self._identities.items()))
         with self._file.using() as database:
             database.execute(
                 "INSERT OR REPLACE INTO reading VALUES (?, ?, ?, ?)",
-                (text, number, content, seal_of(text, identity, content)),
+                (text, self._number, content, seal_of(text, self._identity, content)),
             )
 
 

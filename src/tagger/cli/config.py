@@ -193,11 +193,11 @@ def config(context: typer.Context) -> None:
         seen.setdefault(key, (printable(shown), where))
         if value is not None and not refused:
             refused = _refused(context, option, value, where)
-    effort = seen["effort"][0]
-    for option, default in asdict(EFFORTS.get(effort, EFFORTS["best"])).items():
-        key = option.replace("_", "-")
-        if seen[key][1] == "default" and effort != "best":
-            seen[key] = (str(default), f"effort {effort}")
+    if (effort := seen["effort"][0]) in EFFORTS:
+        for option, default in asdict(EFFORTS[effort]).items():
+            key = option.replace("_", "-")
+            if seen[key][1] == "default":
+                seen[key] = (str(default), f"effort {effort}")
     width = max(map(len, seen))
     for key, (shown, where) in sorted(seen.items()):
         typer.echo(f"{key:<{width}}  {shown or '-':<24}  {where}")

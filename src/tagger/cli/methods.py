@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from tagger.cli import models
 from tagger.cli.options import MethodOptions, ModelOptions, PromptOptions, log
 from tagger.errors import HeadError, UsageError
-from tagger.types import DEFAULT_MODEL
+from tagger.types import EFFORTS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,11 +45,15 @@ def check(
         raise UsageError("--calibration works only with --method rank, without --endpoint")
     if names_head(method) and is_written(method):
         raise UsageError("--head works only with --method rank, without --endpoint")
-    if model.effort != "best" and is_written(method):
-        raise UsageError("--effort works only with --method rank, without --endpoint")
+    if (
+        method.endpoint
+        and model.effort != "best"
+        and _set_by(model.effort, "--effort") == "--effort"
+    ):
+        raise UsageError("--effort works only with a local model, without --endpoint")
     if method.endpoint == "":
         raise UsageError("--endpoint is empty: name an address such as http://host:8000/v1")
-    if method.endpoint and model.model in ("", DEFAULT_MODEL):
+    if method.endpoint and model.model in ("", *(each.model for each in EFFORTS.values())):
         raise UsageError("--endpoint needs --model: what the server calls its model")
     if method.endpoint and model.offline:
         raise UsageError("--endpoint needs the network, which --offline forbids")
@@ -165,6 +169,7 @@ def rank_opener(
                 prompt.readme_tokens,
                 learned,
                 keep_features=keep_features,
+                brief=model.effort != "best",
             )
         except HeadError as error:
             same = []
@@ -222,9 +227,9 @@ def say_coverage(method: "Method[Any]") -> None:
         )
 
 
-def _set_by(head: str | None) -> str:
-    """Return what has set a head: the option, a variable or a settings file."""
-    by: str = getattr(head, "by", "--head")
+def _set_by(value: str | None, option: str = "--head") -> str:
+    """Return what has set an option: itself, a variable or a settings file."""
+    by: str = getattr(value, "by", option)
     return by
 
 

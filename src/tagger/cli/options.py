@@ -37,14 +37,14 @@ def _head(context: typer.Context, option: typer.CallbackParam, value: str | None
     return value if value is None else Named.of(value, context, option)
 
 
-def _effort(context: typer.Context, value: str) -> str:
+def _effort(context: typer.Context, option: typer.CallbackParam, value: str) -> str:
     """Make an effort's model and README budget the defaults of their options."""
-    if value != "best":  # whose they are anyway
+    if value != "best":  # whose they are already
         defaults = dict(context.default_map or {})
-        for option, default in asdict(EFFORTS[value]).items():
-            defaults.setdefault(option, default)
+        for name, default in asdict(EFFORTS[value]).items():
+            defaults.setdefault(name, default)
         context.default_map = defaults
-    return value
+    return Named.of(value, context, option)
 
 
 def model_names(beginning: str) -> list[str]:
@@ -234,8 +234,8 @@ class ModelOptions:
     effort: Annotated[
         Literal["fast", "balanced", "best"],
         typer.Option(
-            help="How much time to spend on a README: it sets --model and --readme-tokens, which "
-            "win over it.",
+            help="Speed or accuracy: sets --model and --readme-tokens, unless they are set "
+            "themselves.",
             callback=_effort,
             is_eager=True,
         ),

@@ -89,7 +89,7 @@ class Readings(Closing):
     def _ledger_of(self, path: Path | None) -> Ledger:
         ledger = Ledger(path, remedy=_REMEDY, foreign=_REMEDY)
         try:
-            ledger.use(self._identity, (self._identity,))
+            ledger.use(self._identity, self._identity)
         except BaseException:
             ledger.close()
             raise

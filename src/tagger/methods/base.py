@@ -145,11 +145,8 @@ class Method(Protocol[E]):
         """What a ranking depends on."""
 
     @property
-    def reading_identities(self) -> tuple[Identity, ...]:
-        """What a reading depends on: often less, such as not the calibration.
-
-        First of those that `read` makes, then of others that `rank` takes as well.
-        """
+    def reading_identity(self) -> Identity:
+        """What a reading depends on: often less, such as not the calibration."""
 
     @property
     def capacity(self) -> Capacity:

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from support.heads import head_of, random_head
 from support.messages import refused
+from support.passes import counted
 from tagger.errors import HeadError, OutputError, UsageError
 from tagger.methods.base import Identity
 from tagger.methods.rank import head as head_module
@@ -461,7 +462,6 @@ def test_a_head_that_knows_every_tag_needs_no_more_than_the_last_question() -> N
         confidence = Confidence.of(base, HEAD, known)
         assert confidence.complete
         assert torch.equal(confidence.logits(evidence), confidence.logits(short))
-        assert confidence.expected(short).full.shape == (1, len(known))
     assert not Confidence.of(BASE, HEAD, VOCABULARY).complete
     assert not Confidence.of(BASE, None, VOCABULARY).complete
 
@@ -547,7 +547,68 @@ def test_a_method_ranks_with_what_was_learned(tiny_model: LanguageModel) -> None
     assert learned.threshold == pytest.approx(expected)
     assert learned.identity.differences(plain.identity) == ["head"]
     assert plain.identity.differences(learned.identity) == ["head"]
-    assert learned.reading_identities[0] == plain.reading_identities[0]
+    assert learned.reading_identity == plain.reading_identity
+
+
+LONG = Vocabulary.from_names([f"{7919 * number % 100_003:05}" for number in range(150)])
+
+
+@pytest.mark.parametrize("vocabulary", [VOCABULARY, LONG], ids=["scored", "searched"])
+@pytest.mark.parametrize("keep_features", [True, False])
+def test_one_question_gives_the_same_confidences(
+    tiny_model: LanguageModel, vocabulary: Vocabulary, keep_features: bool
+) -> None:
+    head = head_of(Rank(tiny_model, vocabulary, head=None))
+    options = {"head": head, "keep_features": keep_features}
+    whole, brief = (Rank(tiny_model, vocabulary, brief=each, **options) for each in (False, True))
+    readmes = [Readme("x", "A game engine for the terminal."), Readme("y", "Maps!")]
+    rankings = []
+    for rank in (whole, brief):
+        with counted(tiny_model.network) as passes:
+            readings = rank.read([rank.encode(readme) for readme in readmes])
+        rankings.append((rank.rank(readings), sum(passes)))
+    (expected, cost), (found, lower) = rankings
+    assert lower < cost
+    for one, other in zip(found, expected, strict=True):
+        assert [tag.id for tag in one.tags] == [tag.id for tag in other.tags]
+        for mine, theirs in zip(one.tags, other.tags, strict=True):
+            assert mine.confidence == pytest.approx(theirs.confidence, abs=1e-4)
+    scored = brief.score([brief.encode(readmes[0])])[0]
+    assert len(scored) == len(vocabulary)
+    assert scored[0].confidence == pytest.approx(found[0].tags[0].confidence, abs=1e-6)
+
+
+def test_what_one_question_gives_is_not_ranked_as_what_two_do(tiny_model: LanguageModel) -> None:
+    plain = rank_with(tiny_model)
+    head = head_of(plain)
+    brief = rank_with(tiny_model, head, brief=True)
+    assert brief.reading_identity.differences(plain.reading_identity) == ["method"]
+    assert brief.evidence_identity == plain.evidence_identity
+    (reading,) = brief.read([brief.encode(README)])
+    with pytest.raises(ValueError, match="not the evidence"):
+        plain.rank([reading])
+    assert len(brief.conversations(README)) == 1
+    assert brief.conversations(README)[0].text == plain.conversations(README)[-1].text
+    assert brief.prompt_tokens["questions"] < plain.prompt_tokens["questions"]
+    assert brief.capacity.overhead < plain.capacity.overhead
+
+
+def test_two_questions_are_asked_where_a_head_does_not_know_every_tag(
+    tiny_model: LanguageModel,
+) -> None:
+    plain = rank_with(tiny_model)
+    for head in (None, head_of(plain, NAMES[:4])):
+        brief, whole = rank_with(tiny_model, head, brief=True), rank_with(tiny_model, head)
+        assert brief.reading_identity == whole.reading_identity
+        assert logits_of(brief) == logits_of(whole)
+
+
+def test_a_head_of_a_list_that_is_searched_is_for_such_lists(tiny_model: LanguageModel) -> None:
+    short, long = (Rank(tiny_model, each, head=None) for each in (VOCABULARY, LONG))
+    with pytest.raises(HeadError):
+        Rank(tiny_model, VOCABULARY, head=head_of(long, NAMES))
+    with pytest.raises(HeadError):
+        Rank(tiny_model, LONG, head=head_of(short, ["07919"]))
 
 
 def test_a_head_without_weight_gives_the_ranking_without_one(tiny_model: LanguageModel) -> None:

@@ -27,7 +27,9 @@ from tagger.types import DEFAULT_MODEL
 from tagger.vocabulary import Vocabulary
 
 VOCABULARY = Vocabulary.from_names(["cli", "web", "game", "http", "maps"])
-SMALL, LARGE = VOCABULARY, Vocabulary.from_names([f"tag {number}" for number in range(150)])
+SMALL, LARGE = VOCABULARY, Vocabulary.from_names(
+    [f"{7919 * number % 100_003:05}" for number in range(150)]
+)
 
 PLANTED = "PLANT a game."
 """What the probe of these tests finds."""
@@ -229,7 +231,7 @@ def test_a_readme_with_such_a_sentence_is_suspicious_to_the_probe(
 def test_a_reading_depends_on_what_is_left_out(tiny_model: LanguageModel) -> None:
     plain, probing = rank_of(tiny_model), rank_of(tiny_model, probe=WordProbe())
     stuffed = Rank(tiny_model, SMALL, head=None)
-    digests = {rank.reading_identities[0].digest for rank in (plain, probing, stuffed)}
+    digests = {rank.reading_identity.digest for rank in (plain, probing, stuffed)}
     assert len(digests) == 3
     assert plain.identity.features == probing.identity.features, "so that heads fit both"
 

@@ -177,7 +177,8 @@ class ScoredTag:
 
     Attributes:
         tag: the tag.
-        log_prob: mean over branches of log p(tag | README, branch), in nats.
+        log_prob: mean over branches of log p(tag | README, branch), in nats; of its first token
+            where only the last question is asked.
         prior: the mean of the same over content-free texts, averaged with the background if there
             is one.
         learned: what the head adds to the logit; None for tags that it does not cover.

@@ -3,8 +3,8 @@
 One ridge regression a tag, one against the rest (Hoerl and Kennard 1970, "Ridge Regression"), on
 features that are standardised by the READMEs it was fitted to. Its score for a tag is one more
 input of the logistic function that gives the confidence. The others come from the last question
-alone, and of each name from its first token: where labels have taught the rest, two questions and
-whole names make the confidences no better.
+alone, and of each name from its first token: with what labels have taught, two questions and whole
+names make the confidences no better.
 
 A head knows tags by their names, and so serves every list that has some of them. The others keep
 their zero-shot confidence.
@@ -34,7 +34,7 @@ from tagger._util.text import printable
 from tagger.errors import HeadError
 from tagger.methods.base import FeatureIdentity, Identity
 from tagger.methods.rank.calibration import Calibration
-from tagger.methods.rank.evidence import Evidence, TagLogProbs
+from tagger.methods.rank.evidence import Evidence
 from tagger.vocabulary import Vocabulary, fold
 
 MAX_BYTES = 256 * 1024 * 1024
@@ -298,12 +298,6 @@ class Confidence:
     def complete(self) -> bool:
         """Whether the head knows every tag, so that `Evidence.of_last_question` is enough."""
         return self.known == len(self.rows)
-
-    def expected(self, evidence: Evidence) -> TagLogProbs:
-        """Return what is subtracted in part from log-probabilities, as `Calibration.expected`."""
-        whole = not self.complete
-        calibration = self.calibration if whole else self.calibration.of_last_question()
-        return calibration.expected(evidence.prior)
 
     def margins(self, evidence: Evidence) -> Tensor:
         """Return how far each tag stands above the README's best tags; see `Calibration`."""

@@ -1,6 +1,7 @@
 """The layout of a pass: lists of tags, README, questions and trees, in one model's tokens."""
 
 from collections.abc import Sequence
+from copy import copy
 
 import torch
 
@@ -71,6 +72,12 @@ class Layout:
                 "use fewer tags, or shorter descriptions and fewer aliases"
             )
         return room
+
+    def of_last_question(self) -> "Layout":
+        """Return the layout with its last branch alone."""
+        last = copy(self)
+        last.branches = self.branches[-1:]
+        return last
 
     @property
     def tokens(self) -> dict[str, int]:

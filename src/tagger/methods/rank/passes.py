@@ -57,7 +57,7 @@ class Passes:
         return self._score(prefix, nothing, self._layout.branches[-1:])
 
     def score(self, prefix: KVCache, tags: Tensor) -> tuple[TagLogProbs, Tensor]:
-        """Return the log-probabilities of a mask of [tags], and features, [READMEs, branches].
+        """Return the log-probabilities of a mask of [tags], and features.
 
         Of the other tags the log-probabilities are upper bounds.
 

@@ -95,6 +95,8 @@ class Rank:
             default what ships for the model. With None, nothing is left out.
         keep_features: whether readings hold what another head or calibration would need; without
             that they are a tenth as large.
+        brief: whether to ask only the last question, and score only the first tokens of names,
+            where the head knows every tag. Readings then suit only such heads.
 
     Attributes:
         model: the language model.
@@ -123,6 +125,7 @@ class Rank:
         probe: Probe | Literal["shipped"] | None = "shipped",
         *,
         keep_features: bool = True,
+        brief: bool = False,
     ) -> None:
         self.model = model
         self.vocabulary = vocabulary
@@ -152,7 +155,7 @@ class Rank:
         if head != "shipped" or self.layout.small:
             self._head = head_in_force(head, model.name, self.identity, vocabulary, model.width)
         self.confidence = Confidence.of(self.calibration, self._head, vocabulary)
-        self._short = self.confidence.complete
+        self._brief = brief and self.confidence.complete
 
     @property
     def name(self) -> str:
@@ -162,11 +165,12 @@ class Rank:
     @property
     def identity(self) -> Identity:
         """What a ranking depends on; see `Method`."""
+        which = "the last root" if self.layout.small else "the only root"
         features = replace(
             self.scoring_identity.features,
             cleaning=CLEANING_VERSION,
             readme_tokens=self.readme_tokens,
-            layers=f"the last root after layer {self.model.feature_layer}",
+            layers=f"{which} after layer {self.model.feature_layer}",
         )
         return replace(
             self.scoring_identity,
@@ -185,12 +189,12 @@ class Rank:
         return f"{STUFFING_VERSION} {self._probe.digest if self._probe else ''}".strip()
 
     @property
-    def reading_identities(self) -> tuple[Identity, ...]:
-        """What readings depend on; see `Method`."""
-        if not (self._keeps_evidence and self._short):
-            return (self.evidence_identity,)
-        method = f"{self.identity.method}, last question"
-        return (replace(self.evidence_identity, method=method), self.evidence_identity)
+    def reading_identity(self) -> Identity:
+        """What a reading depends on; see `Method`."""
+        if not (self._keeps_evidence and self._brief):
+            return self.evidence_identity
+        method = f"{self.identity.method}, one question"
+        return replace(self.evidence_identity, method=method)
 
     @property
     def evidence_identity(self) -> Identity:
@@ -202,8 +206,13 @@ class Rank:
     @property
     def capacity(self) -> Capacity:
         """How many tokens a pass may hold; on a CPU, one README."""
-        overhead = sum(self.layout.tokens.values()) + self.layout.nodes
+        overhead = sum(self.prompt_tokens.values()) + (0 if self._brief else self.layout.nodes)
         return Capacity(self.model.batch_tokens(), overhead=overhead)
+
+    @property
+    def _asked(self) -> Layout:
+        """What is asked about READMEs."""
+        return self.layout.of_last_question() if self._brief else self.layout
 
     @property
     def threshold(self) -> float:
@@ -218,11 +227,11 @@ class Rank:
     @property
     def prompt_tokens(self) -> dict[str, int]:
         """How many tokens the parts of the prompt have, without the README."""
-        return self.layout.tokens
+        return self._asked.tokens
 
     def conversations(self, readme: Readme) -> list[Conversation]:
         """Return the conversation about a README in each branch."""
-        return self.layout.conversations(self.encode(readme).tokens)
+        return self._asked.conversations(self.encode(readme).tokens)
 
     def prepare(self, *, reading: bool = True) -> None:
         """Compute the prior and, to read, prefill the list of tags, unless they are cached.
@@ -258,7 +267,7 @@ class Rank:
         readmes, prefix = self._prefill(readmes)
         suspicious = [bool(readme.left_out) for readme in readmes]
         if self._keeps_evidence:
-            contents = self._evidence(readmes, prefix, short=self._short).to_bytes()
+            contents = self._evidence(readmes, prefix, brief=self._brief).to_bytes()
             return [
                 content + (_SUSPICIOUS if doubtful else _SOUND)
                 for content, doubtful in zip(contents, suspicious, strict=True)
@@ -277,7 +286,9 @@ class Rank:
         if any(reading[-1:] not in (_SOUND, _SUSPICIOUS) for reading in readings):
             raise ValueError("not readings of this method")
         contents = [reading[:-1] for reading in readings]
-        logits = self.confidence.logits(self._evidence_of(contents))
+        prior = self.prior.of_last_question() if self._brief else self.prior
+        evidence = Evidence.from_bytes(contents, prior, self.model.width)
+        logits = self.confidence.logits(evidence)
         best = logits.sort(dim=-1, descending=True, stable=True).indices[:, :MAX_TAGS]
         highest = logits.gather(-1, best)
         return [
@@ -286,19 +297,6 @@ class Rank:
                 readings, best.tolist(), highest.tolist(), strict=True
             )
         ]
-
-    def _evidence_of(self, contents: Sequence[bytes]) -> Evidence:
-        """Return the evidence that readings hold, or that of the last question if it will do."""
-        width = self.model.width
-        if not self._short:
-            return Evidence.from_bytes(contents, self.prior, width)
-        prior = self.prior.of_last_question()
-        size = Evidence.size(prior, width)
-        parts = (
-            Evidence.from_bytes([content], prior if len(content) == size else self.prior, width)
-            for content in contents
-        )
-        return Evidence.cat([part.of_last_question() for part in parts])
 
     def _given(self, place: int, logit: float) -> GivenTag:
         tag = self.vocabulary.tags[place]
@@ -314,15 +312,16 @@ class Rank:
         return self._score(*self._prefill(readmes))
 
     def _score(self, readmes: Sequence[Encoded], prefix: KVCache) -> list[list[ScoredTag]]:
-        if self.layout.small or self._short:
-            evidence = self._evidence(readmes, prefix, short=self._short)
+        if self.layout.small or self._brief:
+            evidence = self._evidence(readmes, prefix, brief=self._brief)
             return self._score_evidence(evidence, self._all)
         return self._score_evidence(*self._search(readmes, prefix))
 
     def _score_evidence(self, evidence: Evidence, mask: Tensor) -> list[list[ScoredTag]]:
         """Rank a mask of [tags] for each README."""
         logits = self.confidence.logits(evidence)
-        expected = self.confidence.expected(evidence).full.mean(dim=-2)
+        calibration = self.calibration.of_last_question() if self._brief else self.calibration
+        expected = calibration.expected(evidence.prior).full.mean(dim=-2)
         log_probs = evidence.log_probs.full.mean(dim=-2)
         added = self.confidence.learned(evidence)
         learned = torch.full_like(logits, torch.nan) if added is None else added
@@ -425,14 +424,14 @@ class Rank:
         prefix: KVCache,
         tags: Tensor | None = None,
         *,
-        short: bool = False,
+        brief: bool = False,
     ) -> Evidence:
         """Return the evidence for a mask of [tags], by default all; of the others bounds.
 
         Or, faster, what `Evidence.of_last_question` keeps of it.
         """
         mentions = torch.stack([readme.mentions for readme in readmes])
-        if short:
+        if brief:
             log_probs, features = self._passes.ask_last(prefix)
             prior = self.prior.of_last_question()
             return Evidence(log_probs, prior, mentions, features, self.limit)

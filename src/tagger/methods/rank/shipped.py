@@ -64,7 +64,7 @@ def shipped_head(model: str, identity: Identity, vocabulary: Vocabulary) -> Head
     """
     path = head_path(model, identity.features.readme_tokens)
     if not path.is_file():
-        path = head_path(model)  # which says why it does not fit
+        path = head_path(model)  # whose mismatch is reported
     if model not in catalogue() or not path.is_file():
         return None
     head = _load(path)

@@ -26,9 +26,9 @@ class Written(ABC):
         """What a reply depends on; see `Method`."""
 
     @property
-    def reading_identities(self) -> tuple[Identity, ...]:
+    def reading_identity(self) -> Identity:
         """What a reading depends on: it is the reply."""
-        return (self.identity,)
+        return self.identity
 
     def rank(self, readings: Sequence[bytes]) -> list[Ranking]:
         """Return the tags of each reply. Raises `ValueError`."""
