@@ -559,7 +559,7 @@ def test_one_question_gives_the_same_confidences(
     tiny_model: LanguageModel, vocabulary: Vocabulary, keep_features: bool
 ) -> None:
     head = head_of(Rank(tiny_model, vocabulary, head=None))
-    options = {"head": head, "keep_features": keep_features}
+    options: dict[str, Any] = {"head": head, "keep_features": keep_features}
     whole, brief = (Rank(tiny_model, vocabulary, brief=each, **options) for each in (False, True))
     readmes = [Readme("x", "A game engine for the terminal."), Readme("y", "Maps!")]
     rankings = []

@@ -10,7 +10,8 @@ lies between the likelihood (weight 0) and the pointwise mutual information of R
 the README mentions it are weighed by a `Calibration`, which gives the logit of a confidence.
 
 So that the cost of a README hardly grows with the vocabulary, a large list has one branch, and its
-tags are searched rather than all scored; to a very large one the README does not even attend.
+tags are searched rather than all scored; to a very large one the README does not even attend. Where
+a head knows every tag, one branch and the first tokens of names are enough.
 """
 
 import logging
