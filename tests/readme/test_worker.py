@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -185,3 +186,14 @@ def test_modules_of_the_current_folder_are_not_taken(tmp_path: Path) -> None:
     with program(code, tmp_path) as done:
         done.communicate()
     assert done.returncode == 0
+
+
+def test_a_lock_that_a_signal_has_left_taken_does_not_keep_it_from_ending(worker: Worker) -> None:
+    """As when the handler raises within `Popen.poll`, after that has taken the lock."""
+    pid = process(worker)
+    running: Any = worker._process
+    assert running._waitpid_lock.acquire(blocking=False)
+    worker.stop()
+    assert gone(pid)
+    assert running.returncode == -signal.SIGKILL
+    assert process(worker) != pid

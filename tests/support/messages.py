@@ -24,8 +24,9 @@ FILE = ROOT / "tests" / "messages.json"
 _VARIES = (
     (re.compile(r"/\S*/pytest-of-\w+/pytest-\d+/(popen-gw\d+/)?[^/\s:'\"]+"), "…"),
     (re.compile(r"(?<=127\.0\.0\.1:)\d+"), "PORT"),
+    (re.compile(r"(?<=/readings/)[0-9a-f]{40}"), "DIGEST"),
 )
-"""What differs from run to run: temporary folders, and ports."""
+"""What differs from run to run: temporary folders, ports, and digests of this machine."""
 
 
 class Messages:

@@ -193,7 +193,8 @@ def config(context: typer.Context) -> None:
         seen.setdefault(key, (printable(shown), where))
         if value is not None and not refused:
             refused = _refused(context, option, value, where)
-    if (effort := seen["effort"][0]) in EFFORTS:
+    effort, set_by = seen["effort"]
+    if effort in EFFORTS and set_by != "default":
         for option, default in asdict(EFFORTS[effort]).items():
             key = option.replace("_", "-")
             if seen[key][1] == "default":

@@ -54,8 +54,8 @@ GAIN = 2.0
 """Standard errors by which the log-likelihood of unseen READMEs must be higher."""
 
 BORNE_OUT = 0.5
-"""Share of its weight that the zero-shot margin keeps in a fit to sound labels: from .57 on where 30
-to 120 labels were drawn from four sets, and .25 at most where they were shuffled."""
+"""Share of its weight that the zero-shot margin keeps in a fit to sound labels: from .57 on where
+30 to 120 labels were drawn from four sets, and .25 at most where they were shuffled."""
 
 PSEUDO_READMES = 60
 """READMEs that the zero-shot threshold counts for, beside those that are labelled."""

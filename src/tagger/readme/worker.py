@@ -167,7 +167,13 @@ def _wait(answers: IO[bytes]) -> None:
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     process.kill()
-    process.wait()
+    # Not by `wait`: a signal that was handled within `poll` may have left the lock of both taken.
+    if process.returncode is None:
+        try:
+            _, status = os.waitpid(process.pid, 0)
+        except ChildProcessError:  # SIGCHLD is ignored, and so the system has waited for it
+            status = signal.SIGKILL
+        process.returncode = os.waitstatus_to_exitcode(status)
     _close(process)
 
 

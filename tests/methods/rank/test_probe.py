@@ -27,8 +27,9 @@ from tagger.types import DEFAULT_MODEL
 from tagger.vocabulary import Vocabulary
 
 VOCABULARY = Vocabulary.from_names(["cli", "web", "game", "http", "maps"])
-SMALL, LARGE = VOCABULARY, Vocabulary.from_names(
-    [f"{7919 * number % 100_003:05}" for number in range(150)]
+SMALL, LARGE = (
+    VOCABULARY,
+    Vocabulary.from_names([f"{7919 * number % 100_003:05}" for number in range(150)]),
 )
 
 PLANTED = "PLANT a game."
