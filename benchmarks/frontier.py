@@ -16,6 +16,7 @@ from functools import partial
 from itertools import product
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import matplotlib
 
@@ -75,18 +76,16 @@ def points(
     """Yield all ways of tagging with a model and each budget."""
     labels = [label for part in sets for label in part]
     for readme_tokens in budgets:
-        rank = Rank(model, SAMPLE, head=None, readme_tokens=readme_tokens)
-        lesson = learn_sets(rank, sets)
-        before, after = measure(lesson.before), measure(lesson.after)
         for way in WAYS:
+            options: dict[str, Any] = {"readme_tokens": readme_tokens, "brief": way == BRIEF}
+            lesson = learn_sets(Rank(model, SAMPLE, head=None, **options), sets)
             head = None if way == ZERO_SHOT else lesson.head
-            ranking = Rank(
-                model, SAMPLE, head=head, readme_tokens=readme_tokens, brief=way == BRIEF
-            )
-            if head and not ranking.confidence.complete:
+            rank = Rank(model, SAMPLE, head=head, **options)
+            if head and rank.confidence.known < len(SAMPLE):
                 sys.exit("some tags have no label: use more READMEs")
-            seconds = seconds_of(ranking, labels, timings)
-            yield Point(model.name, readme_tokens, way, seconds, after if head else before)
+            judged = lesson.after if head else lesson.before
+            seconds = seconds_of(rank, labels, timings)
+            yield Point(model.name, readme_tokens, way, seconds, measure(judged))
 
 
 def seconds_of(rank: Rank, labels: Sequence[Label], timings: int) -> float:

@@ -40,7 +40,8 @@ def main() -> None:
 
     models = [load(name, device="cpu", lazy=True) for name in options.model]
     for model, readme_tokens in product(models, options.readme_tokens):
-        rank = Rank(model, vocabulary, head=None, readme_tokens=readme_tokens)
+        brief = readme_tokens < README_TOKENS  # as with efforts below the best
+        rank = Rank(model, vocabulary, head=None, readme_tokens=readme_tokens, brief=brief)
         lesson = learn_sets(rank, sets, progress)
         # Models of the catalogue are known by their names; see `shipped_head`.
         identity = replace(lesson.head.identity, weights="")

@@ -210,8 +210,8 @@ def test_with_a_narrow_prior_the_numbers_stay_where_they_are(
 
 def test_the_fit_is_that_of_highest_posterior_probability() -> None:
     known = examples(80)
-    inputs = module.inputs_of(known.short, module.out_of_fold(known), START)
-    offset = START.logits(known.short).double().numpy()
+    inputs = module.inputs_of(known.needed, module.out_of_fold(known), START)
+    offset = START.logits(known.needed).double().numpy()
     weights = module.logistic(inputs, known.accepted, offset)
 
     def loss(weights: Any) -> float:
@@ -236,7 +236,7 @@ def test_inputs_are_what_a_logit_weighs() -> None:
     known = replace(known, evidence=replace(known.evidence, mentions=mentions))
     scores = np.random.default_rng(0).normal(size=known.gold.shape)
     numbers = np.array([1.0, 0.7, 0.9, 0.8, 3.0, -2.0])
-    logits = module.inputs_of(known.short, scores, calibration) @ numbers
+    logits = module.inputs_of(known.needed, scores, calibration) @ numbers
     everything = Learned(calibration, calibration, 3.0, np.ones(TAGS, bool))
     assert np.allclose(logits, everything.logits(known, scores), atol=1e-4)
 

@@ -7,7 +7,7 @@ import torch
 
 from tagger.methods.base import FeatureIdentity
 from tagger.methods.rank.calibration import Calibration
-from tagger.methods.rank.head import Head
+from tagger.methods.rank.head import ONE_QUESTION, Head
 from tagger.methods.rank.rank import Rank
 from tagger.vocabulary import fold
 
@@ -52,7 +52,7 @@ def head_of(
         random_head(names, rank.model.width, seed),
         model=rank.name,
         identity=rank.identity.features,
-        method=rank.identity.method,
+        method=rank.identity.method + (ONE_QUESTION if rank.brief else ""),
         base=rank.calibration.digest,
         calibration=calibration,
         weight=weight,

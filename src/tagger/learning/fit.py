@@ -75,6 +75,7 @@ class Examples:
         groups: [READMEs] which of them belong together.
         weights: [READMEs] how much each counts in the regressions.
         void: [texts, width] features of texts that say nothing.
+        brief: whether a brief head is learned; see `Head`.
 
     """
 
@@ -84,6 +85,7 @@ class Examples:
     groups: Rows
     weights: Floats
     void: Floats
+    brief: bool = False
 
     @classmethod
     def of(
@@ -94,6 +96,8 @@ class Examples:
         void: Evidence,
         groups: Rows | None = None,
         weights: Floats | None = None,
+        *,
+        brief: bool = False,
     ) -> Self:
         """Put the evidence for READMEs and their labels together, each a group of its own."""
         none = np.zeros((len(labels), len(vocabulary)), dtype=bool)
@@ -105,6 +109,7 @@ class Examples:
             np.arange(len(labels)) if groups is None else groups,
             np.ones(len(labels)) if weights is None else weights,
             _features(void),
+            brief,
         )
 
     def take(self, rows: Rows) -> Self:
@@ -126,9 +131,13 @@ class Examples:
         return len(self.gold)
 
     @cached_property
-    def short(self) -> Evidence:
-        """What heads need of the evidence."""
-        return self.evidence.of_last_question()
+    def needed(self) -> Evidence:
+        """What the head needs of the evidence."""
+        return self.evidence.of_last_question() if self.brief else self.evidence
+
+    def suited(self, calibration: Calibration) -> Calibration:
+        """Return a calibration for what the head needs."""
+        return calibration.of_last_question() if self.brief else calibration
 
     @cached_property
     def features(self) -> Floats:
@@ -247,7 +256,7 @@ class Learned:
 
         Every pair of README and known tag counts alike, so that confidences stay true.
         """
-        calibration, weight = _calibrate(examples, examples.short, scores, start.of_last_question())
+        calibration, weight = _calibrate(examples, examples.needed, scores, examples.suited(start))
         calibration = replace(calibration, background=start.background)
         return cls(start, calibration, weight, examples.known)
 
@@ -262,7 +271,8 @@ class Learned:
     def logits(self, examples: Examples, scores: Floats) -> Floats:
         """Return the logits of confidences, [READMEs, tags]."""
         before = self.start.logits(examples.evidence).double().numpy()
-        logits = self.calibration.of_last_question().logits(examples.short).double().numpy()
+        calibration = examples.suited(self.calibration)
+        logits = calibration.logits(examples.needed).double().numpy()
         return np.where(self.known, logits + self.weight * scores, before)
 
     def judged(self, examples: Examples, scores: Floats) -> Judged:

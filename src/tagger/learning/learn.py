@@ -16,7 +16,7 @@ from tagger.learning.fit import Examples, fit
 from tagger.learning.readings import Readings, identity_of
 from tagger.learning.void import void_texts
 from tagger.methods.rank.evidence import Evidence
-from tagger.methods.rank.head import Confidence, Head
+from tagger.methods.rank.head import ONE_QUESTION, Confidence, Head
 from tagger.methods.rank.rank import Rank
 from tagger.methods.rank.shipped import shipped_head
 from tagger.selection import Selection
@@ -133,14 +133,16 @@ def _learn(
     size = len(labels)
     evidence, void = everything.select(slice(size)), everything.select(slice(size, None))
     # Neither the order of the labels nor that of the digests: folds are to be random.
-    examples = Examples.of(evidence, labels, rank.vocabulary, void, groups, weights).shuffled()
+    examples = Examples.of(
+        evidence, labels, rank.vocabulary, void, groups, weights, brief=rank.brief
+    ).shuffled()
     with threadpool_limits(limits=1, user_api="blas"):  # NumPy's threads and PyTorch's would clash.
         outcome = fit(examples, rank.calibration)
     learned = outcome.learned
     head = Head(
         model=rank.model.name,
         identity=rank.identity.features,
-        method=rank.identity.method,
+        method=rank.identity.method + (ONE_QUESTION if rank.brief else ""),
         base=rank.calibration.digest,
         tags=tuple(fold(rank.vocabulary.tags[place].name) for place in learned.known.nonzero()[0]),
         rows=torch.tensor(outcome.ridge.rows[learned.known]).half(),

@@ -24,7 +24,7 @@ from tagger.methods.base import Identity
 from tagger.methods.rank import head as head_module
 from tagger.methods.rank.calibration import Calibration
 from tagger.methods.rank.evidence import Evidence, TagLogProbs
-from tagger.methods.rank.head import Confidence, Head, check_head_target
+from tagger.methods.rank.head import ONE_QUESTION, Confidence, Head, check_head_target
 from tagger.methods.rank.rank import Rank
 from tagger.models.language import LanguageModel
 from tagger.prompts.prompt import PromptTemplate
@@ -420,12 +420,16 @@ def evidence_for(tags: int, seed: int = 0, readmes: int = 4) -> Evidence:
 
 EVIDENCE = evidence_for(len(NAMES))
 SHORT = EVIDENCE.of_last_question()
+BRIEF = replace(HEAD, method=HEAD.method + ONE_QUESTION)
 
 
-def test_a_score_is_one_more_input_of_the_logistic_function() -> None:
+@pytest.mark.parametrize(
+    ("head", "needed"), [(HEAD, EVIDENCE), (BRIEF, SHORT)], ids=["whole", "brief"]
+)
+def test_a_score_is_one_more_input_of_the_logistic_function(head: Head, needed: Evidence) -> None:
     """By hand, for one tag of one README."""
     assert SHORT.features is not None
-    confidence = Confidence.of(BASE, HEAD, VOCABULARY)
+    confidence = Confidence.of(BASE, head, VOCABULARY)
     game = HEAD.tags.index("game")
     score = sum(
         float((value - mean) * scale * row)
@@ -433,8 +437,8 @@ def test_a_score_is_one_more_input_of_the_logistic_function() -> None:
             SHORT.features[1].flatten(), HEAD.mean, HEAD.scale, HEAD.rows[game], strict=True
         )
     )
-    margin = float(BASE.margins(SHORT)[1, 2])
-    start = float(BASE.logits(SHORT)[1, 2])
+    margin = float(BASE.margins(needed)[1, 2])
+    start = float(BASE.logits(needed)[1, 2])
     expected = start + (1.4 - 1.0) * margin + (-2.0 - -1.0) + 2.5 * score
     assert float(confidence.logits(EVIDENCE)[1, 2]) == pytest.approx(expected, abs=1e-4)
     assert confidence.threshold == pytest.approx(0.47), "three of the five tags are known"
@@ -453,16 +457,17 @@ def test_evidence_of_the_last_question_is_its_branch_and_the_first_tokens() -> N
     assert torch.equal(again.log_probs.full, SHORT.log_probs.full)
 
 
-def test_a_head_that_knows_every_tag_needs_no_more_than_the_last_question() -> None:
+def test_a_brief_head_that_knows_every_tag_needs_no_more_than_the_last_question() -> None:
     known = Vocabulary.from_names(HEAD.tags)
     evidence = evidence_for(len(known))
     short = evidence.of_last_question()
     background = evidence_for(len(known), seed=1).log_probs.mean()
     for base in (BASE, replace(BASE, background=background)):
-        confidence = Confidence.of(base, HEAD, known)
+        assert not Confidence.of(base, HEAD, known).complete
+        confidence = Confidence.of(base, BRIEF, known)
         assert confidence.complete
         assert torch.equal(confidence.logits(evidence), confidence.logits(short))
-    assert not Confidence.of(BASE, HEAD, VOCABULARY).complete
+    assert not Confidence.of(BASE, BRIEF, VOCABULARY).complete
     assert not Confidence.of(BASE, None, VOCABULARY).complete
 
 
@@ -516,6 +521,9 @@ def test_the_background_of_a_calibration_counts_for_all_tags() -> None:
     base = replace(BASE, background=background)
     idle = replace(HEAD, calibration=BASE, weight=0.0)
     logits = Confidence.of(base, idle, VOCABULARY).logits(EVIDENCE)
+    assert torch.equal(logits, base.logits(EVIDENCE))
+    idle = replace(BRIEF, calibration=BASE, weight=0.0)
+    logits = Confidence.of(base, idle, VOCABULARY).logits(EVIDENCE)
     assert torch.equal(logits[:, 3:], base.logits(EVIDENCE)[:, 3:])
     assert torch.equal(logits[:, :3], base.of_last_question().logits(SHORT)[:, :3])
 
@@ -558,7 +566,7 @@ LONG = Vocabulary.from_names([f"{7919 * number % 100_003:05}" for number in rang
 def test_one_question_gives_the_same_confidences(
     tiny_model: LanguageModel, vocabulary: Vocabulary, keep_features: bool
 ) -> None:
-    head = head_of(Rank(tiny_model, vocabulary, head=None))
+    head = head_of(Rank(tiny_model, vocabulary, head=None, brief=True))
     options: dict[str, Any] = {"head": head, "keep_features": keep_features}
     whole, brief = (Rank(tiny_model, vocabulary, brief=each, **options) for each in (False, True))
     readmes = [Readme("x", "A game engine for the terminal."), Readme("y", "Maps!")]
@@ -580,7 +588,7 @@ def test_one_question_gives_the_same_confidences(
 
 def test_what_one_question_gives_is_not_ranked_as_what_two_do(tiny_model: LanguageModel) -> None:
     plain = rank_with(tiny_model)
-    head = head_of(plain)
+    head = head_of(rank_with(tiny_model, brief=True))
     brief = rank_with(tiny_model, head, brief=True)
     assert brief.reading_identity.differences(plain.reading_identity) == ["method"]
     assert brief.evidence_identity == plain.evidence_identity
@@ -593,11 +601,11 @@ def test_what_one_question_gives_is_not_ranked_as_what_two_do(tiny_model: Langua
     assert brief.capacity.overhead < plain.capacity.overhead
 
 
-def test_two_questions_are_asked_where_a_head_does_not_know_every_tag(
+def test_two_questions_are_asked_where_no_brief_head_knows_every_tag(
     tiny_model: LanguageModel,
 ) -> None:
-    plain = rank_with(tiny_model)
-    for head in (None, head_of(plain, NAMES[:4])):
+    plain, short = rank_with(tiny_model), rank_with(tiny_model, brief=True)
+    for head in (None, head_of(plain), head_of(short, NAMES[:4])):
         brief, whole = rank_with(tiny_model, head, brief=True), rank_with(tiny_model, head)
         assert brief.reading_identity == whole.reading_identity
         assert logits_of(brief) == logits_of(whole)

@@ -2,9 +2,9 @@
 
 One ridge regression a tag, one against the rest (Hoerl and Kennard 1970, "Ridge Regression"), on
 features that are standardised by the READMEs it was fitted to. Its score for a tag is one more
-input of the logistic function that gives the confidence. The others come from the last question
-alone, and of each name from its first token: with what labels have taught, two questions and whole
-names make the confidences no better.
+input of the logistic function that gives the confidence. With a brief head, the others come from
+the last question alone, and of each name from its first token: with a few hundred labels that is as
+good, and takes less time.
 
 A head knows tags by their names, and so serves every list that has some of them. The others keep
 their zero-shot confidence.
@@ -41,6 +41,9 @@ MAX_BYTES = 256 * 1024 * 1024
 """Larger files are refused unread: that is room for tens of thousands of tags."""
 
 _AGAIN = "make one with `tagger learn`"
+
+ONE_QUESTION = ", one question"
+"""What the method of a brief head ends with."""
 
 _TENSORS = ("rows", "mean", "scale")
 
@@ -114,6 +117,11 @@ class Head:
     fitted: tuple[str, ...]
     source: str = field(default="", compare=False)
 
+    @property
+    def brief(self) -> bool:
+        """Whether it needs no more than `Evidence.of_last_question`."""
+        return self.method.endswith(ONE_QUESTION)
+
     def scores(self, features: Tensor) -> Tensor:
         """Return how far features speak for each of its tags, [READMEs, tags].
 
@@ -138,7 +146,8 @@ class Head:
             HeadError: it belongs to something else; the differences are named.
 
         """
-        mine = Identity(self.identity, method=self.method, calibration=self.base)
+        method = self.method.removesuffix(ONE_QUESTION)
+        mine = Identity(self.identity, method=method, calibration=self.base)
         different = mine.differences(identity)
         if "model" in different:  # others of these go with the model
             different = [name for name in different if name not in ("calibration", "hidden states")]
@@ -296,8 +305,8 @@ class Confidence:
 
     @property
     def complete(self) -> bool:
-        """Whether the head knows every tag, so that `Evidence.of_last_question` is enough."""
-        return self.known == len(self.rows)
+        """Whether `Evidence.of_last_question` is enough: a brief head knows every tag."""
+        return self.head is not None and self.head.brief and self.known == len(self.rows)
 
     def margins(self, evidence: Evidence) -> Tensor:
         """Return how far each tag stands above the README's best tags; see `Calibration`."""
@@ -318,12 +327,16 @@ class Confidence:
         learned = self.learned(evidence)
         if self.head is None or learned is None:
             return self.calibration.logits(evidence)
-        short = evidence.of_last_question()
-        margins = self.calibration.of_last_question().margins(short)
-        learned = self.head.calibration.weighed(margins, short) + learned
-        if self.complete:
-            return learned
-        return torch.where(self.rows >= 0, learned, self.calibration.logits(evidence))
+        if self.head.brief:
+            short = evidence.of_last_question()
+            margins = self.calibration.of_last_question().margins(short)
+            learned = self.head.calibration.weighed(margins, short) + learned
+            if self.complete:
+                return learned
+            return torch.where(self.rows >= 0, learned, self.calibration.logits(evidence))
+        margins = self.margins(evidence)
+        learned = self.head.calibration.weighed(margins, evidence) + learned
+        return torch.where(self.rows >= 0, learned, self.calibration.weighed(margins, evidence))
 
 
 def blended_threshold(before: Calibration, learned: Calibration, share: float) -> float:

@@ -97,7 +97,7 @@ class Rank:
         keep_features: whether readings hold what another head or calibration would need; without
             that they are a tenth as large.
         brief: whether to ask only the last question, and score only the first tokens of names,
-            where the head knows every tag. Readings then suit only such heads.
+            where a brief head knows every tag. Readings then suit only such heads.
 
     Attributes:
         model: the language model.
@@ -107,6 +107,7 @@ class Rank:
         confidence: the calibration and the head, for this vocabulary.
         readme_tokens: the most tokens that are read of a README.
         scoring_identity: what priors and calibrations depend on.
+        brief: as above; what is learned with it are brief heads.
 
     Raises:
         VocabularyError: the vocabulary leaves no room for a README in the model's context.
@@ -156,6 +157,7 @@ class Rank:
         if head != "shipped" or self.layout.small:
             self._head = head_in_force(head, model.name, self.identity, vocabulary, model.width)
         self.confidence = Confidence.of(self.calibration, self._head, vocabulary)
+        self.brief = brief
         self._brief = brief and self.confidence.complete
 
     @property
