@@ -153,7 +153,7 @@ def test_a_search_finds_the_ten_best_tags_of_scoring_all(
     with_background: bool,
     learned: int,
 ) -> None:
-    """Also with a head that knows all tags, or a third of them."""
+    """Also with a head that knows all tags, or a third of them; features are rounded to float16."""
     calibration = Calibration(prior_weight, weight, 0.7, 0.9, 0.8, -1.0, 0.5)
     if with_background:
         first = -8 + 2 * torch.randn(1, len(names), generator=torch.Generator().manual_seed(0))
@@ -174,10 +174,10 @@ def test_a_search_finds_the_ten_best_tags_of_scoring_all(
         best = min(10, len(names))
         assert len(ranking) >= best
         expected = logits.sort(descending=True).values[:best].tolist()
-        assert [scored.logit for scored in ranking[:best]] == pytest.approx(expected, abs=1e-3)
+        assert [scored.logit for scored in ranking[:best]] == pytest.approx(expected, abs=5e-3)
         for scored in ranking[:best]:
             logit = logits[names.index(scored.tag.name)].item()
-            assert scored.logit == pytest.approx(logit, abs=1e-3)
+            assert scored.logit == pytest.approx(logit, abs=5e-3)
 
 
 def test_a_search_scores_a_part_of_the_vocabulary(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,7 +28,7 @@ from tagger._util.hashing import digest
 from tagger.methods.base import Capacity, Identity, ranking_from_bytes, ranking_to_bytes
 from tagger.methods.rank.calibration import Calibration
 from tagger.methods.rank.evidence import Evidence, ScoredTag, TagLogProbs
-from tagger.methods.rank.head import Confidence, Head
+from tagger.methods.rank.head import ONE_QUESTION, Confidence, Head
 from tagger.methods.rank.identity import scoring_identity
 from tagger.methods.rank.layout import MIN_README_TOKENS, Layout
 from tagger.methods.rank.mentions import STUFFING_VERSION, Mentions
@@ -152,7 +152,8 @@ class Rank:
                 self.readme_tokens,
                 readme_tokens,
             )
-        self._head: Head | None = None  # which the identity asks for
+        self._head: Head | None = None  # which the identity asks for, as for this:
+        self._brief = False
         # The tags of a large list are searched, and built-in heads are for small ones.
         if head != "shipped" or self.layout.small:
             self._head = head_in_force(head, model.name, self.identity, vocabulary, model.width)
@@ -177,6 +178,7 @@ class Rank:
         )
         return replace(
             self.scoring_identity,
+            method=self.scoring_identity.method + (ONE_QUESTION if self._brief else ""),
             features=features,
             machine=self.model.machine,
             calibration=self.calibration.digest,
@@ -194,17 +196,14 @@ class Rank:
     @property
     def reading_identity(self) -> Identity:
         """What a reading depends on; see `Method`."""
-        if not (self._keeps_evidence and self._brief):
-            return self.evidence_identity
-        method = f"{self.identity.method}, one question"
-        return replace(self.evidence_identity, method=method)
+        if not self._keeps_evidence:
+            return self.identity
+        return replace(self.identity, calibration="", head="")
 
     @property
     def evidence_identity(self) -> Identity:
         """What evidence depends on."""
-        if not self._keeps_evidence:
-            return self.identity
-        return replace(self.identity, calibration="", head="")
+        return replace(self.reading_identity, method=self.scoring_identity.method)
 
     @property
     def capacity(self) -> Capacity:
