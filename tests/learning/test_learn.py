@@ -60,8 +60,8 @@ def examples(count: int, seed: int = 0, telling: float = 1.0) -> Examples:
     gold = np.zeros((count, TAGS), bool)
     for row in gold:
         row[draw.choice(TAGS, draw.integers(1, 4), replace=False)] = True
-    features = draw.normal(size=(count, BRANCHES, WIDTH))
-    features[:, -1] += telling * gold @ WORLD
+    features = np.zeros((count, BRANCHES, WIDTH))
+    features[:, -1] = draw.normal(size=(count, WIDTH)) + telling * gold @ WORLD
     values = -4 + 1.0 * gold[:, None, :] + draw.normal(size=(count, BRANCHES, TAGS))
     log_probs, prior = torch.tensor(values).float(), torch.full((BRANCHES, TAGS), -4.0)
     evidence = Evidence(
@@ -282,7 +282,7 @@ def test_what_is_learned_holds_for_readmes_that_it_has_not_seen() -> None:
         reached.append(after)
         said = measure(outcome.after)["f1_given"]
         assert said == pytest.approx(after, abs=0.06), "and cross-validation tells how well"
-        assert measure(outcome.before)["f1_given"] == pytest.approx(before, abs=0.08)
+        assert measure(outcome.before)["f1_given"] == pytest.approx(before, abs=0.06)
     assert reached == sorted(reached)
 
 
@@ -302,7 +302,7 @@ def test_confidences_of_readmes_that_it_has_not_seen_are_true() -> None:
     for low, high in ((0.1, 0.3), (0.3, 0.6), (0.6, 0.9), (0.9, 1.0)):
         among = (judged.confidences > low) & (judged.confidences < high)
         assert judged.confidences[among].mean() == pytest.approx(
-            judged.accepted[among].mean(), abs=0.1
+            judged.accepted[among].mean(), abs=0.08
         )
 
 

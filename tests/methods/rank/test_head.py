@@ -445,6 +445,18 @@ def test_a_score_is_one_more_input_of_the_logistic_function(head: Head, needed: 
     assert confidence.known == 3
 
 
+def test_margins_are_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    computed, margins = [], Calibration.margins
+
+    def counting(calibration: Calibration, evidence: Evidence) -> Tensor:
+        computed.append(calibration)
+        return margins(calibration, evidence)
+
+    monkeypatch.setattr(Calibration, "margins", counting)
+    Confidence.of(BASE, HEAD, VOCABULARY).logits(EVIDENCE)
+    assert computed == [BASE]
+
+
 def test_evidence_of_the_last_question_is_its_branch_and_the_first_tokens() -> None:
     assert EVIDENCE.features is not None
     assert SHORT.features is not None
@@ -514,6 +526,13 @@ def test_the_order_of_its_rows_does_not_matter(order: list[int]) -> None:
     logits = Confidence.of(BASE, turned, VOCABULARY).logits(EVIDENCE)
     expected = Confidence.of(BASE, HEAD, VOCABULARY).logits(EVIDENCE)
     assert torch.allclose(logits, expected, atol=1e-5)
+
+
+def test_without_weight_it_changes_no_bit() -> None:
+    idle = replace(HEAD, calibration=BASE, weight=0.0)
+    assert torch.equal(
+        Confidence.of(BASE, idle, VOCABULARY).logits(EVIDENCE), BASE.logits(EVIDENCE)
+    )
 
 
 def test_the_background_of_a_calibration_counts_for_all_tags() -> None:

@@ -125,12 +125,6 @@ class Evidence:
         halves = [row.half().numpy().tobytes() for row in self.features]
         return [content + half for content, half in zip(contents, halves, strict=True)]
 
-    @staticmethod
-    def size(prior: TagLogProbs, width: int) -> int:
-        """Return how many bytes `to_bytes` makes of a README."""
-        branches, tags = prior.full.shape
-        return 4 * (2 * branches * tags + 2 * tags) + 2 * branches * width
-
     @classmethod
     def from_bytes(
         cls,
@@ -153,7 +147,8 @@ class Evidence:
         """
         branches, tags = prior.full.shape
         scores = branches * tags
-        floats, size = cls.size(prior, 0), cls.size(prior, width)
+        floats = 4 * (2 * scores + 2 * tags)
+        size = floats + 2 * branches * width
         if any(len(content) != size for content in contents):
             raise ValueError("not the evidence of these branches and tags")
         rows = np.frombuffer(b"".join(contents), np.uint8).reshape(len(contents), size)

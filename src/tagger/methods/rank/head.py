@@ -327,16 +327,16 @@ class Confidence:
         learned = self.learned(evidence)
         if self.head is None or learned is None:
             return self.calibration.logits(evidence)
-        if self.head.brief:
-            short = evidence.of_last_question()
-            margins = self.calibration.of_last_question().margins(short)
-            learned = self.head.calibration.weighed(margins, short) + learned
-            if self.complete:
-                return learned
-            return torch.where(self.rows >= 0, learned, self.calibration.logits(evidence))
-        margins = self.margins(evidence)
-        learned = self.head.calibration.weighed(margins, evidence) + learned
-        return torch.where(self.rows >= 0, learned, self.calibration.weighed(margins, evidence))
+        if not self.head.brief:
+            margins = self.margins(evidence)
+            learned = self.head.calibration.weighed(margins, evidence) + learned
+            return torch.where(self.rows >= 0, learned, self.calibration.weighed(margins, evidence))
+        short = evidence.of_last_question()
+        margins = self.calibration.of_last_question().margins(short)
+        learned = self.head.calibration.weighed(margins, short) + learned
+        if self.complete:
+            return learned
+        return torch.where(self.rows >= 0, learned, self.calibration.logits(evidence))
 
 
 def blended_threshold(before: Calibration, learned: Calibration, share: float) -> float:

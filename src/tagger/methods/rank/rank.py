@@ -11,7 +11,7 @@ the README mentions it are weighed by a `Calibration`, which gives the logit of 
 
 So that the cost of a README hardly grows with the vocabulary, a large list has one branch, and its
 tags are searched rather than all scored; to a very large one the README does not even attend. Where
-a head knows every tag, one branch and the first tokens of names are enough.
+a brief head knows every tag, one branch and the first tokens of names are enough.
 """
 
 import logging
