@@ -42,6 +42,7 @@ from tagger.errors import (
     VocabularyError,
 )
 from tagger.methods.rank.mentions import Mentions
+from tagger.models import template
 from tagger.tagging import Failure, Tagging
 from tagger.vocabulary_lint import problems
 
@@ -297,7 +298,7 @@ KINDS: dict[str, Kind] = {
     "vocabulary": Kind(inputs.vocabulary, check_vocabulary, _tagger),
     "dump": Kind(inputs.lines, check_dump, partial(check_ranked, _README)),
     "parquet": Kind(inputs.table, check_dump, partial(check_ranked, _README)),
-    "model": Kind(folders.model, check_model, _model_folder),
+    "model": Kind(folders.model, check_model, _model_folder, granted=template.SECONDS),
     "answer": Kind(replies.answers, check_answers, _server),
     "command": Kind(inputs.command, check_command, _model_folder),
 }

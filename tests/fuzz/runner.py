@@ -39,12 +39,14 @@ class Kind:
         make: makes an input from a random source, and from nothing else.
         check: raises unless what must hold for the input holds.
         prepare: does what the first check would else be slow for.
+        granted: seconds beyond the limit, for what the product itself allows a bounded time.
 
     """
 
     make: Callable[[Random], Any]
     check: Callable[[Any], None]
     prepare: Callable[[], object] | None = None
+    granted: float = 0.0
 
 
 class Failure(NamedTuple):
@@ -197,13 +199,15 @@ class _Child:
         )
         self._process.start()
         theirs.close()
-        self._limit = limit
+        self._kinds = kinds
+        self._limit = self._seconds = limit
         self.number: int | None = None
         self.deadline = 0.0
         self.dead = False
 
     def begin(self, kind: str, number: int) -> None:
         self.number, self.deadline = number, _now() + _START
+        self._seconds = self._limit + self._kinds[kind].granted
         self.pipe.send((kind, number))
 
     def outcome(self) -> Outcome | None:
@@ -218,13 +222,13 @@ class _Child:
                 how = f"exit code {self._process.exitcode}"
                 return self._ended(Failure(self.number, "died", message=how))
             if message is None:  # made, and now being checked
-                self.deadline = _now() + self._limit + _GRACE
+                self.deadline = _now() + self._seconds + _GRACE
                 return None
             self.number = None
             return Outcome(*message)
         if _now() > self.deadline:
             self.kill()
-            return self._ended(Failure(self.number, "hung", message=f"over {self._limit} s"))
+            return self._ended(Failure(self.number, "hung", message=f"over {self._seconds} s"))
         return None
 
     def end(self) -> None:
@@ -246,7 +250,7 @@ class _Child:
 
     def _ended(self, failure: Failure) -> Outcome:
         self.number = None
-        return Outcome(self._limit + _GRACE, 0.0, failure)
+        return Outcome(self._seconds + _GRACE, 0.0, failure)
 
 
 def _now() -> float:
@@ -289,7 +293,7 @@ def _serve(
             except BaseException as error:  # Rust's panics, too, and sys.exit
                 failure = _failure(number, error)
             seconds = time.monotonic() - start
-            if failure is None and seconds > limit:
+            if failure is None and seconds > limit + kind.granted:
                 failure = Failure(number, "slow", message=f"{seconds:.1f} s")
             pipe.send((seconds, _resident(), failure))
 

@@ -64,7 +64,8 @@ class Mentions:
         places = _words(text)
         words = [word for word, _ in places]
         joined = " ".join(words)
-        for start, stop, _ in self._find(places):
+        found = {id(tags): (start, stop) for start, stop, tags in self._find(places)}
+        for start, stop in found.values():
             name = " ".join(words[start:stop])
             times = joined.count(name) if len(name) >= _WITHIN else words.count(name)
             if times >= _STUFFED and _STUFFED * times * (stop - start) > len(words):
