@@ -18,7 +18,7 @@ from tagger.models.plan import free, per_token
 from tagger.models.processor import Processor
 from tagger.models.tokenizer import ChatTokenizer
 
-_ROWS = 32
+_ROWS = 16
 """Rows of a pass are padded to a multiple of this. On processors without matrix tiles a product
 of 799 rows took half as long again as one of 800: oneDNN finds no good blocking for odd counts."""
 

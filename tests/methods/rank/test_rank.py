@@ -25,6 +25,8 @@ from tagger.methods.rank import search as search_module
 from tagger.methods.rank.calibration import Calibration, Origin
 from tagger.methods.rank.evidence import Evidence, ScoredTag, TagLogProbs
 from tagger.methods.rank.head import Head
+from tagger.methods.rank.layout import Layout
+from tagger.methods.rank.passes import Passes
 from tagger.methods.rank.prior import CONTENT_FREE
 from tagger.methods.rank.rank import Rank
 from tagger.models.language import LanguageModel
@@ -223,6 +225,24 @@ def test_readmes_of_one_pass_are_scored_as_alone(tiny_model: LanguageModel) -> N
     for row, text in zip(log_probs_of(method, *texts).full, texts, strict=True):
         (alone,) = log_probs_of(method, text).full
         assert (row - alone).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("names", [NAMES, NAMES[:1]], ids=["tree", "one tag"])
+@pytest.mark.parametrize("brief", [False, True])
+def test_one_pass_over_a_readme_gives_what_two_give(
+    tiny_model: LanguageModel, names: list[str], brief: bool
+) -> None:
+    layout = Layout(TWO, Vocabulary.from_names(names), tiny_model.tokenizer)
+    passes = Passes(tiny_model, layout, "key")
+    readme = tiny_model.tokenizer.encode("A game engine with an HTTP client, and more of it.")
+    prefix, (states, *_) = passes.prefill([readme])
+    everything = torch.ones(len(names), dtype=torch.bool)
+    log_probs, features = passes.ask_last(prefix) if brief else passes.score(prefix, everything)
+    found, at_root, of_readme = passes.read_and_score(readme, brief=brief)
+    assert (found.full - log_probs.full).abs().max() < 1e-4
+    assert (found.first - log_probs.first).abs().max() < 1e-4
+    assert (at_root - features).abs().max() < 5e-3, "they are rounded to float16"
+    assert (of_readme - states).abs().max() < 1e-4
 
 
 @pytest.mark.parametrize(

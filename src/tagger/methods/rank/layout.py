@@ -109,15 +109,25 @@ class Layout:
             for question, order in self.branches
         ]
 
-    def forest(self, trees: Sequence[TagTree], branches: Sequence[tuple[int, int]]) -> Forest:
-        """Return the forest of some branches, with these trees of the questions."""
+    def forest(
+        self,
+        trees: Sequence[TagTree],
+        branches: Sequence[tuple[int, int]],
+        readme: Sequence[int] = (),
+    ) -> Forest:
+        """Return the forest of some branches, with these trees of the questions.
+
+        A README that is not in the KV cache comes first.
+        """
         lengths = torch.tensor([len(listed) for listed in self.orders])
         lists = torch.arange(len(lengths)).repeat_interleave(lengths)
-        return Forest.build(
+        forest = Forest.build(
             [self.prompt.endings[question] for question, _ in branches],
             [trees[question] for question, _ in branches],
             [lists == order for _, order in branches],
         )
+        in_view = lists == (0 if self.in_view else -1)
+        return forest.after(readme, in_view) if readme else forest
 
 
 def is_small(trees: Sequence[TagTree]) -> bool:

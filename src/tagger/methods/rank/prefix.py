@@ -44,6 +44,11 @@ class Prefix:
         lists, head, bridge = self.caches[:count], self.caches[count], self.caches[count + 1 :]
         return concat(self._through_list(lists, head), *bridge)
 
+    @cached_property
+    def whole(self) -> KVCache:
+        """All of `caches` in one."""
+        return concat(*self.caches)
+
     def _prefill(self) -> list[KVCache]:
         head = self._model.prefill([self._layout.prompt.head])
         lists = [self._model.prefill([listed], head) for listed in self._layout.orders]

@@ -266,17 +266,15 @@ class Rank:
             LoadError: the model's probabilities are not numbers.
 
         """
-        readmes, prefix = self._prefill(readmes)
-        suspicious = [bool(readme.left_out) for readme in readmes]
         if self._keeps_evidence:
-            contents = self._evidence(readmes, prefix, brief=self._brief).to_bytes()
+            readmes, evidence = self._read(readmes, brief=self._brief)
             return [
-                content + (_SUSPICIOUS if doubtful else _SOUND)
-                for content, doubtful in zip(contents, suspicious, strict=True)
+                content + (_SUSPICIOUS if readme.left_out else _SOUND)
+                for readme, content in zip(readmes, evidence.to_bytes(), strict=True)
             ]
         return [
-            ranking_to_bytes(_best(scored, doubtful), self.vocabulary)
-            for scored, doubtful in zip(self._score(readmes, prefix), suspicious, strict=True)
+            ranking_to_bytes(_best(scored, bool(readme.left_out)), self.vocabulary)
+            for readme, scored in zip(*self._score(readmes), strict=True)
         ]
 
     def rank(self, readings: Sequence[bytes]) -> list[Ranking]:
@@ -311,13 +309,15 @@ class Rank:
         vocabulary all tags are returned. A large one is searched: the ten best tags and their
         confidences are those that scoring all tags would give. Raises as `read`.
         """
-        return self._score(*self._prefill(readmes))
+        return self._score(readmes)[1]
 
-    def _score(self, readmes: Sequence[Encoded], prefix: KVCache) -> list[list[ScoredTag]]:
+    def _score(self, readmes: Sequence[Encoded]) -> tuple[Sequence[Encoded], list[list[ScoredTag]]]:
+        """Return READMEs as they were read in the end, and the best tags of each."""
         if self.layout.small or self._brief:
-            evidence = self._evidence(readmes, prefix, brief=self._brief)
-            return self._score_evidence(evidence, self._all)
-        return self._score_evidence(*self._search(readmes, prefix))
+            readmes, evidence = self._read(readmes, brief=self._brief)
+            return readmes, self._score_evidence(evidence, self._all)
+        readmes, prefix = self._prefill(readmes)
+        return readmes, self._score_evidence(*self._search(readmes, prefix))
 
     def _score_evidence(self, evidence: Evidence, mask: Tensor) -> list[list[ScoredTag]]:
         """Rank a mask of [tags] for each README."""
@@ -347,7 +347,7 @@ class Rank:
 
     def evidence(self, readmes: Sequence[Encoded]) -> Evidence:
         """Return all evidence for every tag of each README; raises as `read`."""
-        return self._evidence(*self._prefill(readmes))
+        return self._read(readmes)[1]
 
     def states(self, readmes: Sequence[Encoded]) -> list[Tensor]:
         """Return the hidden states of each README's tokens, [tokens, hidden]. Raises as `read`."""
@@ -361,9 +361,34 @@ class Rank:
 
         Raises as `read`.
         """
-        (read,), prefix = self._prefill([readme])
-        (scored,) = self._score([read], prefix)
+        (read,), (scored,) = self._score([readme])
         return read, scored
+
+    def _read(
+        self, readmes: Sequence[Encoded], *, brief: bool = False
+    ) -> tuple[Sequence[Encoded], Evidence]:
+        """Return READMEs as they were read in the end, and all evidence for every tag of each.
+
+        Or, faster, what `Evidence.of_last_question` keeps of it.
+        """
+        if len(readmes) == 1 and (self.layout.small or brief):
+            readme, log_probs, features = self._read_at_once(readmes[0], brief=brief)
+            return [readme], self._evidence([readme], log_probs, features, brief=brief)
+        readmes, prefix = self._prefill(readmes)
+        log_probs, features = (
+            self._passes.ask_last(prefix) if brief else self._passes.score(prefix, self._all)
+        )
+        return readmes, self._evidence(readmes, log_probs, features, brief=brief)
+
+    def _read_at_once(self, readme: Encoded, *, brief: bool) -> tuple[Encoded, TagLogProbs, Tensor]:
+        """Read a README, and one with planted passages again; ask about it in the same pass."""
+        for again in reversed(range(ROUNDS + 1)):
+            log_probs, features, states = self._passes.read_and_score(readme.tokens, brief=brief)
+            planted = self._planted(readme, states) if again else []
+            if not planted:
+                break
+            readme = self._cut(readme, planted)
+        return readme, log_probs, features
 
     def _prefill(self, readmes: Sequence[Encoded]) -> tuple[list[Encoded], KVCache]:
         """Read READMEs, and those with planted passages once more without these.
@@ -412,7 +437,7 @@ class Rank:
 
     def _search(self, readmes: Sequence[Encoded], prefix: KVCache) -> tuple[Evidence, Tensor]:
         """Return the evidence for tags that may be among the best, and a mask of those [tags]."""
-        bounds = self._evidence(readmes, prefix, ~self._all)
+        bounds = self._evidence(readmes, *self._passes.score(prefix, ~self._all))
         return search(
             lambda tags: self._passes.score(prefix, tags)[0],
             self.layout.trees,
@@ -423,22 +448,14 @@ class Rank:
     def _evidence(
         self,
         readmes: Sequence[Encoded],
-        prefix: KVCache,
-        tags: Tensor | None = None,
+        log_probs: TagLogProbs,
+        features: Tensor,
         *,
         brief: bool = False,
     ) -> Evidence:
-        """Return the evidence for a mask of [tags], by default all; of the others bounds.
-
-        Or, faster, what `Evidence.of_last_question` keeps of it.
-        """
         mentions = torch.stack([readme.mentions for readme in readmes])
-        if brief:
-            log_probs, features = self._passes.ask_last(prefix)
-            prior = self.prior.of_last_question()
-            return Evidence(log_probs, prior, mentions, features, self.limit)
-        log_probs, features = self._passes.score(prefix, self._all if tags is None else tags)
-        return Evidence(log_probs, self.prior, mentions, features, self.limit)
+        prior = self.prior.of_last_question() if brief else self.prior
+        return Evidence(log_probs, prior, mentions, features, self.limit)
 
     @cached_property
     def prior(self) -> TagLogProbs:

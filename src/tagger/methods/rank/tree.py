@@ -211,7 +211,7 @@ class Forest:
 
     Attributes:
         tokens: [nodes] token of each node: those of the questions and of their trees.
-        depths: [nodes] distance from the README's last token, from 1.
+        depths: [nodes] distance from the last token before the nodes, from 1.
         ancestors: [nodes, nodes] true where the column is the row's node or an ancestor of it.
         visible: [nodes, tokens] which tokens before the README each node attends to.
         trees: the tree of each branch.
@@ -264,6 +264,26 @@ class Forest:
             visible=torch.cat(visible),
             trees=tuple(trees),
             rows=tuple(rows),
+        )
+
+    def after(self, readme: Sequence[int], visible: Tensor) -> Self:
+        """Return the forest with a README's tokens as its first nodes, which all others follow.
+
+        Args:
+            readme: the tokens.
+            visible: [tokens] which of those before the README each of its own attends to.
+
+        """
+        length, size = len(readme), len(readme) + len(self.tokens)
+        ancestors = torch.ones(size, size, dtype=torch.bool).tril()
+        ancestors[length:, length:] = self.ancestors
+        return replace(
+            self,
+            tokens=torch.cat([torch.tensor(readme, dtype=torch.long), self.tokens]),
+            depths=torch.cat([torch.arange(1, length + 1), length + self.depths]),
+            ancestors=ancestors,
+            visible=torch.cat([visible.expand(length, -1), self.visible]),
+            rows=tuple(length + rows for rows in self.rows),
         )
 
     @cached_property
