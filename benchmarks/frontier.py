@@ -11,7 +11,7 @@ folder: an interrupted run goes on where it was, and only the timing is done aga
 import random
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -64,8 +64,9 @@ class Point:
     def effort(self) -> str:
         """The effort that this is; empty if none is."""
         for name, effort in EFFORTS.items():
-            way = HEAD if name == "best" else BRIEF
-            if (self.model, self.readme_tokens, self.way) == (*astuple(effort), way):
+            way = BRIEF if effort.brief else HEAD
+            wanted = (effort.model, effort.readme_tokens, way)
+            if (self.model, self.readme_tokens, self.way) == wanted:
                 return name
         return ""
 

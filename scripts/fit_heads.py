@@ -1,9 +1,10 @@
 """Learn the heads that ship with the package, and write them into it.
 
-python scripts/fit_heads.py SET.jsonl SET.jsonl … [--model NAME …] [--readme-tokens N …]
+python scripts/fit_heads.py SET.jsonl SET.jsonl … [--model NAME …]
 
-Each set weighs the same, however many READMEs it has. What is printed is by READMEs of each set
-with what was learned from the others. READMEs are read once and kept in the cache folder.
+Each model gets one for the README budget of each effort. Each set weighs the same, however many
+READMEs it has. What is printed is by READMEs of each set with what was learned from the others.
+READMEs are read once and kept in the cache folder.
 """
 
 import argparse
@@ -17,7 +18,7 @@ from tagger.evaluation.labels import load_labels
 from tagger.evaluation.measures import MEASURES, measure
 from tagger.learning.learn import learn_sets
 from tagger.methods.rank.shipped import head_path
-from tagger.types import README_TOKENS
+from tagger.types import EFFORTS
 
 ROOT = Path(__file__).parents[1]
 MODELS = ("qwen2.5-coder-0.5b", "qwen2.5-coder-1.5b")
@@ -29,7 +30,6 @@ def main() -> None:
     parser.add_argument("labels", nargs="+", type=Path)
     parser.add_argument("--tags", type=Path, default=ROOT / "tags.json")
     parser.add_argument("--model", nargs="+", choices=MODELS, default=MODELS)
-    parser.add_argument("--readme-tokens", nargs="+", type=int, default=(64, README_TOKENS))
     options = parser.parse_args()
     vocabulary = Vocabulary.load(options.tags)
     sets = [load_labels(path, vocabulary) for path in options.labels]
@@ -39,8 +39,8 @@ def main() -> None:
             print(f"read {total} READMEs", file=sys.stderr)
 
     models = [load(name, device="cpu", lazy=True) for name in options.model]
-    for model, readme_tokens in product(models, options.readme_tokens):
-        brief = readme_tokens < README_TOKENS  # as with efforts below the best
+    budgets = {effort.readme_tokens: effort.brief for effort in EFFORTS.values()}
+    for model, (readme_tokens, brief) in product(models, budgets.items()):
         rank = Rank(model, vocabulary, head=None, readme_tokens=readme_tokens, brief=brief)
         lesson = learn_sets(rank, sets, progress)
         # Models of the catalogue are known by their names; see `shipped_head`.

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 DEFAULT_MODEL = "qwen2.5-coder-1.5b"
 
@@ -16,19 +17,28 @@ class Effort:
     Attributes:
         model: the name of the model.
         readme_tokens: the most that is read of a README.
+        brief: whether heads are brief; see `Rank`.
 
     """
 
     model: str
     readme_tokens: int
+    brief: bool
+
+    @property
+    def defaults(self) -> dict[str, str | int]:
+        """What it sets, by the names of options."""
+        return {"model": self.model, "readme_tokens": self.readme_tokens}
 
 
 EFFORTS = {
-    "fast": Effort("qwen2.5-coder-0.5b", 64),
-    "balanced": Effort("qwen2.5-coder-1.5b", 64),
-    "best": Effort(DEFAULT_MODEL, README_TOKENS),
+    "fast": Effort("qwen2.5-coder-0.5b", 64, brief=True),
+    "balanced": Effort("qwen2.5-coder-1.5b", 64, brief=True),
+    "best": Effort(DEFAULT_MODEL, README_TOKENS, brief=False),
 }
 """Measured by `benchmarks/frontier.py`."""
+
+DEFAULT_EFFORT: Literal["best"] = "best"
 
 Progress = Callable[[str, int, int], None]
 """Hears what is under way, how much of it is done, and how much there is."""

@@ -10,7 +10,7 @@ import difflib
 import logging
 import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -195,7 +195,7 @@ def config(context: typer.Context) -> None:
             refused = _refused(context, option, value, where)
     effort, set_by = seen["effort"]
     if effort in EFFORTS and set_by != "default":
-        for option, default in asdict(EFFORTS[effort]).items():
+        for option, default in EFFORTS[effort].defaults.items():
             key = option.replace("_", "-")
             if seen[key][1] == "default":
                 seen[key] = (str(default), f"effort {effort}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from tagger.cli import models
 from tagger.cli.options import MethodOptions, ModelOptions, PromptOptions, log
 from tagger.errors import HeadError, UsageError
-from tagger.types import EFFORTS
+from tagger.types import DEFAULT_EFFORT, EFFORTS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,7 +47,7 @@ def check(
         raise UsageError("--head works only with --method rank, without --endpoint")
     if (
         method.endpoint
-        and model.effort != "best"
+        and model.effort != DEFAULT_EFFORT
         and _set_by(model.effort, "--effort") == "--effort"
     ):
         raise UsageError("--effort works only with a local model, without --endpoint")
@@ -169,7 +169,7 @@ def rank_opener(
                 prompt.readme_tokens,
                 learned,
                 keep_features=keep_features,
-                brief=model.effort != "best",
+                brief=EFFORTS[model.effort].brief,
             )
         except HeadError as error:
             same = []

@@ -6,7 +6,7 @@
 import logging
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -15,7 +15,7 @@ import typer
 from tagger._util.extras import need
 from tagger.cli.config import Named
 from tagger.errors import UsageError
-from tagger.types import DEFAULT_MODEL, EFFORTS, README_TOKENS
+from tagger.types import DEFAULT_EFFORT, DEFAULT_MODEL, EFFORTS, README_TOKENS
 
 if TYPE_CHECKING:
     from tagger.readme.sources import IdFrom, Sources
@@ -39,9 +39,9 @@ def _head(context: typer.Context, option: typer.CallbackParam, value: str | None
 
 def _effort(context: typer.Context, option: typer.CallbackParam, value: str) -> str:
     """Make an effort's model and README budget the defaults of their options."""
-    if value != "best":  # whose they are already
+    if value != DEFAULT_EFFORT:  # whose they are already
         defaults = dict(context.default_map or {})
-        for name, default in asdict(EFFORTS[value]).items():
+        for name, default in EFFORTS[value].defaults.items():
             defaults.setdefault(name, default)
         context.default_map = defaults
     return Named.of(value, context, option)
@@ -239,7 +239,7 @@ class ModelOptions:
             callback=_effort,
             is_eager=True,
         ),
-    ] = "best"
+    ] = DEFAULT_EFFORT
     model: Annotated[
         str,
         typer.Option(
