@@ -14,10 +14,11 @@ The peers are
 - `embeddings`: the cosine of a small embedding model between the README and "a software repository
   about TAG".
 
-All see the README as `tagger` cleans and cuts it, and only `tagger` spends time on that. Every
-README goes through each peer in turn before the next one, so that the ratios are of paired timings.
-It prints a Markdown table of speed and accuracy; accuracy is that of `tagger eval`, over those
-READMEs that the peer has seen.
+All see the README as `tagger` cleans and cuts it, and only `tagger` spends time on that; llama.cpp
+comes once for each of several budgets. Every README goes through each peer in turn before the next
+one, so that the ratios are of paired timings. It prints a Markdown table of speed and accuracy;
+accuracy is that of `tagger eval`, over those READMEs that the peer has seen. The built-in heads
+have seen the labels of the shared sets: `frontier.py` says how accurate they are elsewhere.
 """
 
 import json
@@ -34,13 +35,13 @@ import numpy as np
 import torch
 from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
 
-from common import ROOT, file, folder, labelled, reported
+from common import ROOT, count, file, folder, labelled, reported
 from tagger import Generate, Rank, Readme, Selection, Tagger, Vocabulary
 from tagger.evaluation.labels import Label, load_labels
 from tagger.evaluation.measures import judge, measure
 from tagger.models.load import load, locate
 from tagger.prompts.prompt import Prompt, PromptTemplate
-from tagger.types import README_TOKENS
+from tagger.types import EFFORTS, README_TOKENS
 from tagger.vocabulary import fold
 
 LLAMA = Path(__file__).with_name("llama_peer.py")
@@ -70,9 +71,17 @@ class Peer:
     """One way to tag: a name, what it makes of a README and its cut text, and what it took."""
 
     def __init__(
-        self, name: str, reply: Callable[[Readme, str], Reply], most: int | None = None
+        self,
+        name: str,
+        reply: Callable[[Readme, str], Reply],
+        readme_tokens: int = README_TOKENS,
+        *,
+        most: int | None = None,
+        judged: bool = True,
     ) -> None:
         self.name = name
+        self.readme_tokens = readme_tokens
+        self.judged = judged
         self.seconds: list[float] = []
         self.replies: list[Reply] = []
         self._reply = reply
@@ -197,9 +206,13 @@ def main() -> None:
     parser = labelled(__doc__, 20)
     parser.add_argument("--tags", type=file, default=ROOT / "tags.json", help="the vocabulary")
     parser.add_argument("--plain", type=int, default=6, help="READMEs for the plain prompt")
+    parser.add_argument("--generate", action="store_true", help="with the product's own generate")
     parser.add_argument("--gguf", type=file, help="the model's GGUF file, for llama.cpp")
     parser.add_argument(
         "--llama-python", type=file, help="the Python that has llama-cpp-python, with --gguf"
+    )
+    parser.add_argument(
+        "--budgets", type=count, nargs="+", default=(64, 128, 768), help="llama.cpp's README tokens"
     )
     parser.add_argument("--minilm", type=folder, help="folder of the embedding model")
     options = parser.parse_args()
@@ -213,50 +226,54 @@ def main() -> None:
     model = load(options.model)
     prompt = Prompt(PromptTemplate.load(), vocabulary, model.tokenizer)
 
-    peers = [
-        Peer("`tagger`", tagged_by(Rank(model, vocabulary))),
-        Peer("`tagger --method generate`", tagged_by(Generate(model, vocabulary))),
-    ]
+    peers = []
+    for name, effort in reversed(EFFORTS.items()):
+        if effort.model == options.model:
+            budget = effort.readme_tokens
+            rank = Rank(model, vocabulary, readme_tokens=budget, brief=effort.brief)
+            peers.append(Peer(f"`tagger`, {name}", tagged_by(rank), budget, judged=False))
+    peers.append(Peer("`tagger`, no head", tagged_by(Rank(model, vocabulary, head=None))))
+    if options.generate:
+        peers.append(Peer("`tagger`, `generate`", tagged_by(Generate(model, vocabulary))))
     if options.gguf:
-        peers.append(
-            Peer("llama.cpp, grammar", llama(options.llama_python, options.gguf, vocabulary))
-        )
+        # A process each: in one, a longer part of a README would go on where a shorter one ended.
+        for budget in options.budgets:
+            asked = llama(options.llama_python, options.gguf, vocabulary)
+            peers.append(Peer("llama.cpp, grammar", asked, budget))
     if options.plain:
-        peers.append(
-            Peer("plain prompt, `generate`", plain(options.model, vocabulary), options.plain)
-        )
+        written = plain(options.model, vocabulary)
+        peers.append(Peer("plain prompt, `generate`", written, most=options.plain))
     if options.minilm:
         peers.append(Peer("embeddings", embeddings(options.minilm, vocabulary)))
 
     for number, row in enumerate(rows, start=1):
         readme = row.to_readme()
-        cut = model.tokenizer.decode(prompt.fit(readme.plain_text, README_TOKENS))
         for peer in peers:
-            peer.take(readme, cut)
+            tokens = prompt.fit(readme.plain_text, peer.readme_tokens)
+            peer.take(readme, model.tokenizer.decode(tokens))
         print(f"\r{number} of {len(rows)}", end="", file=sys.stderr, flush=True)
 
     print(
         f"\n{options.model} in {model.dtype}, {len(rows)} READMEs, "
         f"{torch.get_num_threads()} threads\n"
     )
-    print(f"| | READMEs | median s | times as long as `tagger` | {' | '.join(SHOWN.values())} |")
-    print(f"|---|---|---|---|{'---|' * len(SHOWN)}")
-    ours, faster = peers[0].seconds, []
+    headings = "| | README tokens | READMEs | median s | times as long as the first |"
+    print(f"{headings} {' | '.join(SHOWN.values())} |")
+    print(f"|---|---|---|---|---|{'---|' * len(SHOWN)}")
+    ours = peers[0].seconds
     for peer in peers:
         found = accuracy(rows, peer.replies, vocabulary)
         longer = statistics.median(
             theirs / mine for theirs, mine in zip(peer.seconds, ours, strict=False)
         )
         cells = [f"{found[name]:.2f}" if name in found else "none" for name in SHOWN]
+        if not peer.judged:
+            cells = ["–"] * len(cells)
         print(
-            f"| {peer.name} | {len(peer.replies)} | {statistics.median(peer.seconds):.2f} "
-            f"| {longer:.2f} | {' | '.join(cells)} |"
+            f"| {peer.name} | {peer.readme_tokens} | {len(peer.replies)} "
+            f"| {statistics.median(peer.seconds):.2f} | {longer:.2f} | {' | '.join(cells)} |"
         )
-        if longer < 1:
-            faster.append(peer.name)
-    print("\nTimes are of the READMEs that both had.")
-    if faster:
-        print(f"Faster than `tagger`: {', '.join(faster)}.")
+    print("\nRatios are medians over the READMEs that both had.")
 
 
 if __name__ == "__main__":
