@@ -95,6 +95,11 @@ def test_what_goes_wrong_is_found_and_the_rest_is_done() -> None:
     assert set(summary.seconds) == set(numbers)
 
 
+def test_a_kind_may_take_the_time_that_it_is_granted() -> None:
+    with Runner("0", misbehaving.KINDS, limit=0.1) as runner:
+        assert not runner.run("slow", range(2)).failures
+
+
 @pytest.mark.parametrize("kind", COUNTS)
 def test_a_case_depends_on_its_number_alone(kind: str) -> None:
     make = checks.KINDS[kind].make

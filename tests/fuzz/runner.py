@@ -39,7 +39,7 @@ class Kind:
         make: makes an input from a random source, and from nothing else.
         check: raises unless what must hold for the input holds.
         prepare: does what the first check would else be slow for.
-        granted: seconds beyond the limit, for what the product itself allows a bounded time.
+        granted: extra seconds, for work to which the product sets a time limit of its own.
 
     """
 

@@ -28,4 +28,8 @@ def check(way: int) -> None:
             time.sleep(60)
 
 
-KINDS = {"odd": Kind(way, check)}
+def check_slowly(way: int) -> None:
+    time.sleep(0.4)
+
+
+KINDS = {"odd": Kind(way, check), "slow": Kind(way, check_slowly, granted=2.0)}

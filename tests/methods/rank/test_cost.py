@@ -9,6 +9,7 @@ import torch
 
 from support import ROOT, tiny
 from support.passes import counted
+from tagger.methods.rank import rank as rank_module
 from tagger.methods.rank.calibration import Calibration
 from tagger.methods.rank.rank import Rank
 from tagger.models.language import LanguageModel
@@ -53,7 +54,7 @@ def test_a_large_vocabulary_takes_a_few_passes_more() -> None:
     assert sum(others) < 600
 
 
-def test_reading_many_readmes_at_once_takes_as_many_passes_as_one() -> None:
+def test_one_readme_takes_one_pass_and_many_together_take_two() -> None:
     network = tiny.network(max_position_embeddings=32_768)
     model = tiny.model_of(network)
     few = Vocabulary.from_names(["cli", "game", "http"])
@@ -63,6 +64,23 @@ def test_reading_many_readmes_at_once_takes_as_many_passes_as_one() -> None:
     readmes = [rank.encode(Readme("x", text)) for text in texts]
     with counted(network) as passes:
         rank.read(readmes)
+    assert len(passes) == 2
+    for readme in readmes:
+        with counted(network) as passes:
+            rank.read([readme])
+        assert len(passes) == 1
+
+
+def test_a_long_readme_is_read_before_it_is_asked_about(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = tiny.network(max_position_embeddings=32_768)
+    rank = Rank(
+        tiny.model_of(network), Vocabulary.from_names(["cli", "game"]), calibration=CALIBRATION
+    )
+    rank.prepare()
+    readme = rank.encode(README)
+    monkeypatch.setattr(rank_module, "AT_ONCE", readme.length - 1)
+    with counted(network) as passes:
+        rank.read([readme])
     assert len(passes) == 2
 
 

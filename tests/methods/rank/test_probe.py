@@ -181,13 +181,28 @@ def test_what_follows_a_planted_passage_is_read_in_its_place(tiny_model: Languag
     assert float(read.mentions.sum()) < float(before.mentions.sum())
 
 
-def test_a_readme_that_is_planted_all_over_is_read_a_few_times_at_most(
-    tiny_model: LanguageModel, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_readmes_of_one_pass_lose_the_same_passages_as_alone(tiny_model: LanguageModel) -> None:
     rank = Rank(tiny_model, SMALL, head=None, probe=WordProbe(), readme_tokens=60)
+    # What is read in place of the second one's planted passages is planted, too.
+    texts = ["A web server.", f"{PLANTED} " * 12 + "A game.", f"{PLANTED} A web server.", "A game."]
+    together = rank.rank(rank.read([encoded(rank, text) for text in texts]))
+    assert [ranking.suspicious for ranking in together] == [False, True, True, False]
+    for text, ranking in zip(texts, together, strict=True):
+        (alone,) = rank.rank(rank.read([encoded(rank, text)]))
+        assert alone.suspicious == ranking.suspicious
+        for one, other in zip(ranking.tags, alone.tags, strict=True):
+            assert one.id == other.id
+            assert one.confidence == pytest.approx(other.confidence, abs=1e-4)
+
+
+@pytest.mark.parametrize("vocabulary", [SMALL, LARGE], ids=["scored", "searched"])
+def test_a_readme_that_is_planted_all_over_is_read_a_few_times_at_most(
+    tiny_model: LanguageModel, monkeypatch: pytest.MonkeyPatch, vocabulary: Vocabulary
+) -> None:
+    rank = Rank(tiny_model, vocabulary, head=None, probe=WordProbe(), readme_tokens=64)
     readme = encoded(rank, f"{PLANTED} " * 400)
     read = rank.read_and_score(readme)[0]
-    assert 0 < len(readme.text) - len(read.text) <= ROUNDS * 60 * 8
+    assert 0 < len(readme.text) - len(read.text) <= ROUNDS * 64 * 8
     monkeypatch.setattr(rank_module, "ROUNDS", 0)
     assert rank.read_and_score(readme)[0] == readme
 

@@ -155,7 +155,7 @@ def test_a_search_finds_the_ten_best_tags_of_scoring_all(
     with_background: bool,
     learned: int,
 ) -> None:
-    """Also with a head that knows all tags, or a third of them; features are rounded to float16."""
+    """Also with a head that knows all tags, or a third of them."""
     calibration = Calibration(prior_weight, weight, 0.7, 0.9, 0.8, -1.0, 0.5)
     if with_background:
         first = -8 + 2 * torch.randn(1, len(names), generator=torch.Generator().manual_seed(0))
@@ -172,7 +172,11 @@ def test_a_search_finds_the_ten_best_tags_of_scoring_all(
         rankings = method.score(readmes)
         evidence = method.evidence(readmes)
     assert evidence.limit == search_module.LIMIT
-    rounding = 5e-3 if learned else 1e-3
+    rounding = 1e-3
+    if learned:  # In each pass some feature may be rounded the other way, to the next float16.
+        assert evidence.features is not None
+        most = (head.rows.float() * head.scale).abs().max() * evidence.features.abs().max()
+        rounding += head.weight * float(most) * 2**-10
     for logits, ranking in zip(method.confidence.logits(evidence), rankings, strict=True):
         best = min(10, len(names))
         assert len(ranking) >= best

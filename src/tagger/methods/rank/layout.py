@@ -117,7 +117,12 @@ class Layout:
     ) -> Forest:
         """Return the forest of some branches, with these trees of the questions.
 
-        A README that is not in the KV cache comes first.
+        Args:
+            trees: the tree of each question.
+            branches: the question and the order of the list of each.
+            readme: tokens of a README that is not in the KV cache, but comes before the branches
+                and attends to the list; empty if it is there.
+
         """
         lengths = torch.tensor([len(listed) for listed in self.orders])
         lists = torch.arange(len(lengths)).repeat_interleave(lengths)
@@ -126,8 +131,7 @@ class Layout:
             [trees[question] for question, _ in branches],
             [lists == order for _, order in branches],
         )
-        in_view = lists == (0 if self.in_view else -1)
-        return forest.after(readme, in_view) if readme else forest
+        return forest.after(readme, lists == 0) if readme else forest
 
 
 def is_small(trees: Sequence[TagTree]) -> bool:

@@ -50,15 +50,15 @@ class Passes:
 
         """
         tail, states = self._model.read(readmes, self._prefix.of_readmes)
-        return concat(self._prefix.whole, tail), states
+        return concat(*self._prefix.caches, tail), states
 
     def read_and_score(
         self, readme: Sequence[int], *, brief: bool = False
     ) -> tuple[TagLogProbs, Tensor, Tensor]:
-        """Read a README and score all tags in one pass.
+        """Read a README that attends to the list, and score all tags, in one pass.
 
-        For one README on a CPU this is faster than two: much of a short pass is fetching the
-        weights from memory.
+        For one README this is faster than two passes: much of a short one is fetching the weights
+        from memory.
 
         Args:
             readme: its tokens.

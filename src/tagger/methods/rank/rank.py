@@ -1,7 +1,7 @@
 """`rank`: score every tag of the vocabulary with one pass over the README.
 
-The README is prefilled once, after the list of tags. Branches follow it, each a question that
-attends to the list in another order. In a branch
+The README is read once, after the list of tags. Branches follow it, each a question that attends to
+the list in another order. In a branch
 
     score(tag) = log p(tag | README, branch) - prior_weight * log p(tag | no README, branch)
 
@@ -52,6 +52,10 @@ ROUNDS = 2
 
 _SOUND, _SUSPICIOUS = b"\0", b"\1"
 """What a reading ends with."""
+
+AT_ONCE = 1024
+"""Tokens of a README up to which it shares a pass with its questions: with longer ones that saves
+hardly anything, and the mask takes memory."""
 
 log = logging.getLogger(__name__)
 
@@ -371,7 +375,8 @@ class Rank:
 
         Or, faster, what `Evidence.of_last_question` keeps of it.
         """
-        if len(readmes) == 1 and (self.layout.small or brief):
+        in_view = self.layout.small or (brief and self.layout.in_view)
+        if len(readmes) == 1 and in_view and readmes[0].length <= AT_ONCE:
             readme, log_probs, features = self._read_at_once(readmes[0], brief=brief)
             return [readme], self._evidence([readme], log_probs, features, brief=brief)
         readmes, prefix = self._prefill(readmes)

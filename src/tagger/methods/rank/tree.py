@@ -210,7 +210,8 @@ class Forest:
     """Several branches after one README, each a question that ends in a tree of tags.
 
     Attributes:
-        tokens: [nodes] token of each node: those of the questions and of their trees.
+        tokens: [nodes] token of each node: those of the questions and of their trees, and before
+            them those of the README where it is not in the KV cache.
         depths: [nodes] distance from the last token before the nodes, from 1.
         ancestors: [nodes, nodes] true where the column is the row's node or an ancestor of it.
         visible: [nodes, tokens] which tokens before the README each node attends to.
@@ -275,7 +276,7 @@ class Forest:
 
         """
         length, size = len(readme), len(readme) + len(self.tokens)
-        ancestors = torch.ones(size, size, dtype=torch.bool).tril()
+        ancestors = torch.ones(size, size, dtype=torch.bool).tril_()
         ancestors[length:, length:] = self.ancestors
         return replace(
             self,
