@@ -73,9 +73,8 @@ class Passes:
 
         """
         layout = self._layout
-        trees, branches = (
-            (self._first_tokens, layout.branches[-1:]) if brief else (layout.trees, layout.branches)
-        )
+        trees = self._first_tokens if brief else layout.trees
+        branches = layout.branches[-1:] if brief else layout.branches
         forest = layout.forest(trees, branches, readme)
         hidden, states = self._forward(self._prefix.whole, forest)
         log_probs, features = self._read_off(forest, hidden, states)
