@@ -16,7 +16,6 @@ from functools import partial
 from itertools import product
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import matplotlib
 
@@ -34,11 +33,10 @@ from matplotlib import pyplot
 
 BUDGETS = (64, 96, 128, 192, 256, 384, 768)
 
-ZERO_SHOT, HEAD, BRIEF = WAYS = ("zero-shot", "head", "head, one question")
-"""Without a head, with one that knows all tags, and with one that is asked no more than it needs,
-as `Rank` does for efforts below the best."""
+ZERO_SHOT, HEAD = WAYS = ("zero-shot", "head")
+"""Without a head, and with one that knows all tags."""
 
-STYLES = {BRIEF: "o-", HEAD: "s-.", ZERO_SHOT: "^--"}
+STYLES = {HEAD: "o-", ZERO_SHOT: "^--"}
 
 
 @dataclass(frozen=True)
@@ -64,8 +62,7 @@ class Point:
     def effort(self) -> str:
         """The effort that this is; empty if none is."""
         for name, effort in EFFORTS.items():
-            way = BRIEF if effort.brief else HEAD
-            wanted = (effort.model, effort.readme_tokens, way)
+            wanted = (effort.model, effort.readme_tokens, HEAD)
             if (self.model, self.readme_tokens, self.way) == wanted:
                 return name
         return ""
@@ -78,10 +75,10 @@ def points(
     labels = [label for part in sets for label in part]
     for readme_tokens in budgets:
         for way in WAYS:
-            options: dict[str, Any] = {"readme_tokens": readme_tokens, "brief": way == BRIEF}
-            lesson = learn_sets(Rank(model, SAMPLE, head=None, **options), sets)
+            rank = Rank(model, SAMPLE, head=None, readme_tokens=readme_tokens)
+            lesson = learn_sets(rank, sets)
             head = None if way == ZERO_SHOT else lesson.head
-            rank = Rank(model, SAMPLE, head=head, **options)
+            rank = Rank(model, SAMPLE, head=head, readme_tokens=readme_tokens)
             if head and rank.confidence.known < len(SAMPLE):
                 sys.exit("some tags have no label: use more READMEs")
             judged = lesson.after if head else lesson.before

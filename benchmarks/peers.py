@@ -230,7 +230,7 @@ def main() -> None:
     for name, effort in reversed(EFFORTS.items()):
         if effort.model == options.model:
             budget = effort.readme_tokens
-            rank = Rank(model, vocabulary, readme_tokens=budget, brief=effort.brief)
+            rank = Rank(model, vocabulary, readme_tokens=budget)
             peers.append(Peer(f"`tagger`, {name}", tagged_by(rank), budget, judged=False))
     peers.append(Peer("`tagger`, no head", tagged_by(Rank(model, vocabulary, head=None))))
     if options.generate:

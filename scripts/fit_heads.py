@@ -39,9 +39,9 @@ def main() -> None:
             print(f"read {total} READMEs", file=sys.stderr)
 
     models = [load(name, device="cpu", lazy=True) for name in options.model]
-    budgets = {effort.readme_tokens: effort.brief for effort in EFFORTS.values()}
-    for model, (readme_tokens, brief) in product(models, budgets.items()):
-        rank = Rank(model, vocabulary, head=None, readme_tokens=readme_tokens, brief=brief)
+    budgets = sorted({effort.readme_tokens for effort in EFFORTS.values()})
+    for model, readme_tokens in product(models, budgets):
+        rank = Rank(model, vocabulary, head=None, readme_tokens=readme_tokens)
         lesson = learn_sets(rank, sets, progress)
         # Models of the catalogue are known by their names; see `shipped_head`.
         identity = replace(lesson.head.identity, weights="")

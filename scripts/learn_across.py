@@ -23,7 +23,7 @@ from tagger.evaluation.label import Label, merged
 from tagger.evaluation.labels import load_labels
 from tagger.evaluation.measures import MEASURES, Judged, error_by_chance, measure
 from tagger.evaluation.scores import Scores
-from tagger.learning.fit import Examples, Learned, Outcome, fit
+from tagger.learning.fit import Examples, Learned, Outcome, fit, is_brief
 from tagger.learning.learn import NEEDED_LABELS, read
 from tagger.learning.void import void_texts
 from tagger.methods.rank.calibration import Calibration
@@ -61,13 +61,15 @@ def data_of(labels: list[Label], evidence: Evidence, rank: Rank) -> fit_calibrat
 def cat(parts: Sequence[Examples]) -> Examples:
     """Put sets together, each of the same weight and a group of its own, in a random order."""
     sizes = [len(part) for part in parts]
+    gold = np.concatenate([part.gold for part in parts])
     joined = Examples(
         Evidence.cat([part.evidence for part in parts]),
-        np.concatenate([part.gold for part in parts]),
+        gold,
         np.concatenate([part.accepted for part in parts]),
         np.arange(len(sizes)).repeat(sizes),
         np.repeat([1 / size for size in sizes], sizes),
         parts[0].void,
+        is_brief(gold),
     )
     return joined.shuffled()
 
@@ -135,7 +137,12 @@ def draw(sets: dict[str, Examples], start: Calibration, draws: int) -> None:
             for seed in range(draws):
                 random = np.random.default_rng(seed)
                 drawn = others.take(random.choice(len(others), size, replace=False))
-                train = replace(drawn, groups=np.arange(size), weights=np.ones(size))
+                train = replace(
+                    drawn,
+                    groups=np.arange(size),
+                    weights=np.ones(size),
+                    brief=is_brief(drawn.gold),
+                )
                 if shuffled:
                     order = random.permutation(size)
                     train = replace(train, gold=train.gold[order], accepted=train.accepted[order])

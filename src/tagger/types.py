@@ -17,13 +17,11 @@ class Effort:
     Attributes:
         model: the name of the model.
         readme_tokens: the most that is read of a README.
-        brief: whether heads are brief; see `Rank`.
 
     """
 
     model: str
     readme_tokens: int
-    brief: bool
 
     @property
     def defaults(self) -> dict[str, str | int]:
@@ -32,9 +30,9 @@ class Effort:
 
 
 EFFORTS = {
-    "fast": Effort("qwen2.5-coder-0.5b", 64, brief=True),
-    "balanced": Effort("qwen2.5-coder-1.5b", 64, brief=True),
-    "best": Effort(DEFAULT_MODEL, README_TOKENS, brief=False),
+    "fast": Effort("qwen2.5-coder-0.5b", 64),
+    "balanced": Effort("qwen2.5-coder-1.5b", 64),
+    "best": Effort(DEFAULT_MODEL, README_TOKENS),
 }
 """Measured by `benchmarks/frontier.py`."""
 

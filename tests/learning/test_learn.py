@@ -74,8 +74,8 @@ def examples(count: int, seed: int = 0, telling: float = 1.0) -> Examples:
 
 
 def of(evidence: Evidence, gold: Bools) -> Examples:
-    void = np.zeros((0, WIDTH))
-    return Examples(evidence, gold, gold, np.arange(len(gold)), np.ones(len(gold)), void)
+    weights, void = np.ones(len(gold)), np.zeros((0, WIDTH))
+    return Examples(evidence, gold, gold, np.arange(len(gold)), weights, void, brief=False)
 
 
 def with_gold(examples: Examples, gold: Bools) -> Examples:
@@ -210,8 +210,8 @@ def test_with_a_narrow_prior_the_numbers_stay_where_they_are(
 
 def test_the_fit_is_that_of_highest_posterior_probability() -> None:
     known = examples(80)
-    inputs = module.inputs_of(known.needed, module.out_of_fold(known), START)
-    offset = START.logits(known.needed).double().numpy()
+    inputs = module.inputs_of(known.evidence, module.out_of_fold(known), START)
+    offset = START.logits(known.evidence).double().numpy()
     weights = module.logistic(inputs, known.accepted, offset)
 
     def loss(weights: Any) -> float:
@@ -236,7 +236,7 @@ def test_inputs_are_what_a_logit_weighs() -> None:
     known = replace(known, evidence=replace(known.evidence, mentions=mentions))
     scores = np.random.default_rng(0).normal(size=known.gold.shape)
     numbers = np.array([1.0, 0.7, 0.9, 0.8, 3.0, -2.0])
-    logits = module.inputs_of(known.needed, scores, calibration) @ numbers
+    logits = module.inputs_of(known.evidence, scores, calibration) @ numbers
     everything = Learned(calibration, calibration, 3.0, np.ones(TAGS, bool))
     assert np.allclose(logits, everything.logits(known, scores), atol=1e-4)
 
@@ -495,6 +495,19 @@ def test_a_head_is_learned_from_labels(tiny_model: LanguageModel) -> None:
         (ranking,) = learned.score([learned.encode(Readme("new", f"{words} 77 {words}"))])
         right += ranking[0].tag.name == NAMES[kind]
     assert right == 3
+
+
+@pytest.mark.parametrize(("tagged", "brief"), [(119, False), (120, True)])
+def test_many_labels_give_a_head_that_needs_one_question(
+    tiny_model: LanguageModel, tagged: int, brief: bool
+) -> None:
+    untagged = [label(f"none {n}", f"nothing of note {n}") for n in range(10)]
+    rank = rank_of(tiny_model)
+    head = learn(rank, [*labels(tagged, kinds=4), *untagged]).head
+    assert head.weight > 0
+    assert head.brief == brief
+    learned = rank_of(tiny_model, head)
+    assert (learned.reading_identity == rank.reading_identity) == (not brief)
 
 
 def test_labels_without_meaning_give_the_ranking_without_a_head(tiny_model: LanguageModel) -> None:

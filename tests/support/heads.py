@@ -36,7 +36,12 @@ def random_head(
 
 
 def head_of(
-    rank: Rank, tags: Sequence[str] | None = None, seed: int = 0, weight: float = 2.5
+    rank: Rank,
+    tags: Sequence[str] | None = None,
+    seed: int = 0,
+    weight: float = 2.5,
+    *,
+    brief: bool = False,
 ) -> Head:
     """A head that fits a method, and knows all its tags or only some."""
     names = [tag.name for tag in rank.vocabulary] if tags is None else tags
@@ -52,7 +57,7 @@ def head_of(
         random_head(names, rank.model.width, seed),
         model=rank.name,
         identity=rank.identity.features,
-        method=rank.identity.method + (ONE_QUESTION if rank.brief else ""),
+        method=rank.identity.method + (ONE_QUESTION if brief else ""),
         base=rank.calibration.digest,
         calibration=calibration,
         weight=weight,

@@ -169,7 +169,6 @@ def rank_opener(
                 prompt.readme_tokens,
                 learned,
                 keep_features=keep_features,
-                brief=EFFORTS[model.effort].brief,
             )
         except HeadError as error:
             same = []

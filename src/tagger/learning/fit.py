@@ -60,6 +60,9 @@ BORNE_OUT = 0.5
 PSEUDO_READMES = 60
 """READMEs that the zero-shot threshold counts for, beside those that are labelled."""
 
+BRIEF_FROM = 120
+"""READMEs with a tag from which on heads are brief: as good by then, and worse with fewer."""
+
 _THRESHOLDS = [round(0.01 * step, 2) for step in range(5, 91)]
 _SMOOTHED = 15
 
@@ -85,7 +88,7 @@ class Examples:
     groups: Rows
     weights: Floats
     void: Floats
-    brief: bool = False
+    brief: bool
 
     @classmethod
     def of(
@@ -96,8 +99,6 @@ class Examples:
         void: Evidence,
         groups: Rows | None = None,
         weights: Floats | None = None,
-        *,
-        brief: bool = False,
     ) -> Self:
         """Put the evidence for READMEs and their labels together, each a group of its own."""
         none = np.zeros((len(labels), len(vocabulary)), dtype=bool)
@@ -109,7 +110,7 @@ class Examples:
             np.arange(len(labels)) if groups is None else groups,
             np.ones(len(labels)) if weights is None else weights,
             _features(void),
-            brief,
+            is_brief(judged.gold),
         )
 
     def take(self, rows: Rows) -> Self:
@@ -131,15 +132,6 @@ class Examples:
         return len(self.gold)
 
     @cached_property
-    def needed(self) -> Evidence:
-        """What the head needs of the evidence."""
-        return self.evidence.of_last_question() if self.brief else self.evidence
-
-    def suited(self, calibration: Calibration) -> Calibration:
-        """Return a calibration for what the head needs."""
-        return calibration.of_last_question() if self.brief else calibration
-
-    @cached_property
     def features(self) -> Floats:
         """[READMEs, width] hidden states."""
         return _features(self.evidence)
@@ -153,6 +145,11 @@ class Examples:
     def targets(self) -> Floats:
         """[READMEs, tags] 1 for the label's tags, 1/2 for those that it accepts."""
         return 0.5 * self.gold + 0.5 * self.accepted
+
+
+def is_brief(gold: Bools) -> bool:
+    """Return whether a head that is learned from labels, [READMEs, tags], is brief; see `Head`."""
+    return int(gold.any(axis=1).sum()) >= BRIEF_FROM
 
 
 @dataclass(frozen=True)
@@ -237,6 +234,7 @@ class Learned:
         calibration: the numbers for the other tags, with the threshold.
         weight: of the head's scores.
         known: [tags] which tags the labels have or accept.
+        brief: whether the head is brief; see `Head`.
 
     """
 
@@ -244,11 +242,12 @@ class Learned:
     calibration: Calibration
     weight: float
     known: Bools
+    brief: bool
 
     @classmethod
     def nothing(cls, start: Calibration, tags: int) -> Self:
         """Return what ranks so many tags as without a head."""
-        return cls(start, start, 0.0, np.zeros(tags, dtype=bool))
+        return cls(start, start, 0.0, np.zeros(tags, dtype=bool), brief=False)
 
     @classmethod
     def fit(cls, examples: Examples, scores: Floats, start: Calibration) -> Self:
@@ -256,9 +255,12 @@ class Learned:
 
         Every pair of README and known tag counts alike, so that confidences stay true.
         """
-        calibration, weight = _calibrate(examples, examples.needed, scores, examples.suited(start))
+        evidence, suited = examples.evidence, start
+        if examples.brief:
+            evidence, suited = evidence.of_last_question(), start.of_last_question()
+        calibration, weight = _calibrate(examples, evidence, scores, suited)
         calibration = replace(calibration, background=start.background)
-        return cls(start, calibration, weight, examples.known)
+        return cls(start, calibration, weight, examples.known, examples.brief)
 
     def with_threshold(self, examples: Examples, scores: Floats) -> Self:
         """Return it with the threshold that suits out-of-fold scores."""
@@ -270,9 +272,11 @@ class Learned:
 
     def logits(self, examples: Examples, scores: Floats) -> Floats:
         """Return the logits of confidences, [READMEs, tags]."""
-        before = self.start.logits(examples.evidence).double().numpy()
-        calibration = examples.suited(self.calibration)
-        logits = calibration.logits(examples.needed).double().numpy()
+        evidence, calibration = examples.evidence, self.calibration
+        before = self.start.logits(evidence).double().numpy()
+        if self.brief:
+            evidence, calibration = evidence.of_last_question(), calibration.of_last_question()
+        logits = calibration.logits(evidence).double().numpy()
         return np.where(self.known, logits + self.weight * scores, before)
 
     def judged(self, examples: Examples, scores: Floats) -> Judged:

@@ -134,7 +134,7 @@ def _learn(
     evidence, void = everything.select(slice(size)), everything.select(slice(size, None))
     # Neither the order of the labels nor that of the digests: folds are to be random.
     examples = Examples.of(
-        evidence, labels, rank.vocabulary, void, groups, weights, brief=rank.brief
+        evidence, labels, rank.vocabulary, void, groups, weights
     ).shuffled()
     with threadpool_limits(limits=1, user_api="blas"):  # NumPy's threads and PyTorch's would clash.
         outcome = fit(examples, rank.calibration)
@@ -142,7 +142,7 @@ def _learn(
     head = Head(
         model=rank.model.name,
         identity=rank.identity.features,
-        method=rank.identity.method + (ONE_QUESTION if rank.brief else ""),
+        method=rank.identity.method + (ONE_QUESTION if learned.brief else ""),
         base=rank.calibration.digest,
         tags=tuple(fold(rank.vocabulary.tags[place].name) for place in learned.known.nonzero()[0]),
         rows=torch.tensor(outcome.ridge.rows[learned.known]).half(),

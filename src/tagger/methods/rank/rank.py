@@ -41,6 +41,7 @@ from tagger.models.kv import KVCache
 from tagger.models.language import LanguageModel
 from tagger.prompts.prompt import Conversation, PromptTemplate
 from tagger.readme.cleaning import CLEANING_VERSION
+from tagger.readme.prose import prose_early
 from tagger.readme.readme import Readme
 from tagger.selection import MAX_TAGS
 from tagger.tagging import GivenTag, Ranking
@@ -67,7 +68,7 @@ class Encoded:
     Attributes:
         tokens: ids of the part that the model reads.
         ends: for each of these, the index in `text` behind its last character.
-        text: the README's plain text, without what was left out.
+        text: the README's plain text, with prose early, without what was left out.
         mentions: [tags, 2] log(1 + mentions) of each tag, anywhere and in the lead.
         left_out: passages that were planted; see `probe`.
 
@@ -99,9 +100,8 @@ class Rank:
         probe: finds planted passages, which are left out, beside those that repeat a tag; by
             default what ships for the model. With None, nothing is left out.
         keep_features: whether readings hold what another head or calibration would need; without
-            that they are a tenth as large.
-        brief: whether to ask only the last question, and score only the first tokens of names,
-            where a brief head knows every tag. Readings then suit only such heads.
+            that they are a tenth as large. Where a brief head knows every tag, READMEs are read as
+            it needs them, and readings suit only such heads.
 
     Attributes:
         model: the language model.
@@ -111,7 +111,6 @@ class Rank:
         confidence: the calibration and the head, for this vocabulary.
         readme_tokens: the most tokens that are read of a README.
         scoring_identity: what priors and calibrations depend on.
-        brief: as above; what is learned with it are brief heads.
 
     Raises:
         VocabularyError: the vocabulary leaves no room for a README in the model's context.
@@ -131,7 +130,6 @@ class Rank:
         probe: Probe | Literal["shipped"] | None = "shipped",
         *,
         keep_features: bool = True,
-        brief: bool = False,
     ) -> None:
         self.model = model
         self.vocabulary = vocabulary
@@ -162,8 +160,7 @@ class Rank:
         if head != "shipped" or self.layout.small:
             self._head = head_in_force(head, model.name, self.identity, vocabulary, model.width)
         self.confidence = Confidence.of(self.calibration, self._head, vocabulary)
-        self.brief = brief
-        self._brief = brief and self.confidence.complete
+        self._brief = self.confidence.complete
 
     @property
     def name(self) -> str:
@@ -258,6 +255,9 @@ class Rank:
     def _encode(self, text: str, left_out: tuple[str, ...] = ()) -> Encoded:
         text = text or " "  # A row of the pass needs at least one token.
         tokens, ends = self.layout.prompt.fit_with_ends(text, self.readme_tokens)
+        if (early := prose_early(text, ends[-1])) != text:
+            text = early
+            tokens, ends = self.layout.prompt.fit_with_ends(text, self.readme_tokens)
         return Encoded(tokens, ends, text, self._mentions.count(text), left_out)
 
     def read(self, readmes: Sequence[Encoded]) -> list[bytes]:
