@@ -15,6 +15,7 @@ from tagger.cli import (
     config,
     eval_,
     explain,
+    label_files,
     learn,
     models,
     prompt,
@@ -62,9 +63,10 @@ app.command("explain")(flattened(explain.explain))
 app.command("prompt")(flattened(prompt.prompt))
 app.command("config")(flattened(config.config))
 app.add_typer(learn.app, name="head")
+app.add_typer(label_files.app, name="labels")
 app.add_typer(models.app, name="models")
 app.add_typer(tags.app, name="tags")
-for group in (app, learn.app, models.app, tags.app):
+for group in (app, learn.app, label_files.app, models.app, tags.app):
     for command in group.registered_commands:
         command.cls = _Command
 

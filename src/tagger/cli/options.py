@@ -73,6 +73,13 @@ Id = Annotated[
     str | None,
     typer.Option("--id", metavar="ID", help="What the reply calls the README. Default: its path."),
 ]
+Tags = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="The vocabulary, a JSON list of tags. Default: tags.json in the current folder.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Device = Annotated[
     str,
@@ -120,13 +127,7 @@ Offline = Annotated[
 class PromptOptions:
     """What is said to the model, and how much of a README."""
 
-    tags: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="The vocabulary, a JSON list of tags. Default: tags.json in the current folder.",
-        ),
-    ] = None
+    tags: Tags = None
     prompt: Annotated[
         Path | None,
         typer.Option(

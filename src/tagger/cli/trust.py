@@ -33,6 +33,7 @@ USER = frozenset(
         "concurrency",
         "debug",
         "device",
+        "digests",
         "dtype",
         "dump",
         "effort",
@@ -44,7 +45,10 @@ USER = frozenset(
         "head",
         "include-fitted",
         "json",
+        "label-field",
+        "label-id-field",
         "labels",
+        "map",
         "max-failures",
         "method",
         "no-features",
@@ -55,6 +59,7 @@ USER = frozenset(
         "readmes",
         "report",
         "sample",
+        "separator",
         "tags",
         "threads",
         "top",
@@ -62,7 +67,7 @@ USER = frozenset(
 )
 """May be set by the user's own file or the environment."""
 
-COMMAND_LINE = frozenset({"id", "output", "restart"})
+COMMAND_LINE = frozenset({"id", "output", "restart", "unknown"})
 """May be given on the command line only, and so have no environment variable."""
 
 

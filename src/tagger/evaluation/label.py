@@ -1,6 +1,7 @@
 """One labelled README, and what becomes of several labels of the same one."""
 
 import hashlib
+import json
 import logging
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Literal, Self
@@ -14,7 +15,7 @@ from pydantic import (
     model_validator,
 )
 
-from tagger._util.text import printable, storable
+from tagger._util.text import printable, printable_json, storable
 from tagger.readme.readme import Readme
 from tagger.vocabulary import fold
 
@@ -84,6 +85,20 @@ class Label(Judgement):
     def text_digest(self) -> str:
         """What tells its README from others."""
         return text_digest(self.readme)
+
+    def to_json(self, *, digest: bool = False) -> str:
+        """Return the label as a row, one line of JSON that is safe to print on any terminal.
+
+        Args:
+            digest: give the README's digest in place of its text.
+
+        """
+        readme = (
+            {"readme_digest": self.text_digest} if digest else {"readme": storable(self.readme)}
+        )
+        said = self.model_dump(include=set(Judgement.model_fields), exclude_defaults=True)
+        row = {"id": said.pop("id"), **readme, "tags": list(said.pop("tags")), **said}
+        return printable_json(json.dumps(row, ensure_ascii=False, separators=(",", ":")))
 
     def to_readme(self) -> Readme:
         """Return the README, checked by the same rules as a file. Raises `ReadmeError`."""

@@ -35,6 +35,7 @@ from tagger.evaluation.label import (
     say_merged,
     text_digest,
 )
+from tagger.evaluation.nearest import SHORT, Nearest, short
 from tagger.readme.readme import Readme
 from tagger.readme.sources import Sources
 from tagger.vocabulary import Vocabulary, fold
@@ -52,9 +53,6 @@ _LONGEST = 300
 
 _UNKNOWN = 5
 """Tags outside the vocabulary that are named."""
-
-_SHORT = 40
-"""Characters of a tag or an id that are shown."""
 
 _REASONS = {
     "model_type": "is not a JSON object",
@@ -90,7 +88,7 @@ class _Row(Judgement):
 
     def misspelt(self) -> list[str]:
         """Say which fields look like misspelt ones."""
-        unknown = [key for key in islice(self.model_extra or (), 20) if len(key) <= _SHORT]
+        unknown = [key for key in islice(self.model_extra or (), 20) if len(key) <= SHORT]
         nearest = [(key, get_close_matches(key, _FIELDS, 1, 0.8)) for key in unknown]
         return [f"has a field {key!r}, not {near[0]!r}" for key, near in nearest if near]
 
@@ -181,13 +179,13 @@ def _looked_up(rows: Sequence[_Placed], readmes: Sources | None) -> dict[str, Re
 
 def _first_of(rows: Sequence[_Placed]) -> str:
     first = rows[0]
-    return f"{len(rows)}, the first with the id {_short(first.row.id)} ({first.place})"
+    return f"{len(rows)}, the first with the id {short(first.row.id)} ({first.place})"
 
 
 def _rows(path: Path, vocabulary: Vocabulary) -> list[_Placed]:
     """Return the rows of a file. Raises `LabelsError`, which lists all that is wrong with them."""
     name = printable(str(path))
-    rows, faults, unknown = [], _Faults(), _Unknown(vocabulary)
+    rows, faults, unknown = [], _Faults(), _Unknown(Nearest(vocabulary))
     first: dict[str, tuple[int, str]] = {}
     for number, line in enumerate(_lines(path, name), start=1):
         if not line.strip():
@@ -206,7 +204,7 @@ def _rows(path: Path, vocabulary: Vocabulary) -> list[_Placed]:
         unknown.look(number, (*row.tags, *row.acceptable, *row.rejected))
         before, digest = first.setdefault(row.id, (number, row.digest))
         if digest != row.digest:
-            reason = f"has the id {_short(row.id)} of line {before}, but belongs to another README"
+            reason = f"has the id {short(row.id)} of line {before}, but belongs to another README"
             faults.add(number, [reason])
         rows.append(_Placed(row, f"{name}, line {number}"))
     if said := [*faults.said(), *unknown.said()]:
@@ -248,15 +246,12 @@ class _Faults:
 class _Unknown:
     """Tags of rows that are not in the vocabulary."""
 
-    vocabulary: Vocabulary
+    nearest: Nearest
     tags: dict[str, str] = field(default_factory=dict)
     lines: list[int] = field(default_factory=list)
 
-    def __post_init__(self) -> None:
-        self._known = {fold(tag.name): tag.label for tag in self.vocabulary}
-
     def look(self, number: int, tags: Iterable[str]) -> None:
-        unknown = [tag for tag in tags if fold(tag) not in self._known]
+        unknown = self.nearest.unknown(tags)
         for tag in unknown:
             self.tags.setdefault(fold(tag), tag)
         self.lines += [number] if unknown else []
@@ -264,7 +259,7 @@ class _Unknown:
     def said(self) -> list[str]:
         if not self.tags:
             return []
-        shown = [self._with_nearest(tag) for tag in list(self.tags.values())[:_UNKNOWN]]
+        shown = [self.nearest.quoted(tag) for tag in list(self.tags.values())[:_UNKNOWN]]
         if (more := len(self.tags) - _UNKNOWN) > 0:
             shown.append(f"and {more} more")
         return [
@@ -272,20 +267,11 @@ class _Unknown:
             f"{', '.join(shown)}"
         ]
 
-    def _with_nearest(self, tag: str) -> str:
-        near = get_close_matches(fold(tag)[:_SHORT], self._known, n=1)
-        return _short(tag) + (f" (did you mean {_short(self._known[near[0]])}?)" if near else "")
-
 
 def _rows_of(lines: Sequence[int]) -> str:
     if len(lines) == 1:
         return f"line {lines[0]}"
     return f"{len(lines)} rows from line {lines[0]} on"
-
-
-def _short(text: str) -> str:
-    """Return a quotation of a text, at most of its beginning."""
-    return printable(f"'{text[:_SHORT]}…'" if len(text) > _SHORT else f"'{text}'")
 
 
 def _reason(detail: ErrorDetails) -> str:
@@ -297,7 +283,7 @@ def _reason(detail: ErrorDetails) -> str:
         return "is not JSON"
     if kind in _REASONS:
         named = f"what {named} holds" if place[1:] else named
-        given = "null" if detail["input"] is None else _short(str(detail["input"]))
+        given = "null" if detail["input"] is None else short(str(detail["input"]))
         return _REASONS[kind].format(field=named, given=given, **more)
     message = detail["msg"].removeprefix(PREFIX)
     return f"{named} {message}" if named else message

@@ -133,9 +133,7 @@ def _learn(
     size = len(labels)
     evidence, void = everything.select(slice(size)), everything.select(slice(size, None))
     # Neither the order of the labels nor that of the digests: folds are to be random.
-    examples = Examples.of(
-        evidence, labels, rank.vocabulary, void, groups, weights
-    ).shuffled()
+    examples = Examples.of(evidence, labels, rank.vocabulary, void, groups, weights).shuffled()
     with threadpool_limits(limits=1, user_api="blas"):  # NumPy's threads and PyTorch's would clash.
         outcome = fit(examples, rank.calibration)
     learned = outcome.learned

@@ -17,8 +17,14 @@ _READ_BUFFER = 1024 * 1024
 """Bytes of a file that are in memory at a time."""
 
 
-def check(path: str, id_column: str, text_column: str) -> None:
+def check(path: str, id_column: str, text_column: str, *, lists: bool = False) -> None:
     """Make sure that a file is Parquet and has both columns, of types that can be used.
+
+    Args:
+        path: the file.
+        id_column: the name of a column of text or whole numbers.
+        text_column: the name of a column of text.
+        lists: whether the latter may also hold whole numbers, or lists.
 
     Raises:
         InputError: it is not, or has not.
@@ -40,11 +46,12 @@ def check(path: str, id_column: str, text_column: str) -> None:
                 f"{name}: {how} column {column!r} among {printable(', '.join(found))[:500]}; "
                 "pass the name of the right one"
             )
-    for column, numbers, kind in (
-        (id_column, True, "neither text nor whole numbers; name another column"),
-        (text_column, False, "not text; name another column"),
+    text = "neither text nor lists" if lists else "not text"
+    for column, more, kind in (
+        (id_column, False, "neither text nor whole numbers; name another column"),
+        (text_column, lists, f"{text}; name another column"),
     ):
-        if not _is_usable(types[column], numbers=numbers):
+        if not _is_usable(types[column], numbers=more or column == id_column, lists=more):
             held = printable(str(types[column]))[:100]
             raise InputError(f"{name}: the column {column!r} holds {held}, {kind}")
 
@@ -52,12 +59,13 @@ def check(path: str, id_column: str, text_column: str) -> None:
 def read(path: str, columns: list[str], most: int) -> Iterator[dict[str, Any]]:
     """Yield the rows of a file as dictionaries of these columns.
 
-    A value is text or a whole number, None where there is none, or bytes where text is not UTF-8.
+    A value is text, a whole number, a list or a dictionary, None where there is none, or bytes
+    where text is not UTF-8.
 
     Args:
         path: a file that `check` has found sound.
         columns: those to read.
-        most: bytes of a text that are read; what follows is left out.
+        most: bytes of a text that are read, and entries of a list; what follows is left out.
 
     Raises:
         InputError: the file is damaged. The rows before the damage have been yielded.
@@ -84,18 +92,19 @@ def _reading(path: str, wrong: str) -> Iterator[None]:
         raise InputError(f"{printable(path)}: {wrong}: {reason[:200]}") from error
 
 
-def _is_usable(kind: Any, *, numbers: bool) -> bool:
-    """Say whether values of an Arrow type are text, or whole numbers where those will do."""
+def _is_usable(kind: Any, *, numbers: bool, lists: bool) -> bool:
+    """Say whether values of an Arrow type are text, or what else will do."""
     types = arrow().types
     if isinstance(kind, arrow().BaseExtensionType):
         kind = kind.storage_type
     if types.is_dictionary(kind):
         kind = kind.value_type
     text = types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
-    return text or (numbers and types.is_integer(kind))
+    listed = types.is_list(kind) or types.is_large_list(kind)
+    return text or (numbers and types.is_integer(kind)) or (lists and listed)
 
 
-def _value(scalar: Any, most: int) -> str | int | bytes | None:
+def _value(scalar: Any, most: int) -> Any:
     pyarrow = arrow()
     while isinstance(scalar, pyarrow.DictionaryScalar | pyarrow.ExtensionScalar):
         scalar = scalar.value
@@ -103,6 +112,12 @@ def _value(scalar: Any, most: int) -> str | int | bytes | None:
         return None
     if pyarrow.types.is_integer(scalar.type):
         return int(scalar.as_py())
+    if isinstance(scalar, pyarrow.ListScalar):
+        return [_value(each, most) for each in scalar.values[:most]]
+    if isinstance(scalar, pyarrow.StructScalar):
+        return {key: _value(value, most) for key, value in scalar.items()}
+    if not isinstance(scalar, pyarrow.StringScalar | pyarrow.LargeStringScalar):
+        return scalar.as_py()
     whole = memoryview(scalar.as_buffer())
     data = bytes(whole[:most])
     try:

@@ -1,0 +1,210 @@
+"""`tagger labels`: label rows from a catalogue, and what to do with label files."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from tagger.cli import options
+from tagger.cli.flatten import flattened
+from tagger.cli.labels import Readmes, load_labels
+
+if TYPE_CHECKING:
+    from tagger.evaluation.label import Label
+
+app = typer.Typer(help="Make label rows from a catalogue, check them and merge them.")
+
+Labels = Annotated[list[Path], typer.Argument(metavar="LABELS", help="Files of label rows.")]
+Output = Annotated[
+    Path | None,
+    typer.Option("-o", "--output", metavar="FILE", help="Write here. Default: standard output."),
+]
+Digests = Annotated[
+    bool,
+    typer.Option(
+        "--digests",
+        help="Give each README's digest in place of its text; it is then looked up in --readmes.",
+    ),
+]
+
+_LISTED = 10
+
+_RARE = 3
+"""Labels below which a tag is named, because little can be learned of it."""
+
+
+@app.command()
+@flattened
+def convert(
+    catalogue: Annotated[
+        Path,
+        typer.Argument(
+            metavar="CATALOGUE",
+            help="A .csv, .tsv, .jsonl or .parquet file with an id and tags in each row: names, "
+            "ids or aliases of the vocabulary, as a list or a text.",
+        ),
+    ],
+    *,
+    readmes: Annotated[
+        list[str],
+        typer.Option(
+            metavar="SOURCE",
+            help="Where the READMEs are, with the same ids: sources as for tagger batch; may be "
+            "repeated.",
+        ),
+    ],
+    output: Output = None,
+    label_id_field: Annotated[
+        str, typer.Option(metavar="NAME", help="Field or column of the catalogue with the id.")
+    ] = "id",
+    label_field: Annotated[
+        str, typer.Option(metavar="NAME", help="Field or column of the catalogue with the tags.")
+    ] = "tags",
+    separator: Annotated[
+        str, typer.Option(metavar="TEXT", help="What stands between tags that are a text.")
+    ] = ";",
+    map_: Annotated[
+        Path | None,
+        typer.Option(
+            "--map",
+            metavar="FILE",
+            help='What unknown tags mean, as JSON: {"js": "javascript", "misc": null}.',
+        ),
+    ] = None,
+    unknown: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write the unknown tags here, each with the nearest known one: a --map to edit.",
+        ),
+    ] = None,
+    id_from: Annotated[
+        Literal["relative", "path", "stem", "parent"],
+        typer.Option(
+            help="The id of a README in a folder: its path within the folder, its whole path, "
+            "its file name without extension, or the name of its parent folder.",
+        ),
+    ] = "relative",
+    digests: Digests = False,
+    source: options.SourceOptions,
+    tags: options.Tags = None,
+    common: options.CommonOptions,  # noqa: ARG001 (their callbacks act)
+) -> None:
+    """Make label rows from a catalogue's tags and its READMEs.
+
+    What does not fit is reported on stderr: ids without a README, unknown tags and the nearest
+    known ones. A README without any known tag gets no row.
+    """
+    from tagger._util.files import check_own_file, reporting, write_atomically
+    from tagger._util.text import printable
+    from tagger.evaluation.catalogue import Conversion, Names, load_mapping
+    from tagger.evaluation.nearest import Nearest
+    from tagger.evaluation.table import Table
+
+    vocabulary = options.load_vocabulary(tags)
+    mapping = load_mapping(map_, vocabulary) if map_ else {}
+    if unknown:
+        check_own_file(unknown)
+    table = Table(catalogue, label_id_field, label_field, separator)
+    conversion = Conversion(table, Names(vocabulary, mapping), source.sources(readmes, id_from))
+    nearest = Nearest(vocabulary)
+    _write(conversion.labels(), output, digests=digests)
+    for line in conversion.said(nearest):
+        options.log.info("%s", line)
+    if unknown:
+        with reporting(printable(str(unknown))):
+            write_atomically(unknown, conversion.mapping(nearest))
+
+
+@app.command()
+@flattened
+def check(
+    labels: Labels,
+    *,
+    readmes: Readmes = None,
+    source: options.SourceOptions,
+    tags: options.Tags = None,
+    common: options.CommonOptions,  # noqa: ARG001 (their callbacks act)
+) -> None:
+    """Check label rows, and count what they hold.
+
+    Errors in them are reported in one line for each file, and the exit code is 2.
+    """
+    from collections import Counter
+
+    from tagger._util.text import printable
+    from tagger.evaluation.label import once
+    from tagger.vocabulary import fold
+
+    vocabulary = options.load_vocabulary(tags)
+    found = load_labels(labels, vocabulary, readmes, source)
+    different = once(found)
+    support = Counter(fold(tag) for label in different for tag in label.tags)
+    by_label = {tag.label: support[fold(tag.name)] for tag in vocabulary}
+    sources = Counter(label.source for label in found)
+    given = sum(by_label.values())
+    rows = {
+        "rows": f"{len(found)}, of {len(different)} different READMEs",
+        "by": ", ".join(f"{printable(name)} {count}" for name, count in sources.most_common()),
+        "tags": f"{given}, {given / len(different):.2f} a README",
+        "READMEs without a tag": str(sum(not label.tags for label in different)),
+        f"tags with fewer than {_RARE} labels": _listed(
+            tag for tag, count in by_label.items() if 0 < count < _RARE
+        ),
+        "tags without a label": _listed(tag for tag, count in by_label.items() if not count),
+    }
+    for name, value in rows.items():
+        typer.echo(f"{name}: {value}")
+
+
+@app.command()
+@flattened
+def merge(
+    labels: Labels,
+    *,
+    output: Output = None,
+    digests: Digests = False,
+    readmes: Readmes = None,
+    source: options.SourceOptions,
+    tags: options.Tags = None,
+    common: options.CommonOptions,  # noqa: ARG001 (their callbacks act)
+) -> None:
+    """Merge label files into one, in which each README comes once.
+
+    A human label takes precedence over any other, and a later one with the same id over an earlier
+    one. Otherwise the tags that two labels share are kept, and the rest becomes acceptable.
+    """
+    from tagger.evaluation.label import once, say_merged
+
+    found = load_labels(labels, options.load_vocabulary(tags), readmes, source)
+    different = once(found)
+    _write(different, output, digests=digests)
+    say_merged(found, different)
+
+
+def _listed(tags: Iterable[str]) -> str:
+    """Return how many tags there are, and the first of them."""
+    names = list(tags)
+    more = ", …" if len(names) > _LISTED else ""
+    return f"{len(names)} ({', '.join(names[:_LISTED])}{more})" if names else "0"
+
+
+def _write(labels: "Iterable[Label]", output: Path | None, *, digests: bool) -> None:
+    """Write label rows to a file, which is whole or as it was, or to standard output."""
+    from tagger._util.files import check_own_file, replacing, reporting
+    from tagger._util.text import printable
+    from tagger.cli.output import write_line
+
+    rows = (label.to_json(digest=digests) for label in labels)
+    if output is None or str(output) == "-":
+        for row in rows:
+            write_line(row)
+        return
+    check_own_file(output)
+    with (
+        reporting(printable(str(output))),
+        replacing(output) as part,
+        part.open("w", encoding="utf-8") as file,
+    ):
+        file.writelines(f"{row}\n" for row in rows)

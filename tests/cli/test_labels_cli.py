@@ -1,0 +1,94 @@
+"""`tagger labels`: label rows from a catalogue, checked and merged."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from support.console import Run
+from support.messages import check_line
+
+
+@pytest.fixture
+def catalogue(workplace: Path) -> Path:
+    """READMEs in folders, and a table of their tags."""
+    for name in ("engine", "shell", "empty"):
+        (workplace / "repos" / name).mkdir(parents=True)
+        (workplace / "repos" / name / "README.md").write_text(f"# {name}\n\nA tool.")
+    path = workplace / "catalogue.csv"
+    path.write_text("id,tags\nengine,game-engine;3D\nshell,cli;posix\nempty,\ngone,cli\n")
+    return path
+
+
+CONVERT = ("labels", "convert", "catalogue.csv", "--readmes", "repos", "--tags", "tags.json")
+
+
+def rows(text: str) -> list[dict[str, object]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_a_catalogue_becomes_label_rows(run: Run, catalogue: Path) -> None:
+    outcome = run(*CONVERT, "--id-from", "parent")
+    assert outcome.code == 0, outcome.err
+    assert rows(outcome.out) == [
+        {"id": "engine", "readme": "# engine\n\nA tool.", "tags": ["game-engine", "3d"]},
+        {"id": "shell", "readme": "# shell\n\nA tool.", "tags": ["cli"]},
+    ]
+    assert outcome.err.splitlines() == [
+        "tagger: catalogue.csv: 4 rows with 4 ids; labels for 2 READMEs, with 3 tags",
+        "tagger: ids without a README: 1, such as 'gone'",
+        "tagger: READMEs whose rows have no tags, left out: 1, such as 'empty'",
+        "tagger: tags that are not in the vocabulary, and how often: 1: 'posix' 1",
+    ]
+
+
+def test_ids_that_match_no_readme_leave_the_output_as_it_was(
+    run: Run, catalogue: Path, workplace: Path
+) -> None:
+    (workplace / "labels.jsonl").write_text("before")
+    outcome = run(*CONVERT, "-o", "labels.jsonl")
+    assert (outcome.code, outcome.out) == (2, "")
+    check_line(outcome.err)
+    assert (workplace / "labels.jsonl").read_text() == "before"
+    assert [path.name for path in workplace.glob(".tagger-*")] == []
+
+
+def test_unknown_tags_are_written_to_be_mapped(run: Run, catalogue: Path, workplace: Path) -> None:
+    arguments = (*CONVERT, "--id-from", "parent", "-o", "labels.jsonl", "--digests")
+    assert run(*arguments, "--unknown", "map.json").code == 0
+    assert json.loads((workplace / "map.json").read_text()) == {"posix": None}
+    (workplace / "map.json").write_text('{"posix": ["3d", "cli"]}')
+    assert run(*arguments, "--map", "map.json").code == 0
+    shell = rows((workplace / "labels.jsonl").read_text())[1]
+    assert shell["tags"] == ["cli", "3d"]
+    assert "readme" not in shell
+
+
+def test_label_files_are_counted_and_merged(run: Run, workplace: Path) -> None:
+    row = {"id": "a", "readme": "words", "tags": ["cli", "3d"]}
+    (workplace / "one.jsonl").write_text(json.dumps(row | {"source": "teacher"}))
+    other = {"id": "b", "readme": "more words", "tags": []}
+    text = "\n".join(map(json.dumps, (row | {"tags": ["cli"]}, other)))
+    (workplace / "two.jsonl").write_text(text)
+    files = ("one.jsonl", "two.jsonl", "--tags", "tags.json")
+    outcome = run("labels", "check", *files)
+    assert (outcome.code, outcome.err) == (0, "")
+    assert outcome.out.splitlines() == [
+        "rows: 3, of 2 different READMEs",
+        "by: human 2, teacher 1",
+        "tags: 1, 0.50 a README",
+        "READMEs without a tag: 1",
+        "tags with fewer than 3 labels: 1 (cli)",
+        "tags without a label: 2 (3d, game-engine)",
+    ]
+    outcome = run("labels", "merge", *files)
+    assert rows(outcome.out) == [row | {"tags": ["cli"]}, other]
+    assert outcome.err == "tagger: labels merged with earlier ones of the same README: 1\n"
+
+
+def test_label_rows_that_cannot_be_used_are_refused(run: Run, workplace: Path) -> None:
+    (workplace / "bad.jsonl").write_text('{"id": "a", "readme": "x", "tags": ["clu"]}')
+    for command in ("check", "merge"):
+        outcome = run("labels", command, "bad.jsonl", "--tags", "tags.json")
+        assert (outcome.code, outcome.out) == (2, "")
+        check_line(outcome.err)
