@@ -237,7 +237,7 @@ def test_inputs_are_what_a_logit_weighs() -> None:
     scores = np.random.default_rng(0).normal(size=known.gold.shape)
     numbers = np.array([1.0, 0.7, 0.9, 0.8, 3.0, -2.0])
     logits = module.inputs_of(known.evidence, scores, calibration) @ numbers
-    everything = Learned(calibration, calibration, 3.0, np.ones(TAGS, bool))
+    everything = Learned(calibration, calibration, 3.0, np.ones(TAGS, bool), brief=False)
     assert np.allclose(logits, everything.logits(known, scores), atol=1e-4)
 
 

@@ -12,13 +12,12 @@ from tagger.batch import tables
 from tagger.batch.ledger import Ledger
 from tagger.batch.output import LinesFile, Place
 from tagger.batch.pipeline import OnDuplicate, Pipeline, Row, distinct
+from tagger.batch.streak import MAX_FAILURES
 from tagger.errors import UsageError
 from tagger.readme.sources import Item, Sources
 from tagger.tagger import Tagger
 from tagger.tagging import TagsAs
 from tagger.vocabulary import Vocabulary
-
-MAX_FAILURES = 20
 
 log = logging.getLogger(__name__)
 

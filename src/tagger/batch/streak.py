@@ -4,6 +4,8 @@ import re
 
 from tagger.errors import EndpointError, ReplyError, ServerError
 
+MAX_FAILURES = 20
+
 _VARIES = re.compile(r"'[^']*'|\"[^\"]*\"|\d+|; it begins: .*", re.S)
 """What tells one README's failure from another's of the same kind: ids, numbers, replies."""
 
@@ -39,7 +41,6 @@ class Streak:
         self._kind = kind
         if self._count == self._most:
             raise EndpointError(
-                f"the last {self._count} READMEs failed the same way ({error}), so the batch "
-                "stops; run it again to resume, or allow more consecutive failures "
-                "to skip these"
+                f"the last {self._count} READMEs failed the same way ({error}), so this stops "
+                "here; run it again to resume, or allow more consecutive failures to skip these"
             )

@@ -1,17 +1,12 @@
 """`tagger batch`: tag folders, files and dumps of READMEs, so that nothing is lost."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from tagger.cli import options, signals
 from tagger.errors import UsageError
-
-if TYPE_CHECKING:
-    from tagger.batch.batch import Batch
 
 STDOUT = "-"
 SOME_FAILED = 1
@@ -44,13 +39,7 @@ def batch(
             help="Start over and overwrite the existing output.",
         ),
     ] = False,
-    id_from: Annotated[
-        Literal["relative", "path", "stem", "parent"],
-        typer.Option(
-            help="The id of a README in a folder: its path within the folder, its whole path, "
-            "its file name without extension, or the name of its parent folder.",
-        ),
-    ] = "relative",
+    id_from: options.IdOfReadme = "relative",
     on_duplicate: Annotated[
         Literal["error", "keep-first", "suffix"],
         typer.Option(
@@ -124,7 +113,8 @@ def batch(
         keep_features=not no_features,
     )
 
-    from tagger.batch.batch import MAX_FAILURES, Batch
+    from tagger.batch.batch import Batch
+    from tagger.batch.streak import MAX_FAILURES
     from tagger.cli.output import write_line
     from tagger.cli.progress import Display
     from tagger.tagger import Tagger
@@ -148,7 +138,7 @@ def batch(
                 batch_tokens=batch_tokens,
                 max_failures=(max_failures or MAX_FAILURES) if method.endpoint else None,
             )
-            with _finishing_what_is_in_hand(work) as received:
+            with signals.finishing(work) as received:
                 for row in rows:
                     if not to_file:
                         write_line(row.to_json(reply.tags_as, scores=reply.scores))
@@ -166,23 +156,3 @@ def batch(
     display.summary()
     methods.say_coverage(tagger.method)
     return SOME_FAILED if display.failed else 0
-
-
-@contextmanager
-def _finishing_what_is_in_hand(work: "Batch") -> Iterator[list[int]]:
-    """Let the first Ctrl-C or SIGTERM end the batch in order; its number goes into the list."""
-    received: list[int] = []
-
-    def stop(number: int) -> None:
-        if work.preparing:  # and nothing is in hand
-            signals.leave(number)
-        received.append(number)
-        work.stop()
-        options.log.warning("finishing the READMEs in hand; Ctrl-C again stops at once")
-
-    signals.on_first(stop, in_order=True)
-    try:
-        yield received
-    finally:
-        if not received:
-            signals.on_first(signals.leave)

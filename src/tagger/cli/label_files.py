@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -79,13 +79,7 @@ def convert(
             help="Write the unknown tags here, each with the nearest known one: a --map to edit.",
         ),
     ] = None,
-    id_from: Annotated[
-        Literal["relative", "path", "stem", "parent"],
-        typer.Option(
-            help="The id of a README in a folder: its path within the folder, its whole path, "
-            "its file name without extension, or the name of its parent folder.",
-        ),
-    ] = "relative",
+    id_from: options.IdOfReadme = "relative",
     digests: Digests = False,
     source: options.SourceOptions,
     tags: options.Tags = None,

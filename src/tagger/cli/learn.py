@@ -1,5 +1,8 @@
 """`tagger learn`: a head from labels, and `tagger head`, which shows one."""
 
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,10 +12,13 @@ from tagger._util.extras import need
 from tagger.cli import options
 from tagger.cli.flatten import flattened
 from tagger.cli.labels import Readmes, load_labels
+from tagger.cli.methods import KEY_VARIABLE
 from tagger.errors import UsageError
 
 if TYPE_CHECKING:
+    from tagger.evaluation.label import Label
     from tagger.learning.learn import Lesson
+    from tagger.vocabulary import Vocabulary
 
 app = typer.Typer(help="Inspect a learned head.")
 
@@ -26,6 +32,54 @@ _MEASURES = (
     "f1_given",
     "ece",
 )
+
+
+@dataclass(frozen=True)
+class TeacherOptions:
+    """A large model that labels READMEs."""
+
+    teacher_endpoint: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Have a model on a server label READMEs: an OpenAI-compatible chat completions "
+            "API; its key is taken from TAGGER_API_KEY.",
+        ),
+    ] = None
+    teacher_model: Annotated[
+        str | None, typer.Option(metavar="NAME", help="What that server calls the model.")
+    ] = None
+    sample: Annotated[
+        int,
+        typer.Option(
+            min=30,
+            max=100_000,
+            metavar="N",
+            help="With a teacher: label N READMEs; which ones depends only on their text.",
+        ),
+    ] = 500
+    labels_out: Annotated[
+        Path,
+        typer.Option(
+            metavar="FILE",
+            help="With a teacher: where its labels are kept. Rows that are there already are used "
+            "as they are.",
+        ),
+    ] = Path("teacher.jsonl")
+    id_from: options.IdOfReadme = "relative"
+
+    def check(self, *, offline: bool) -> None:
+        """Refuse options that do not go together. Raises `UsageError`."""
+        if self.teacher_endpoint is None:
+            if self.teacher_model is not None:
+                raise UsageError("--teacher-model works only with --teacher-endpoint")
+            return
+        if not self.teacher_model:
+            raise UsageError("--teacher-endpoint needs --teacher-model: what the server calls it")
+        if offline:
+            raise UsageError("--teacher-endpoint needs the network, which --offline forbids")
+        need("endpoint")
+
 
 NOTHING_LEARNED = 1
 
@@ -43,11 +97,11 @@ _RARE = 3
 
 def learn(
     labels: Annotated[
-        list[Path],
+        list[str],
         typer.Argument(
             metavar="LABELS",
             help="Labelled READMEs, as for tagger eval: at least 30 that have a tag; a few "
-            "hundred are better.",
+            "hundred are better. With --teacher-endpoint: READMEs, as for tagger batch.",
         ),
     ],
     *,
@@ -56,6 +110,7 @@ def learn(
         typer.Option("-o", "--output", metavar="FILE", help="Where to write the head."),
     ] = Path("head.safetensors"),
     readmes: Readmes = None,
+    teacher: TeacherOptions,
     source: options.SourceOptions,
     prompt: options.PromptOptions,
     model: options.ModelOptions,
@@ -65,8 +120,12 @@ def learn(
 
     What the model computes for each README is cached, so that learning again after adding a few
     labels takes seconds. Cross-validation on your labels measures how good the head is.
+
+    With --teacher-endpoint a large model labels a sample of READMEs first. Its labels are kept in a
+    file, where you may correct them; the same command again asks only for those that it lacks.
     """
     need("learn")
+    teacher.check(offline=model.offline)
 
     # Here, not above: `--help` and wrong usage are answered without them.
     from tagger.cli import methods
@@ -79,7 +138,13 @@ def learn(
         vocabulary, prompt, model, head=methods.NO_HEAD, quiet=common.quiet
     )
     check_head_target(output)
-    checked = check_labels(load_labels(labels, vocabulary, readmes, source))
+    if teacher.teacher_endpoint:
+        found, received = _taught(labels, vocabulary, teacher, source, quiet=common.quiet)
+        if received:
+            return 128 + received
+    else:
+        found = load_labels([Path(path) for path in labels], vocabulary, readmes, source)
+    checked = check_labels(found)
     rank = opener()
     with counting(quiet=common.quiet) as progress:
         lesson = learn_checked(rank, checked, progress)
@@ -90,6 +155,53 @@ def learn(
         return 0
     options.log.error("%s; %s already holds a head that works, and was kept", _NOTHING, output)
     return NOTHING_LEARNED
+
+
+def _taught(
+    sources: Sequence[str],
+    vocabulary: "Vocabulary",
+    options_: TeacherOptions,
+    source: options.SourceOptions,
+    *,
+    quiet: bool,
+) -> "tuple[list[Label], int]":
+    """Have a teacher label a sample of READMEs.
+
+    Returns:
+        The labels, and the number of a signal that has ended the work, or 0.
+
+    """
+    from tagger.cli import signals
+    from tagger.cli.progress import counting
+    from tagger.learning.sample import draw
+    from tagger.learning.teacher import README_TOKENS, Teacher
+    from tagger.methods.endpoint.endpoint import Endpoint
+
+    readmes = draw(source.sources(sources, options_.id_from), options_.sample)
+    endpoint = Endpoint(
+        options_.teacher_endpoint or "",
+        options_.teacher_model or "",
+        vocabulary,
+        readme_tokens=README_TOKENS,
+        key=os.environ.get(KEY_VARIABLE, ""),
+    )
+    out = options_.labels_out
+    teacher = Teacher(endpoint, out)
+    with counting(quiet=quiet) as progress, signals.finishing(teacher) as received:
+        labels, failures = teacher.label(readmes, progress)
+    if received:
+        options.log.warning(
+            "stopped with %d labels in %s; run the same command again to go on", len(labels), out
+        )
+        return [], received[0]
+    options.log.info("%s: %d labels of %s", out, len(labels), endpoint.name)
+    if failures:
+        options.log.warning(
+            "READMEs that the teacher has not labelled: %d, the first: %s",
+            len(failures),
+            failures[0],
+        )
+    return labels, 0
 
 
 def _counts(path: Path) -> bool:

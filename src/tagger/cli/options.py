@@ -73,6 +73,14 @@ Id = Annotated[
     str | None,
     typer.Option("--id", metavar="ID", help="What the reply calls the README. Default: its path."),
 ]
+IdOfReadme = Annotated[
+    Literal["relative", "path", "stem", "parent"],
+    typer.Option(
+        "--id-from",
+        help="The id of a README in a folder: its path within the folder, its whole path, "
+        "its file name without extension, or the name of its parent folder.",
+    ),
+]
 Tags = Annotated[
     Path | None,
     typer.Option(

@@ -4,7 +4,11 @@ import ctypes
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from tagger.cli.options import log
 
 INTERRUPTED = 128 + signal.SIGINT
 TERMINATED = 128 + signal.SIGTERM
@@ -39,6 +43,37 @@ def on_first(act: Callable[[int], None], *, in_order: bool = False) -> None:
         signal.signal(each, handle)
         if not in_order:
             _reset_by_the_system(each)
+
+
+class Stoppable(Protocol):
+    """Work on many READMEs."""
+
+    @property
+    def preparing(self) -> bool:
+        """Whether no README is in hand yet."""
+
+    def stop(self) -> None:
+        """Let the work end after the READMEs in hand."""
+
+
+@contextmanager
+def finishing(work: Stoppable) -> Iterator[list[int]]:
+    """Let the first Ctrl-C or SIGTERM end work in order; its number goes into the list."""
+    received: list[int] = []
+
+    def stop(number: int) -> None:
+        if work.preparing:
+            leave(number)
+        received.append(number)
+        work.stop()
+        log.warning("finishing the READMEs in hand; Ctrl-C again stops at once")
+
+    on_first(stop, in_order=True)
+    try:
+        yield received
+    finally:
+        if not received:
+            on_first(leave)
 
 
 _told: list[int] = []

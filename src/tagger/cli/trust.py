@@ -61,13 +61,15 @@ USER = frozenset(
         "sample",
         "separator",
         "tags",
+        "teacher-endpoint",
+        "teacher-model",
         "threads",
         "top",
     }
 )
 """May be set by the user's own file or the environment."""
 
-COMMAND_LINE = frozenset({"id", "output", "restart", "unknown"})
+COMMAND_LINE = frozenset({"id", "labels-out", "output", "restart", "unknown"})
 """May be given on the command line only, and so have no environment variable."""
 
 

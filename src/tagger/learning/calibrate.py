@@ -14,8 +14,7 @@ from typing import Self
 import numpy as np
 
 from tagger._util.extras import need
-from tagger._util.hashing import digest
-from tagger.errors import CalibrationError, ReadmeError
+from tagger.errors import CalibrationError
 from tagger.evaluation.label import Label, PlacedLabel, counted, once, say_merged
 from tagger.evaluation.measures import (
     Judged,
@@ -26,6 +25,7 @@ from tagger.evaluation.measures import (
 )
 from tagger.evaluation.scores import Scores, score
 from tagger.learning.fit import best_threshold, moving_average
+from tagger.learning.sample import draw
 from tagger.methods.rank.calibration import Calibration, Origin
 from tagger.methods.rank.rank import Rank
 from tagger.readme.sources import Sources
@@ -90,8 +90,7 @@ class Corpus:
         Args:
             sources: where the READMEs are.
             labels: READMEs with their right tags.
-            sample: the most that are drawn, by their text: those whose digests are lowest. So the
-                same texts are drawn whatever their order and names, and any sample is random.
+            sample: the most that are drawn; see `draw`.
 
         Raises:
             InputError: there are no READMEs.
@@ -100,23 +99,11 @@ class Corpus:
         """
         if sources is None:
             return cls(tuple({label.readme: label for label in labels}.values()), tuple(labels))
-        drawn: dict[str, Label] = {}
-        failures: list[ReadmeError] = []
-        for readme in sources.readable(failures):
-            drawn[digest(readme.text)] = PlacedLabel(
-                id=readme.id, readme=readme.text, tags=(), place=readme.source
-            )
-            if len(drawn) > 2 * sample:
-                drawn = dict(sorted(drawn.items())[:sample])
-        if failures:
-            log.warning(
-                "READMEs that cannot be read are left out: %d, the first: %s",
-                len(failures),
-                failures[0],
-            )
-        if not drawn:
-            raise sources.nothing_found()
-        return cls(tuple(label for _, label in sorted(drawn.items())[:sample]), tuple(labels))
+        drawn = tuple(
+            PlacedLabel(id=readme.id, readme=readme.text, tags=(), place=readme.source)
+            for readme in draw(sources, sample)
+        )
+        return cls(drawn, tuple(labels))
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from support import tiny
 from support.console import Run
 from support.messages import check_line, refused
 from support.passes import counted
-from tagger.batch.batch import MAX_FAILURES
+from tagger.batch.streak import MAX_FAILURES
 from tagger.errors import LoadError, ReplyError, VocabularyError
 from tagger.methods.written import reply as written
 from tagger.methods.written.generate import Encoded, Generate
