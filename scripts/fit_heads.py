@@ -43,10 +43,10 @@ def main() -> None:
     for model, readme_tokens in product(models, budgets):
         rank = Rank(model, vocabulary, head=None, readme_tokens=readme_tokens)
         lesson = learn_sets(rank, sets, progress)
-        # Models of the catalogue are known by their names; see `shipped_head`.
+        # Models of the catalogue are known by their names (see `shipped_head`), and tags as well.
         identity = replace(lesson.head.identity, weights="")
         path = head_path(model.name, readme_tokens)
-        replace(lesson.head, identity=identity).save(path)
+        replace(lesson.head, identity=identity, ids=()).save(path)
         before, after = measure(lesson.before), measure(lesson.after)
         print(f"\n{path.name}: {path.stat().st_size:,} bytes")
         for key in (

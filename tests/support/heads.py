@@ -24,6 +24,7 @@ def random_head(
         method="rank 8",
         base=base.digest,
         tags=tuple(map(fold, tags)),
+        ids=(),
         rows=torch.randn(len(tags), width, generator=draw).half(),
         mean=torch.randn(width, generator=draw),
         scale=torch.rand(width, generator=draw) / width**0.5,

@@ -137,12 +137,14 @@ def _learn(
     with threadpool_limits(limits=1, user_api="blas"):  # NumPy's threads and PyTorch's would clash.
         outcome = fit(examples, rank.calibration)
     learned = outcome.learned
+    known = [rank.vocabulary.tags[place] for place in learned.known.nonzero()[0]]
     head = Head(
         model=rank.model.name,
         identity=rank.identity.features,
         method=rank.identity.method + (ONE_QUESTION if learned.brief else ""),
         base=rank.calibration.digest,
-        tags=tuple(fold(rank.vocabulary.tags[place].name) for place in learned.known.nonzero()[0]),
+        tags=tuple(fold(tag.name) for tag in known),
+        ids=tuple(str(tag.id) for tag in known),
         rows=torch.tensor(outcome.ridge.rows[learned.known]).half(),
         mean=torch.tensor(outcome.ridge.mean).float(),
         scale=torch.tensor(outcome.ridge.scale).float(),

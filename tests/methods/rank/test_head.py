@@ -30,7 +30,7 @@ from tagger.methods.rank.rank import Rank
 from tagger.models.language import LanguageModel
 from tagger.prompts.prompt import PromptTemplate
 from tagger.readme.readme import Readme
-from tagger.vocabulary import Vocabulary
+from tagger.vocabulary import Tag, Vocabulary
 
 HEAD = random_head()
 BASE = Calibration(0.5, 1.0, 0.7, 0.9, 0.8, -1.0, 0.5)
@@ -508,6 +508,30 @@ def test_tags_are_known_by_their_folded_names() -> None:
     )
     assert HEAD.known(alike).tolist() == [1, 2, -1]
     assert HEAD.known(Vocabulary.from_names(["a", "b"])).tolist() == [-1, -1]
+
+
+def numbered(**names: str) -> Vocabulary:
+    """A list of names by the letters of their ids."""
+    return Vocabulary(tuple(Tag(id=id_, name=name) for id_, name in names.items()))
+
+
+@pytest.mark.parametrize(
+    ("vocabulary", "rows", "renamed"),
+    [
+        (numbered(a="CLI", b="web", c="play"), [0, 2, 1], [("game", "play")]),
+        (numbered(c="cli", b="web", a="new"), [0, 2, -1], []),
+        (numbered(a="shell", b="site", c="game"), [-1, -1, 1], []),
+        (numbered(a="cli", c="new", d="game"), [0, -1, 1], []),
+    ],
+    ids=["one renamed", "ids swapped", "another list", "the name has another id"],
+)
+def test_a_renamed_tag_is_known_by_its_id(
+    vocabulary: Vocabulary, rows: list[int], renamed: list[tuple[str, str]]
+) -> None:
+    head = replace(HEAD, ids=("a", "c", "b"))
+    assert head.renamed(vocabulary) == renamed
+    assert head.known(vocabulary).tolist() == rows
+    assert HEAD.renamed(vocabulary) == [], "for a head that is for any list"
 
 
 @given(order=st.permutations(range(len(NAMES))))

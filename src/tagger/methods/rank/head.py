@@ -6,8 +6,9 @@ input of the logistic function that gives the confidence. With a brief head, the
 the last question alone, and of each name from its first token: with a few hundred labels that is as
 good, and takes less time.
 
-A head knows tags by their names, and so serves every list that has some of them. The others keep
-their zero-shot confidence.
+A head knows tags by their names, and so serves every list that has some of them; one that was
+learned for a list also knows the tags of it that were renamed, by their ids. The others keep their
+zero-shot confidence.
 
 The file is a safetensors file: numbers, and text about them. Nothing in it is code, and its digest
 tells whether it was edited.
@@ -70,6 +71,7 @@ class _About(BaseModel):
     method: str
     calibration: str
     tags: tuple[str, ...]
+    ids: tuple[str, ...]
     numbers: dict[str, FiniteFloat]
     weight: FiniteFloat
     readmes: PositiveInt
@@ -89,6 +91,7 @@ class Head:
         base: a digest of the calibration of tags that the head does not know, with which it was
             fitted.
         tags: the folded names of the tags it knows.
+        ids: their ids in the list that it was learned for; empty if it is for any list.
         rows: [tags, width] weights of the standardised features, float16.
         mean: [width] what is subtracted from features.
         scale: [width] what they are then multiplied with.
@@ -107,6 +110,7 @@ class Head:
     method: str
     base: str
     tags: tuple[str, ...]
+    ids: tuple[str, ...]
     rows: Tensor
     mean: Tensor
     scale: Tensor
@@ -137,7 +141,27 @@ class Head:
     def known(self, vocabulary: Vocabulary) -> Tensor:
         """Return the row of every tag, [tags]; -1 for those that it does not know."""
         places = {name: place for place, name in enumerate(self.tags)}
-        return torch.tensor([places.get(fold(tag.name), -1) for tag in vocabulary])
+        renamed = {new: places[old] for old, new in self.renamed(vocabulary)}
+        names = [fold(tag.name) for tag in vocabulary]
+        return torch.tensor([places.get(name, renamed.get(name, -1)) for name in names])
+
+    def renamed(self, vocabulary: Vocabulary) -> list[tuple[str, str]]:
+        """Return the folded old and new names of tags that it knows by their ids.
+
+        Where more tags have only the id in common than have the name, it is another list, and none
+        was renamed.
+        """
+        names = {fold(tag.name) for tag in vocabulary}
+        gone = {
+            id_: name for id_, name in zip(self.ids, self.tags, strict=False) if name not in names
+        }
+        known = set(self.tags)
+        found = [
+            (gone[str(tag.id)], fold(tag.name))
+            for tag in vocabulary
+            if str(tag.id) in gone and fold(tag.name) not in known
+        ]
+        return found if len(found) <= len(known & names) else []
 
     def check(self, identity: Identity, model: str) -> None:
         """Make sure that it belongs to what features depend on. Any machine will do.
@@ -209,6 +233,7 @@ class Head:
                 method=about.method,
                 base=about.calibration,
                 tags=about.tags,
+                ids=about.ids,
                 rows=tensors["rows"],
                 mean=tensors["mean"],
                 scale=tensors["scale"],
@@ -243,6 +268,7 @@ class Head:
         shapes = self.mean.shape == self.scale.shape == (width,)
         shapes = shapes and self.rows.shape == (len(self.tags), width)
         tensors = (self.rows, self.mean, self.scale)
+        shapes = shapes and len(self.ids) in (0, len(self.tags))
         finite = all(bool(part.isfinite().all()) for part in tensors)
         return kinds and shapes and finite and self.rows.dtype == torch.float16
 
@@ -258,6 +284,7 @@ class Head:
             method=self.method,
             calibration=self.base,
             tags=self.tags,
+            ids=self.ids,
             numbers=self.calibration.numbers,
             weight=self.weight,
             readmes=self.readmes,
