@@ -12,7 +12,7 @@ import pytest
 
 from support import tiny
 from support.console import TAGS, Outcome, Run, one_line
-from support.fake_server import serving
+from support.fake_server import Answer, completion, obedient, schema_of, serving
 from support.messages import check_line
 from tagger._util.paths import user_settings
 from tagger.evaluation.labels import Label
@@ -342,6 +342,80 @@ def weightless(monkeypatch: pytest.MonkeyPatch) -> None:
         pytest.fail("the weights were read")
 
     monkeypatch.setattr(LanguageModel, "network", property(read))
+
+
+def knowing(request: dict[str, Any]) -> Answer:
+    """Answer with the tag that a README's words tell."""
+    schema = schema_of(request)
+    assert schema is not None
+    said = request["messages"][1]["content"]
+    tags = [name.strip() for words, name in zip(WORDS, NAMES, strict=True) if words in said]
+    id_ = schema["properties"]["id"]["const"]
+    return completion(json.dumps({"id": id_, "tags": tags}))
+
+
+def taught(run: Run, url: str, *more: str) -> Outcome:
+    teacher = ("--teacher-endpoint", url, "--teacher-model", "large", "--sample", "40")
+    return learn(run, "readmes.jsonl", *teacher, *more)
+
+
+@pytest.fixture
+def readmes(workplace: Path) -> Path:
+    rows = [{key: row(n)[key] for key in ("id", "readme")} for n in range(48)]
+    return write(workplace / "readmes.jsonl", rows)
+
+
+def test_a_head_is_learned_from_what_a_teacher_says(
+    run: Run, readmes: Path, workplace: Path
+) -> None:
+    with serving() as server:
+        server.answer = knowing
+        outcome = taught(run, server.url)
+        assert outcome.code == 0, outcome.err
+        assert f"teacher.jsonl: 40 labels of large at {server.url}" in outcome.err
+        assert "learned from 40 READMEs, 40 of them read now" in outcome.err
+        rows = list(map(json.loads, (workplace / "teacher.jsonl").read_text().splitlines()))
+        assert len(rows) == len(server.requests) == 40
+        for found in rows:
+            expected = row(int(found["id"]))
+            assert found["tags"] == [expected["tags"][0].strip()]
+            assert found["source"] == "teacher"
+        first = (workplace / "head.safetensors").read_bytes()
+        assert taught(run, server.url).code == 0
+        assert len(server.requests) == 40, "it is not asked again"
+    assert (workplace / "head.safetensors").read_bytes() == first
+    from_rows = learn(run, "teacher.jsonl")
+    assert from_rows.code == 0, from_rows.err
+    assert (workplace / "head.safetensors").read_bytes() == first
+
+
+def test_a_teacher_that_always_says_the_same_is_one_line(
+    run: Run, readmes: Path, workplace: Path
+) -> None:
+    with serving() as server:
+        server.answer = obedient
+        outcome = taught(run, server.url, "--quiet")
+    assert (outcome.code, outcome.out) == (3, "")
+    check_line(outcome.err)
+    assert len((workplace / "teacher.jsonl").read_text().splitlines()) == 20
+    assert not (workplace / "head.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        ("--teacher-endpoint", "http://127.0.0.1:9/v1"),
+        ("--teacher-model", "large"),
+        ("--teacher-endpoint", "http://127.0.0.1:9/v1", "--teacher-model", "m", "--offline"),
+        ("--teacher-endpoint", "nowhere", "--teacher-model", "m"),
+    ],
+)
+def test_a_teacher_that_cannot_be_asked_is_one_line(
+    run: Run, readmes: Path, more: tuple[str, ...]
+) -> None:
+    outcome = learn(run, "readmes.jsonl", *more)
+    assert (outcome.code, outcome.out) == (2, "")
+    check_line(outcome.err)
 
 
 def test_what_was_read_is_learned_from_without_the_weights(
