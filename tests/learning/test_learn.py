@@ -26,7 +26,7 @@ from tagger.evaluation.label import Label, PlacedLabel, merged
 from tagger.evaluation.measures import Bools, measure
 from tagger.learning import fit as module
 from tagger.learning import learn as lesson_module
-from tagger.learning.fit import Examples, Learned, Ridge, fit
+from tagger.learning.fit import Examples, Learned, Ridge, fill_in, fit
 from tagger.learning.learn import check_labels, learn, read
 from tagger.methods.rank import layout as layout_module
 from tagger.methods.rank import search as search_module
@@ -322,6 +322,33 @@ def test_features_that_say_nothing_teach_nothing(count: int, seed: int) -> None:
     assert outcome.learned.weight == 0
     assert outcome.learned.calibration == START
     assert outcome.after is outcome.before
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(("kept", "gain"), [(0.3, 0.08), (0.5, 0.05), (1.0, -0.03)])
+def test_labels_that_lack_tags_teach_more_where_they_are_taken_for_incomplete(
+    kept: float, gain: float, seed: int
+) -> None:
+    known, unseen = examples(160, seed + 2, telling=0.5), examples(300, 1, telling=0.5)
+    lacking = known.gold & (np.random.default_rng(seed).random(known.gold.shape) < kept)
+    known = with_gold(known, lacking)
+    filled = fill_in(known, START)
+    taken = fit(known, START), fit(filled, START)
+    plain, better = (f1(outcome.learned, outcome.ridge, unseen) for outcome in taken)
+    assert better > plain + gain
+    learned, ridge = taken[1].learned, taken[1].ridge
+    judged = learned.judged(unseen, ridge.scores(unseen.features))
+    assert judged.confidences.sum() / judged.accepted.sum() == pytest.approx(1.0, abs=0.35)
+
+
+def test_no_tag_that_a_label_has_is_estimated() -> None:
+    known = examples(60)
+    filled = fill_in(known, START)
+    assert filled.chances[known.gold].tolist() == [1.0] * int(known.gold.sum())
+    assert ((filled.chances >= 0) & (filled.chances <= 1)).all()
+    assert filled.take(np.array([3, 5])).chances.tolist() == filled.chances[[3, 5]].tolist()
+    outcome = fit(filled, START)
+    assert outcome.learned.calibration.threshold == START.threshold
 
 
 def test_each_readme_is_judged_by_a_head_that_has_not_seen_it() -> None:

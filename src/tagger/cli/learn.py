@@ -91,6 +91,11 @@ _NOTHING = (
     "effect: label more, or check the labels"
 )
 
+_INCOMPLETE = (
+    "the labels are taken for incomplete, so that precision, F1 and ECE are worse in the table than "
+    "they are: compare recall, or judge with tagger eval on complete labels"
+)
+
 _RARE = 3
 """Labels below which a tag is named, because little can be learned of it."""
 
@@ -109,6 +114,14 @@ def learn(
         Path,
         typer.Option("-o", "--output", metavar="FILE", help="Where to write the head."),
     ] = Path("head.safetensors"),
+    incomplete: Annotated[
+        bool,
+        typer.Option(
+            "--incomplete",
+            help="Labels may lack tags that are right, as package keywords do: that a tag is not "
+            "there hardly counts against it.",
+        ),
+    ] = False,
     readmes: Readmes = None,
     teacher: TeacherOptions,
     source: options.SourceOptions,
@@ -147,8 +160,10 @@ def learn(
     checked = check_labels(found)
     rank = opener()
     with counting(quiet=common.quiet) as progress:
-        lesson = learn_checked(rank, checked, progress)
+        lesson = learn_checked(rank, checked, progress, incomplete=incomplete)
     typer.echo(_table(lesson))
+    if incomplete:
+        options.log.info(_INCOMPLETE)
     if lesson.head.weight or not _counts(output):
         lesson.head.save(output)
         _say(lesson, output)

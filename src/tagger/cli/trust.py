@@ -44,6 +44,7 @@ USER = frozenset(
         "grammar",
         "head",
         "include-fitted",
+        "incomplete",
         "json",
         "label-field",
         "label-id-field",

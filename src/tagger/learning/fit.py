@@ -63,6 +63,12 @@ PSEUDO_READMES = 60
 BRIEF_FROM = 120
 """READMEs with a tag from which on heads are brief: as good by then, and worse with fewer."""
 
+ROUNDS = 3
+"""How often it is estimated which tags incomplete labels lack, by what was learned before."""
+
+PSEUDO_LABELS = 5
+"""Labels of a tag that the share of right tags which labels have, over all tags, counts for."""
+
 _THRESHOLDS = [round(0.01 * step, 2) for step in range(5, 91)]
 _SMOOTHED = 15
 
@@ -79,6 +85,8 @@ class Examples:
         weights: [READMEs] how much each counts in the regressions.
         void: [texts, width] features of texts that say nothing.
         brief: whether a brief head is learned; see `Head`.
+        missed: [READMEs, tags] the probability that a tag is right which the label neither has nor
+            accepts: zero where labels are complete; see `fill_in`.
 
     """
 
@@ -89,6 +97,7 @@ class Examples:
     weights: Floats
     void: Floats
     brief: bool
+    missed: Floats | float = 0.0
 
     @classmethod
     def of(
@@ -122,6 +131,7 @@ class Examples:
             accepted=self.accepted[rows],
             groups=self.groups[rows],
             weights=self.weights[rows],
+            missed=self.missed[rows] if isinstance(self.missed, np.ndarray) else self.missed,
         )
 
     def shuffled(self) -> Self:
@@ -141,10 +151,20 @@ class Examples:
         """[tags] which tags some label has or accepts."""
         return np.asarray(self.accepted.any(axis=0))
 
+    @property
+    def complete(self) -> bool:
+        """Whether a tag is wrong that the label neither has nor accepts."""
+        return not isinstance(self.missed, np.ndarray)
+
+    @cached_property
+    def chances(self) -> Floats:
+        """[READMEs, tags] the probability that a tag is acceptable, by the label."""
+        return np.where(self.accepted, 1.0, self.missed)
+
     @cached_property
     def targets(self) -> Floats:
         """[READMEs, tags] 1 for the label's tags, 1/2 for those that it accepts."""
-        return 0.5 * self.gold + 0.5 * self.accepted
+        return np.where(self.accepted, 0.5 * self.gold + 0.5, self.missed)
 
 
 def is_brief(gold: Bools) -> bool:
@@ -263,7 +283,12 @@ class Learned:
         return cls(start, calibration, weight, examples.known, examples.brief)
 
     def with_threshold(self, examples: Examples, scores: Floats) -> Self:
-        """Return it with the threshold that suits out-of-fold scores."""
+        """Return it with the threshold that suits out-of-fold scores.
+
+        Incomplete labels cannot tell: with them it stays.
+        """
+        if not examples.complete:
+            return self
         confidences = sigmoid(self.logits(examples, scores))
         found = best_threshold(confidences, examples.gold, examples.accepted)
         size, before = len(examples), self.start.threshold
@@ -304,6 +329,27 @@ class Outcome:
     learned: Learned
     before: Judged
     after: Judged
+
+
+def fill_in(examples: Examples, start: Calibration) -> Examples:
+    """Estimate what incomplete labels lack: a tag that is not there may still be right.
+
+    How much its absence counts is found as by Elkan and Noto (2008), "Learning classifiers from
+    only positive and unlabeled data". With the probability p that a tag is right, by what is known
+    without its label, and the share c of right tags that labels have, a tag that a label lacks is
+    right with the probability p (1 - c) / (1 - p c).
+    """
+    learned, scores = Learned.nothing(start, examples.gold.shape[1]), np.zeros(examples.gold.shape)
+    for _ in range(ROUNDS):
+        right = sigmoid(learned.logits(examples, scores))
+        labelled = examples.accepted.sum(axis=0)
+        expected = np.maximum(right, examples.accepted).sum(axis=0)
+        overall = labelled.sum() / expected.sum()
+        share = (labelled + PSEUDO_LABELS * overall) / (expected + PSEUDO_LABELS)
+        examples = replace(examples, missed=right * (1 - share) / (1 - right * share))
+        scores = out_of_fold(examples)
+        learned = Learned.fit(examples, scores, start)
+    return examples
 
 
 def fit(examples: Examples, start: Calibration) -> Outcome:
@@ -370,7 +416,7 @@ def _calibrate(
     spread = inputs.std(axis=(0, 1)) + 1e-9
     spread[-1] = 1.0
     offset = start.logits(evidence).double().numpy()[:, known]
-    moved = logistic(inputs / spread, examples.accepted[:, known], offset) / spread
+    moved = logistic(inputs / spread, examples.chances[:, known], offset) / spread
     calibration = replace(
         start,
         margin=max(start.margin + float(moved[0]), 0.0),
@@ -435,20 +481,26 @@ def sigmoid(logits: Floats) -> Floats:
     return probabilities
 
 
-def logistic(inputs: Floats, right: Bools, offset: Floats) -> Floats:
+def logistic(inputs: Floats, right: Floats, offset: Floats) -> Floats:
     """Return the weights of a logistic regression that starts from an offset, [inputs].
 
     Those of the highest posterior probability, by a Gaussian prior around zero whose standard
     deviation is `PRIOR`.
+
+    Args:
+        inputs: [READMEs, tags, inputs].
+        right: [READMEs, tags] the probability that a tag is right.
+        offset: [READMEs, tags] logits to start from.
+
     """
     from scipy.optimize import minimize
 
-    flat, target = inputs.reshape(-1, inputs.shape[-1]), right.ravel().astype(float)
-    signs, start = np.where(target, 1.0, -1.0), offset.ravel()
+    flat, target = inputs.reshape(-1, inputs.shape[-1]), right.ravel()
+    start = offset.ravel()
 
     def loss(weights: Floats) -> tuple[float, Floats]:
         logits = start + flat @ weights
-        value = np.logaddexp(0, -signs * logits).sum() + (weights @ weights) / (2 * PRIOR**2)
+        value = -_log_probability(logits, target).sum() + (weights @ weights) / (2 * PRIOR**2)
         gradient = flat.T @ (sigmoid(logits) - target) + weights / PRIOR**2
         return float(value), gradient
 
@@ -459,7 +511,11 @@ def logistic(inputs: Floats, right: Bools, offset: Floats) -> Floats:
 
 def _log_likelihood(logits: Floats, examples: Examples) -> Floats:
     """Return the log-likelihood of each README's labels, [READMEs]."""
-    signs = np.where(examples.accepted, 1.0, -1.0)
-    per_pair: Floats = -np.logaddexp(0, -signs * logits)
-    summed: Floats = per_pair.sum(axis=1)
+    summed: Floats = _log_probability(logits, examples.chances).sum(axis=1)
     return summed
+
+
+def _log_probability(logits: Floats, chances: Floats) -> Floats:
+    """Return the expected log-probability of what is right."""
+    found: Floats = chances * logits - np.logaddexp(0, logits)
+    return found

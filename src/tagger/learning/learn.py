@@ -12,7 +12,7 @@ from tagger.evaluation.evaluate import judge_ranking
 from tagger.evaluation.label import Label, counted, merged, say_merged
 from tagger.evaluation.measures import Floats, Judged, Rows
 from tagger.learning.duplicates import near_duplicates
-from tagger.learning.fit import Examples, fit
+from tagger.learning.fit import Examples, fill_in, fit
 from tagger.learning.readings import Readings, identity_of
 from tagger.learning.void import void_texts
 from tagger.methods.rank.evidence import Evidence
@@ -78,7 +78,13 @@ def check_labels(labels: Sequence[Label]) -> list[Label]:
     return readmes
 
 
-def learn(rank: Rank, labels: Sequence[Label], progress: Progress = no_progress) -> Lesson:
+def learn(
+    rank: Rank,
+    labels: Sequence[Label],
+    progress: Progress = no_progress,
+    *,
+    incomplete: bool = False,
+) -> Lesson:
     """Learn a head from labels. The same labels in any order give the same head.
 
     What the model makes of a README is kept in the cache folder, so that learning again takes
@@ -88,6 +94,7 @@ def learn(rank: Rank, labels: Sequence[Label], progress: Progress = no_progress)
         rank: reads the READMEs; its own head is not used.
         labels: READMEs and their right tags; see `merged` for READMEs that come twice.
         progress: hears how many READMEs are read.
+        incomplete: whether labels may lack tags that are right; see `fill_in`.
 
     Raises:
         HeadError: there are too few labels, or all have the same tags.
@@ -95,7 +102,7 @@ def learn(rank: Rank, labels: Sequence[Label], progress: Progress = no_progress)
         ModelError: as `Rank.read`.
 
     """
-    return learn_checked(rank, check_labels(labels), progress)
+    return learn_checked(rank, check_labels(labels), progress, incomplete=incomplete)
 
 
 def learn_sets(
@@ -116,9 +123,11 @@ def learn_checked(
     rank: Rank,
     labels: Sequence[Label],
     progress: Progress = no_progress,
+    *,
+    incomplete: bool = False,
 ) -> Lesson:
     """Learn a head from labels as `check_labels` returns them; see `learn`."""
-    return _learn(rank, labels, _groups(labels), None, progress)
+    return _learn(rank, labels, _groups(labels), None, progress, incomplete=incomplete)
 
 
 def _learn(
@@ -127,6 +136,8 @@ def _learn(
     groups: Rows,
     weights: Floats | None,
     progress: Progress,
+    *,
+    incomplete: bool = False,
 ) -> Lesson:
     """Learn from labels, [labels] of which belong to a group and count so much in regressions."""
     everything, fresh = read(rank, [*labels, *void_texts()], progress)
@@ -135,6 +146,8 @@ def _learn(
     # Neither the order of the labels nor that of the digests: folds are to be random.
     examples = Examples.of(evidence, labels, rank.vocabulary, void, groups, weights).shuffled()
     with threadpool_limits(limits=1, user_api="blas"):  # NumPy's threads and PyTorch's would clash.
+        if incomplete:
+            examples = fill_in(examples, rank.calibration)
         outcome = fit(examples, rank.calibration)
     learned = outcome.learned
     known = [rank.vocabulary.tags[place] for place in learned.known.nonzero()[0]]
