@@ -92,7 +92,7 @@ _NOTHING = (
 )
 
 _INCOMPLETE = (
-    "the labels are taken for incomplete, so that precision, F1 and ECE are worse in the table than "
+    "the labels are taken for incomplete, so precision, F1 and ECE look worse in the table than "
     "they are: compare recall, or judge with tagger eval on complete labels"
 )
 
