@@ -45,12 +45,42 @@ def test_a_catalogue_becomes_label_rows(run: Run, catalogue: Path) -> None:
 def test_ids_that_match_no_readme_leave_the_output_as_it_was(
     run: Run, catalogue: Path, workplace: Path
 ) -> None:
-    (workplace / "labels.jsonl").write_text("before")
+    before = '{"id": "x", "readme": "y", "tags": []}'
+    (workplace / "labels.jsonl").write_text(before)
     outcome = run(*CONVERT, "-o", "labels.jsonl")
     assert (outcome.code, outcome.out) == (2, "")
     check_line(outcome.err)
-    assert (workplace / "labels.jsonl").read_text() == "before"
+    assert (workplace / "labels.jsonl").read_text() == before
     assert [path.name for path in workplace.glob(".tagger-*")] == []
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        ("-o", "catalogue.csv"),
+        ("-o", "notes.txt"),
+        ("-o", "link.jsonl"),
+        ("-o", "nowhere/labels.jsonl"),
+        ("-o", "repos"),
+        ("--unknown", "notes.txt"),
+        ("--unknown", "map.json", "--map", "map.json"),
+        ("--separator", ""),
+        ("--map", "notes.txt"),
+        ("--map", "nowhere.json"),
+    ],
+    ids=" ".join,
+)
+def test_nothing_else_is_overwritten(
+    run: Run, catalogue: Path, workplace: Path, more: tuple[str, ...]
+) -> None:
+    (workplace / "notes.txt").write_text("notes")
+    (workplace / "map.json").write_text('{"posix": "cli"}')
+    (workplace / "link.jsonl").symlink_to("notes.txt")
+    before = {path: path.read_bytes() for path in workplace.iterdir() if path.is_file()}
+    outcome = run(*CONVERT, "--id-from", "parent", *more)
+    assert (outcome.code, outcome.out) in ((2, ""), (74, ""))
+    check_line(outcome.err)
+    assert {path: path.read_bytes() for path in workplace.iterdir() if path.is_file()} == before
 
 
 def test_unknown_tags_are_written_to_be_mapped(run: Run, catalogue: Path, workplace: Path) -> None:
@@ -84,6 +114,20 @@ def test_label_files_are_counted_and_merged(run: Run, workplace: Path) -> None:
     outcome = run("labels", "merge", *files)
     assert rows(outcome.out) == [row | {"tags": ["cli"]}, other]
     assert outcome.err == "tagger: labels merged with earlier ones of the same README: 1\n"
+
+
+def test_merged_labels_have_ids_of_their_own(run: Run, workplace: Path) -> None:
+    for name in ("one", "two"):
+        label = {"id": "1", "readme": f"words of {name}", "tags": ["cli"]}
+        (workplace / f"{name}.jsonl").write_text(json.dumps(label))
+    outcome = run("labels", "merge", "one.jsonl", "two.jsonl", "-o", "all.jsonl")
+    assert outcome.code == 0, outcome.err
+    first, second = rows((workplace / "all.jsonl").read_text())
+    assert first["id"] == "1"
+    assert str(second["id"]).startswith("1 ")
+    assert run("labels", "check", "all.jsonl").code == 0
+    again = run("labels", "merge", "one.jsonl", "two.jsonl", "-o", "all.jsonl")
+    assert again.code == 0, "its own output may be replaced"
 
 
 def test_label_rows_that_cannot_be_used_are_refused(run: Run, workplace: Path) -> None:

@@ -372,7 +372,6 @@ def test_a_head_is_learned_from_what_a_teacher_says(
         server.answer = knowing
         outcome = taught(run, server.url)
         assert outcome.code == 0, outcome.err
-        assert f"teacher.jsonl: 40 labels of large at {server.url}" in outcome.err
         assert "learned from 40 READMEs, 40 of them read now" in outcome.err
         rows = list(map(json.loads, (workplace / "teacher.jsonl").read_text().splitlines()))
         assert len(rows) == len(server.requests) == 40
@@ -389,6 +388,36 @@ def test_a_head_is_learned_from_what_a_teacher_says(
     assert (workplace / "head.safetensors").read_bytes() == first
 
 
+def test_labels_of_other_readmes_in_the_teachers_file_are_said(
+    run: Run, readmes: Path, workplace: Path
+) -> None:
+    write(workplace / "teacher.jsonl", [row(number) for number in range(60, 63)])
+    with serving() as server:
+        server.answer = knowing
+        outcome = taught(run, server.url)
+    assert "3 of its 43 labels are of READMEs that are not in this sample" in outcome.err
+    assert "learned from 43 READMEs" in outcome.err
+
+
+def test_labels_may_be_taken_for_incomplete(run: Run, labels: Path, workplace: Path) -> None:
+    outcome = learn(run, "labels.jsonl", "--incomplete")
+    assert outcome.code == 0, outcome.err
+    assert "the labels are taken for incomplete" in outcome.err
+    head = Head.load(workplace / "head.safetensors")
+    assert head.weight > 0
+
+
+def test_a_tag_that_was_renamed_is_ranked_by_its_row(run: Run, head: Path, workplace: Path) -> None:
+    expected = confidences(run("run", "0.md", "--head", "head.safetensors", *SCORES))
+    tags = [{"id": 77, "name": "3d"}, {"id": 81, "name": "engine"}, {"id": 4, "name": "cli"}]
+    (workplace / "renamed.json").write_text(json.dumps(tags))
+    args = ("--tags", "renamed.json", "--head", "head.safetensors")
+    outcome = run("batch", "0.md", *args)
+    assert "the head knows the tag 'engine' as 'game-engine': both have the same id" in outcome.err
+    assert "the head covers 3 of the list's 3 tags" in outcome.err
+    assert expected.keys() == {"3d", "game-engine ", "cli"}
+
+
 def test_a_teacher_that_always_says_the_same_is_one_line(
     run: Run, readmes: Path, workplace: Path
 ) -> None:
@@ -397,7 +426,8 @@ def test_a_teacher_that_always_says_the_same_is_one_line(
         outcome = taught(run, server.url, "--quiet")
     assert (outcome.code, outcome.out) == (3, "")
     check_line(outcome.err)
-    assert len((workplace / "teacher.jsonl").read_text().splitlines()) == 20
+    kept = (workplace / "teacher.jsonl").read_text().splitlines()
+    assert len(kept) == 32, "all replies until then"
     assert not (workplace / "head.safetensors").exists()
 
 
@@ -406,7 +436,10 @@ def test_a_teacher_that_always_says_the_same_is_one_line(
     [
         ("--teacher-endpoint", "http://127.0.0.1:9/v1"),
         ("--teacher-model", "large"),
+        ("--sample", "50"),
+        ("--labels-out", "teacher.jsonl"),
         ("--teacher-endpoint", "http://127.0.0.1:9/v1", "--teacher-model", "m", "--offline"),
+        ("--teacher-endpoint", "http://x:9/v1", "--teacher-model", "m", "--readmes", "x"),
         ("--teacher-endpoint", "nowhere", "--teacher-model", "m"),
     ],
 )

@@ -1,7 +1,9 @@
 """Catalogues: tables of ids and tags, made into label rows."""
 
 import json
+from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -50,7 +52,7 @@ def converted(
     """The tags of each label, and what is said of the rest."""
     conversion = Conversion(content, Names(VOCABULARY, mapping), readmes)
     labels = {label.id: label.tags for label in conversion.labels()}
-    return labels, list(conversion.said(Nearest(VOCABULARY)))
+    return labels, list(conversion.report(Nearest(VOCABULARY)))
 
 
 # Tables.
@@ -74,6 +76,8 @@ SEVERAL = [{"id": "a", "tags": ["cli", "3D"]}, {"id": "b", "tags": ["game"]}]
     {
         "commas": ("t.csv", "id,tags\na,cli; 3D\nb,game\n"),
         "semicolons": ("t.csv", 'id;tags\r\na;"cli;3D"\r\nb;game\r\n'),
+        "quoted semicolons": ("t.csv", '"id";"tags"\na;"cli;3D"\nb;game\n'),
+        "long fields": ("t.csv", f"id,tags,readme\na,cli;3D,{'x' * 200_000}\nb,game,x\n"),
         "tabs": ("t.tsv", "\ufeffid\tname\ttags\na\tx\tcli;3D;\nb\tx\tgame\n"),
         "JSON in CSV": ("t.csv", 'id,tags\na,"[""cli"", ""3d""]"\nb,"[""game""]"\n'),
         "lists": ("t.jsonl", "\n".join(map(json.dumps, SEVERAL))),
@@ -134,6 +138,7 @@ def test_columns_and_the_separator_may_be_named(readmes: Sources) -> None:
         ("t.jsonl", '{"id": true, "tags": []}'),
         ("t.jsonl", '{"id": "a", "tags": [1.5]}'),
         ("t.jsonl", '{"id": "a", "topics": []}'),
+        ("t.jsonl", json.dumps({"id": "a", "tags": ["cli"] * 1001})),
         ("t.jsonl", ""),
     ],
 )
@@ -158,12 +163,12 @@ def test_a_missing_table_and_a_damaged_one_are_refused(readmes: Sources) -> None
 )
 def test_a_table_of_anything_is_read_or_refused(text: str) -> None:
     for name in ("any.csv", "any.jsonl"):
-        Path(name).write_text(text, encoding="utf-8", errors="replace", newline="")
-        try:
-            for entry in Table(Path(name)):
-                assert bool(entry.id) != bool(entry.fault)
-        except LabelsError:
-            pass
+        with TemporaryDirectory() as folder:
+            path = Path(folder, name)
+            path.write_text(text, encoding="utf-8", errors="replace", newline="")
+            with suppress(LabelsError):
+                for entry in Table(path):
+                    assert bool(entry.id) != bool(entry.fault)
 
 
 # What tags are called.

@@ -1,13 +1,20 @@
 """A teacher: labels of a sample, kept as they come."""
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 from support.messages import refused
-from tagger.errors import EndpointError, LabelsError, ReplyError, TaggerError
+from tagger.errors import (
+    EndpointError,
+    LabelsError,
+    ReadmeError,
+    ReplyError,
+    TaggerError,
+)
 from tagger.evaluation.labels import load_labels
 from tagger.learning.sample import draw
 from tagger.learning.teacher import MOST_ALIKE, Teacher
@@ -62,13 +69,17 @@ class Method:
         self.stopped = True
 
 
+def rows(path: Path) -> list[str]:
+    return path.read_text().splitlines()
+
+
 def readmes(count: int) -> list[Readme]:
     words = ("cli", "web", "game", "web and cli")
     return [Readme(str(n), f"{n}: a {words[n % 4]}") for n in range(count)]
 
 
-def teacher(method: Method, path: Path, **more: int) -> Teacher:
-    return Teacher(method, path, **more)  # type: ignore[arg-type]
+def teacher(method: Method, path: Path) -> Teacher:
+    return Teacher(method, path)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -80,8 +91,8 @@ def test_its_replies_become_label_rows(path: Path) -> None:
     heard: list[tuple[str, int, int]] = []
     labels, failures = teacher(Method(), path).label(readmes(6), lambda *told: heard.append(told))
     assert failures == []
-    assert heard == [("asking the teacher", done, 6) for done in range(1, 7)]
-    assert load_labels(path, VOCABULARY) == labels
+    assert heard == [("asking the teacher", 4, 6), ("asking the teacher", 6, 6)]
+    assert rows(path) == [label.to_json() for label in labels]
     assert [label.tags for label in labels[:4]] == [("cli",), ("web",), ("game",), ("cli", "web")]
     assert {label.source for label in labels} == {"teacher"}
 
@@ -96,6 +107,50 @@ def test_what_it_has_labelled_is_not_asked_for_again(path: Path) -> None:
     assert [label.id for label in labels] == list("01234567")
     assert labels[2].tags == (), "as a person has corrected it"
     assert path.read_text().startswith(corrected)
+
+
+def test_a_row_that_an_editor_left_without_an_end_is_kept(path: Path) -> None:
+    teacher(Method(), path).label(readmes(2))
+    path.write_text(path.read_text().rstrip("\n"))
+    assert len(teacher(Method(), path).label(readmes(3))[0]) == 3
+    assert len(load_labels(path, VOCABULARY)) == 3
+
+
+def test_readmes_of_one_id_have_rows_of_their_own(path: Path) -> None:
+    same = [Readme("README", readme.text) for readme in readmes(3)]
+    assert len(teacher(Method(), path).label(same[:2])[0]) == 2
+    assert len(teacher(Method(), path).label(same)[0]) == 3
+    found = load_labels(path, VOCABULARY)
+    assert found[0].id == "README"
+    assert len({label.id for label in found}) == 3
+
+
+def test_a_readme_is_learned_from_by_its_own_markup(path: Path) -> None:
+    for _ in range(2):
+        found = Readme("a", "Tool\n====\n\n.. image:: a-cli.png", "docs/README.rst")
+        labels, _ = teacher(Method(), path).label([found])
+        assert labels[0].to_readme().markup == "rst"
+
+
+def test_a_readme_that_cannot_be_cleaned_is_left_out(path: Path) -> None:
+    class Fussy(Method):
+        def encode(self, readme: Readme) -> Readme:
+            if readme.id == "1":
+                raise ReadmeError("1: takes too long")
+            return readme
+
+    labels, failures = teacher(Fussy(), path).label(readmes(3))
+    assert [label.id for label in labels] == ["0", "2"]
+    assert [str(failure) for failure in failures] == ["1: takes too long"]
+
+
+@pytest.mark.parametrize("name", [".", "nowhere/teacher.jsonl", "pipe"])
+def test_a_file_that_cannot_be_written_is_refused_before_anybody_is_asked(
+    workplace: Path, name: str
+) -> None:
+    os.mkfifo(workplace / "pipe")
+    with refused(TaggerError):
+        teacher(Method(), Path(name))
 
 
 def test_without_a_new_readme_nobody_is_asked(path: Path) -> None:
@@ -131,6 +186,7 @@ def test_one_that_always_gives_the_same_is_stopped_and_its_labels_are_kept(path:
     with refused(EndpointError):
         teacher(Method(lambda _: ["cli", "web"]), path).label(readmes(60))
     assert len(load_labels(path, VOCABULARY)) == MOST_ALIKE
+    assert MOST_ALIKE % Method.capacity.readmes == 0, "all that it was asked for"
 
 
 def test_a_stop_keeps_what_was_begun(path: Path) -> None:
@@ -145,7 +201,7 @@ def test_a_stop_keeps_what_was_begun(path: Path) -> None:
     method.answer = stop
     labels, _ = work.label(readmes(40))
     assert [label.id for label in labels] == list("01234567")
-    assert load_labels(path, VOCABULARY) == labels
+    assert rows(path) == [label.to_json() for label in labels]
 
 
 def test_a_file_of_something_else_is_refused(path: Path) -> None:

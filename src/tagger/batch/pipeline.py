@@ -138,7 +138,10 @@ class Pipeline(Generic[E]):
         self._on_duplicate = on_duplicate
         self._batch_tokens = batch_tokens
         self._capacity = Capacity()
-        self._streak = Streak(max_failures)
+        self._streak = Streak(
+            max_failures,
+            "run it again to resume, or allow more consecutive failures to skip these",
+        )
         self._stopped = threading.Event()
         self.preparing = False
         """Whether a model is being loaded, or a server asked whether it is there."""

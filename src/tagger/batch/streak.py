@@ -5,6 +5,7 @@ import re
 from tagger.errors import EndpointError, ReplyError, ServerError
 
 MAX_FAILURES = 20
+"""Failures in a row that look alike beyond which work stops by default."""
 
 _VARIES = re.compile(r"'[^']*'|\"[^\"]*\"|\d+|; it begins: .*", re.S)
 """What tells one README's failure from another's of the same kind: ids, numbers, replies."""
@@ -15,11 +16,12 @@ class Streak:
 
     Args:
         most: how many that look alike are too many; None sets no limit.
+        remedy: what to do then.
 
     """
 
-    def __init__(self, most: int | None) -> None:
-        self._most = most
+    def __init__(self, most: int | None, remedy: str) -> None:
+        self._most, self._remedy = most, remedy
         self._kind: tuple[type[Exception], str] | None = None
         self._count = 0
 
@@ -42,5 +44,5 @@ class Streak:
         if self._count == self._most:
             raise EndpointError(
                 f"the last {self._count} READMEs failed the same way ({error}), so this stops "
-                "here; run it again to resume, or allow more consecutive failures to skip these"
+                f"here; {self._remedy}"
             )

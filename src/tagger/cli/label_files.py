@@ -1,14 +1,17 @@
 """`tagger labels`: label rows from a catalogue, and what to do with label files."""
 
-from collections.abc import Iterable
+import json
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tagger.cli import options
 from tagger.cli.flatten import flattened
 from tagger.cli.labels import Readmes, load_labels
+from tagger.errors import UsageError
 
 if TYPE_CHECKING:
     from tagger.evaluation.label import Label
@@ -28,10 +31,10 @@ Digests = Annotated[
     ),
 ]
 
-_LISTED = 10
+_BEGINNING = 16 * 1024 * 1024
+"""Bytes of a file that tell what it is."""
 
-_RARE = 3
-"""Labels below which a tag is named, because little can be learned of it."""
+_LISTED = 10
 
 
 @app.command()
@@ -90,21 +93,26 @@ def convert(
     What does not fit is reported on stderr: ids without a README, unknown tags and the nearest
     known ones. A README without any known tag gets no row.
     """
-    from tagger._util.files import check_own_file, reporting, write_atomically
+    from tagger._util.files import reporting, write_atomically
     from tagger._util.text import printable
     from tagger.evaluation.catalogue import Conversion, Names, load_mapping
     from tagger.evaluation.nearest import Nearest
     from tagger.evaluation.table import Table
+    from tagger.vocabulary import Vocabulary
 
-    vocabulary = options.load_vocabulary(tags)
+    vocabulary_file = options.vocabulary_file(tags)
+    vocabulary = Vocabulary.load(vocabulary_file)
     mapping = load_mapping(map_, vocabulary) if map_ else {}
+    inputs = [catalogue, vocabulary_file, *map(Path, readmes)]
+    _check_target(output, inputs)
     if unknown:
-        check_own_file(unknown)
+        also = [each for each in (map_, output) if each]
+        _check_target(unknown, [*inputs, *also], _is_mapping, "mapping")
     table = Table(catalogue, label_id_field, label_field, separator)
     conversion = Conversion(table, Names(vocabulary, mapping), source.sources(readmes, id_from))
     nearest = Nearest(vocabulary)
     _write(conversion.labels(), output, digests=digests)
-    for line in conversion.said(nearest):
+    for line in conversion.report(nearest):
         options.log.info("%s", line)
     if unknown:
         with reporting(printable(str(unknown))):
@@ -128,7 +136,7 @@ def check(
     from collections import Counter
 
     from tagger._util.text import printable
-    from tagger.evaluation.label import once
+    from tagger.evaluation.label import RARE, once
     from tagger.vocabulary import fold
 
     vocabulary = options.load_vocabulary(tags)
@@ -143,8 +151,8 @@ def check(
         "by": ", ".join(f"{printable(name)} {count}" for name, count in sources.most_common()),
         "tags": f"{given}, {given / len(different):.2f} a README",
         "READMEs without a tag": str(sum(not label.tags for label in different)),
-        f"tags with fewer than {_RARE} labels": _listed(
-            tag for tag, count in by_label.items() if 0 < count < _RARE
+        f"tags with fewer than {RARE} labels": _listed(
+            tag for tag, count in by_label.items() if 0 < count < RARE
         ),
         "tags without a label": _listed(tag for tag, count in by_label.items() if not count),
     }
@@ -169,24 +177,76 @@ def merge(
     A human label takes precedence over any other, and a later one with the same id over an earlier
     one. Otherwise the tags that two labels share are kept, and the rest becomes acceptable.
     """
-    from tagger.evaluation.label import once, say_merged
+    from tagger.evaluation.label import once, own_id, say_merged
 
+    _check_target(output, labels)
     found = load_labels(labels, options.load_vocabulary(tags), readmes, source)
-    different = once(found)
-    _write(different, output, digests=digests)
+    different, ids = once(found), set[str]()
+    _write((own_id(label, ids) for label in different), output, digests=digests)
     say_merged(found, different)
+
+
+def _is_label(row: dict[str, Any]) -> bool:
+    return "tags" in row and ("readme" in row or "readme_digest" in row)
+
+
+def _is_mapping(content: dict[str, Any]) -> bool:
+    return all(isinstance(value, str | list | None) for value in content.values())
 
 
 def _listed(tags: Iterable[str]) -> str:
     """Return how many tags there are, and the first of them."""
-    names = list(tags)
+    from tagger._util.text import printable
+
+    names = list(map(printable, tags))
     more = ", …" if len(names) > _LISTED else ""
     return f"{len(names)} ({', '.join(names[:_LISTED])}{more})" if names else "0"
 
 
+def _check_target(
+    output: Path | None,
+    read: Sequence[Path],
+    ours: Callable[[dict[str, Any]], bool] = _is_label,
+    what: str = "file of label rows",
+) -> None:
+    """Make sure that an output can be written, and that nothing else is lost by that.
+
+    Args:
+        output: the file; None is standard output.
+        read: files that are read.
+        ours: says of a JSON object whether a file that begins with it may be overwritten.
+        what: what such a file is.
+
+    Raises:
+        UsageError: it is one of the files that are read, a link, or something else.
+        OutputError: it cannot be written.
+
+    """
+    from tagger._util.files import check_own_file, check_target
+    from tagger._util.paths import real
+    from tagger._util.text import printable
+
+    if output is None or str(output) == "-":
+        return
+
+    def may_go() -> bool:
+        with output.open("rb") as file:
+            beginning = file.read(_BEGINNING)
+        for text in (beginning.partition(b"\n")[0], beginning):
+            with suppress(ValueError, RecursionError):
+                found = json.loads(text)
+                return isinstance(found, dict) and ours(found)
+        return False
+
+    if any(real(output) == real(each) for each in read):
+        raise UsageError(f"{printable(str(output))} is both read and written: name another output")
+    check_own_file(output)
+    check_target(output, may_go, what)
+
+
 def _write(labels: "Iterable[Label]", output: Path | None, *, digests: bool) -> None:
     """Write label rows to a file, which is whole or as it was, or to standard output."""
-    from tagger._util.files import check_own_file, replacing, reporting
+    from tagger._util.files import replacing, reporting
     from tagger._util.text import printable
     from tagger.cli.output import write_line
 
@@ -195,7 +255,6 @@ def _write(labels: "Iterable[Label]", output: Path | None, *, digests: bool) -> 
         for row in rows:
             write_line(row)
         return
-    check_own_file(output)
     with (
         reporting(printable(str(output))),
         replacing(output) as part,

@@ -34,6 +34,10 @@ _MEASURES = (
 )
 
 
+_SAMPLE = 500
+_LABELS_OUT = Path("teacher.jsonl")
+
+
 @dataclass(frozen=True)
 class TeacherOptions:
     """A large model that labels READMEs."""
@@ -50,30 +54,35 @@ class TeacherOptions:
         str | None, typer.Option(metavar="NAME", help="What that server calls the model.")
     ] = None
     sample: Annotated[
-        int,
+        int | None,
         typer.Option(
             min=30,
             max=100_000,
             metavar="N",
-            help="With a teacher: label N READMEs; which ones depends only on their text.",
+            help="With a teacher: label N READMEs; which ones depends only on their text. "
+            f"Default: {_SAMPLE}.",
         ),
-    ] = 500
+    ] = None
     labels_out: Annotated[
-        Path,
+        Path | None,
         typer.Option(
             metavar="FILE",
-            help="With a teacher: where its labels are kept. Rows that are there already are used "
-            "as they are.",
+            help="With a teacher: where its labels are kept. READMEs that have a row there are not "
+            f"asked for again. Default: {_LABELS_OUT}.",
         ),
-    ] = Path("teacher.jsonl")
+    ] = None
     id_from: options.IdOfReadme = "relative"
 
-    def check(self, *, offline: bool) -> None:
+    def check(self, *, offline: bool, readmes: bool) -> None:
         """Refuse options that do not go together. Raises `UsageError`."""
         if self.teacher_endpoint is None:
-            if self.teacher_model is not None:
-                raise UsageError("--teacher-model works only with --teacher-endpoint")
+            for name in ("teacher_model", "sample", "labels_out"):
+                if getattr(self, name) is not None:
+                    option = name.replace("_", "-")
+                    raise UsageError(f"--{option} works only with --teacher-endpoint")
             return
+        if readmes:
+            raise UsageError("--readmes does not go with a teacher, who labels the READMEs named")
         if not self.teacher_model:
             raise UsageError("--teacher-endpoint needs --teacher-model: what the server calls it")
         if offline:
@@ -95,9 +104,6 @@ _INCOMPLETE = (
     "the labels are taken for incomplete, so precision, F1 and ECE look worse in the table than "
     "they are: compare recall, or judge with tagger eval on complete labels"
 )
-
-_RARE = 3
-"""Labels below which a tag is named, because little can be learned of it."""
 
 
 def learn(
@@ -138,7 +144,7 @@ def learn(
     file, where you may correct them; the same command again asks only for those that it lacks.
     """
     need("learn")
-    teacher.check(offline=model.offline)
+    teacher.check(offline=model.offline, readmes=bool(readmes))
 
     # Here, not above: `--help` and wrong usage are answered without them.
     from tagger.cli import methods
@@ -152,7 +158,7 @@ def learn(
     )
     check_head_target(output)
     if teacher.teacher_endpoint:
-        found, received = _taught(labels, vocabulary, teacher, source, quiet=common.quiet)
+        found, received = _ask_teacher(labels, vocabulary, teacher, source, quiet=common.quiet)
         if received:
             return 128 + received
     else:
@@ -172,10 +178,10 @@ def learn(
     return NOTHING_LEARNED
 
 
-def _taught(
+def _ask_teacher(
     sources: Sequence[str],
     vocabulary: "Vocabulary",
-    options_: TeacherOptions,
+    asked: TeacherOptions,
     source: options.SourceOptions,
     *,
     quiet: bool,
@@ -188,20 +194,23 @@ def _taught(
     """
     from tagger.cli import signals
     from tagger.cli.progress import counting
+    from tagger.evaluation.label import text_digest
     from tagger.learning.sample import draw
     from tagger.learning.teacher import README_TOKENS, Teacher
     from tagger.methods.endpoint.endpoint import Endpoint
+    from tagger.selection import Selection
 
-    readmes = draw(source.sources(sources, options_.id_from), options_.sample)
     endpoint = Endpoint(
-        options_.teacher_endpoint or "",
-        options_.teacher_model or "",
+        asked.teacher_endpoint or "",
+        asked.teacher_model or "",
         vocabulary,
+        selection=Selection(min_tags=0),
         readme_tokens=README_TOKENS,
         key=os.environ.get(KEY_VARIABLE, ""),
     )
-    out = options_.labels_out
+    out = asked.labels_out or _LABELS_OUT
     teacher = Teacher(endpoint, out)
+    readmes = draw(source.sources(sources, asked.id_from), asked.sample or _SAMPLE)
     with counting(quiet=quiet) as progress, signals.finishing(teacher) as received:
         labels, failures = teacher.label(readmes, progress)
     if received:
@@ -209,7 +218,15 @@ def _taught(
             "stopped with %d labels in %s; run the same command again to go on", len(labels), out
         )
         return [], received[0]
-    options.log.info("%s: %d labels of %s", out, len(labels), endpoint.name)
+    drawn = {text_digest(readme.text) for readme in readmes}
+    if others := sum(label.text_digest not in drawn for label in labels):
+        options.log.info(
+            "%s: %d of its %d labels are of READMEs that are not in this sample, and are learned "
+            "from all the same",
+            out,
+            others,
+            len(labels),
+        )
     if failures:
         options.log.warning(
             "READMEs that the teacher has not labelled: %d, the first: %s",
@@ -228,6 +245,7 @@ def _counts(path: Path) -> bool:
 
 def _say(lesson: "Lesson", output: Path) -> None:
     """Say what was read and learned, and what was not."""
+    from tagger.evaluation.label import RARE
     from tagger.evaluation.measures import measure
 
     options.log.info(
@@ -241,10 +259,10 @@ def _say(lesson: "Lesson", output: Path) -> None:
         options.log.info(
             "tags that no label has or accepts, which are ranked as without the head: %d", unknown
         )
-    rare = [tag for tag, count in lesson.support.items() if 0 < count < _RARE]
+    rare = [tag for tag, count in lesson.support.items() if 0 < count < RARE]
     if rare:
         shown = ", ".join(rare[:10]) + (", …" if len(rare) > 10 else "")
-        options.log.info("tags with fewer than %d labels: %d (%s)", _RARE, len(rare), shown)
+        options.log.info("tags with fewer than %d labels: %d (%s)", RARE, len(rare), shown)
     if lesson.shipped:
         ours, theirs = (measure(each)[_DECISIVE] for each in (lesson.after, lesson.shipped))
         if theirs > ours:

@@ -62,15 +62,23 @@ USER = frozenset(
         "sample",
         "separator",
         "tags",
-        "teacher-endpoint",
-        "teacher-model",
         "threads",
         "top",
     }
 )
 """May be set by the user's own file or the environment."""
 
-COMMAND_LINE = frozenset({"id", "labels-out", "output", "restart", "unknown"})
+COMMAND_LINE = frozenset(
+    {
+        "id",
+        "labels-out",
+        "output",
+        "restart",
+        "teacher-endpoint",
+        "teacher-model",
+        "unknown",
+    }
+)
 """May be given on the command line only, and so have no environment variable."""
 
 

@@ -26,6 +26,9 @@ MAX_MAPPING = 16 * 1024 * 1024
 EXAMPLES = 3
 """Ids that are shown as examples."""
 
+SUGGESTED = 200
+"""Unknown tags, the most frequent first, for which a mapping suggests the nearest known ones."""
+
 LISTED = 20
 """Unknown tags that are listed, the most frequent first."""
 
@@ -63,9 +66,15 @@ class Names:
         """Return the names of a tag, or None where it is unknown."""
         return self._known.get(fold(tag))
 
-    def separator(self, tag: str) -> str:
-        """Return the character that would part an unknown tag into known ones, or nothing."""
-        for each in _SEPARATORS:
+    def separator(self, tag: str, used: str) -> str:
+        """Return a character that would part an unknown tag into known ones, or nothing.
+
+        Args:
+            tag: the unknown tag.
+            used: the separator by which it was not parted.
+
+        """
+        for each in _SEPARATORS.replace(used, ""):
             parts = [part for part in tag.split(each) if part.strip()]
             if len(parts) > 1 and all(self[part] is not None for part in parts):
                 return each
@@ -80,6 +89,8 @@ def load_mapping(path: Path, vocabulary: Vocabulary) -> Meanings:
 
     """
     name = printable(str(path))
+    if path.exists() and not path.is_file():
+        raise LabelsError(f"{name}: is not a regular file")
     shape = 'write {"unknown tag": "known tag", "another": null}'
     try:
         content: Any = json.loads(read_bounded(path, MAX_MAPPING))
@@ -94,9 +105,9 @@ def load_mapping(path: Path, vocabulary: Vocabulary) -> Meanings:
         listed = [] if value is None else value if isinstance(value, list) else [value]
         if not all(isinstance(each, str) for each in listed):
             raise LabelsError(f"{name}: {short(tag)} is mapped to something else: {shape}")
-        if unknown := nearest.unknown(listed):
+        if unknown := [each for each in listed if labels[each] is None]:
             raise LabelsError(
-                f"{name}: {short(tag)} is mapped to {nearest.quoted(unknown[0])}, which is not in "
+                f"{name}: {short(tag)} is mapped to {nearest.suggest(unknown[0])}, which is not in "
                 "the vocabulary"
             )
         mapping[tag] = tuple(label for each in listed for label in labels[each] or ())
@@ -166,7 +177,7 @@ class Conversion:
         """Yield the labels, in the order of the READMEs.
 
         Raises:
-            LabelsError: no id is that of a README.
+            LabelsError: no id is that of a README, or there is no label.
             InputError: a source breaks off.
 
         """
@@ -184,6 +195,8 @@ class Conversion:
         for id_ in self._entries:
             if id_ not in seen:
                 self._missing.add(short(id_))
+        if seen and not self._labels:
+            raise LabelsError(f"{self._table.name}: gives no label; {'; '.join(self._misfits())}")
         if not seen:
             raise LabelsError(
                 f"{self._table.name}: none of its ids is that of a README; {self._missing}; "
@@ -218,10 +231,13 @@ class Conversion:
 
     def mapping(self, nearest: Nearest) -> str:
         """Return the unknown tags as a mapping to be edited: each with the nearest known tag."""
-        rows = {tag: nearest[tag] for tag, _ in self.unknown.most_common()}
+        ordered = [tag for tag, _ in self.unknown.most_common()]
+        rows = {tag: nearest[tag] for tag in ordered[:SUGGESTED]} | dict.fromkeys(
+            ordered[SUGGESTED:]
+        )
         return printable_json(json.dumps(rows, ensure_ascii=False, indent=2)) + "\n"
 
-    def said(self, nearest: Nearest) -> Iterator[str]:
+    def report(self, nearest: Nearest) -> Iterator[str]:
         """Say what was matched, and what was not, after `labels` has ended."""
         yield (
             f"{self._table.name}: {self._rows} rows with {len(self._entries)} ids; labels for "
@@ -229,6 +245,10 @@ class Conversion:
         )
         if self._joined:
             yield f"rows whose tags were joined to those of an earlier row: {self._joined}"
+        yield from self._misfits()
+        yield from self._report_unknown(nearest)
+
+    def _misfits(self) -> Iterator[str]:
         for tally in (
             self._faults,
             self._missing,
@@ -240,19 +260,18 @@ class Conversion:
         ):
             if tally.count:
                 yield str(tally)
-        yield from self._said_unknown(nearest)
 
-    def _said_unknown(self, nearest: Nearest) -> Iterator[str]:
+    def _report_unknown(self, nearest: Nearest) -> Iterator[str]:
         if not self.unknown:
             return
-        shown = [f"{nearest.quoted(tag)} {n}" for tag, n in self.unknown.most_common(LISTED)]
+        shown = [f"{nearest.suggest(tag)} {n}" for tag, n in self.unknown.most_common(LISTED)]
         more = f", and {rest} more" if (rest := len(self.unknown) - LISTED) > 0 else ""
         yield (
             f"tags that are not in the vocabulary, and how often: {len(self.unknown)}: "
             f"{', '.join(shown)}{more}"
         )
         for tag in self.unknown:
-            if separator := self._names.separator(tag):
+            if separator := self._names.separator(tag, self._table.separator):
                 yield (
                     f"{short(tag)} looks like several tags: is their separator {separator!r} "
                     f"rather than {self._table.separator!r}?"

@@ -19,6 +19,9 @@ from tagger._util.text import printable, printable_json, storable
 from tagger.readme.readme import Readme
 from tagger.vocabulary import fold
 
+RARE = 3
+"""Labels below which little can be learned of a tag."""
+
 HUMAN = "human"
 """The source of labels that count for more than those of any other."""
 
@@ -113,6 +116,16 @@ class PlacedLabel(Label):
     def to_readme(self) -> Readme:
         """Return the README as it was found."""
         return Readme(self.id, self.readme, self.place)
+
+
+def own_id(label: Label, taken: set[str]) -> Label:
+    """Return a label with an id that no other README of a file has, and take it.
+
+    A number of its text's digest is added to an id that is taken.
+    """
+    id_ = label.id if label.id not in taken else f"{label.id} {label.text_digest[:12]}"
+    taken.add(id_)
+    return label if id_ == label.id else label.model_copy(update={"id": id_})
 
 
 def once(labels: Iterable[Label]) -> list[Label]:

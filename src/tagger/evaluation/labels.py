@@ -259,7 +259,7 @@ class _Unknown:
     def said(self) -> list[str]:
         if not self.tags:
             return []
-        shown = [self.nearest.quoted(tag) for tag in list(self.tags.values())[:_UNKNOWN]]
+        shown = [self.nearest.suggest(tag) for tag in list(self.tags.values())[:_UNKNOWN]]
         if (more := len(self.tags) - _UNKNOWN) > 0:
             shown.append(f"and {more} more")
         return [

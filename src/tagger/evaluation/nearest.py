@@ -30,7 +30,7 @@ class Nearest:
         near = get_close_matches(fold(tag)[:SHORT], self._known, n=1)
         return self._known[near[0]] if near else None
 
-    def quoted(self, tag: str) -> str:
+    def suggest(self, tag: str) -> str:
         """Return a tag for people, with the nearest of the vocabulary."""
         near = self[tag]
         return short(tag) + (f" (did you mean {short(near)}?)" if near else "")

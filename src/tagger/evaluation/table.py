@@ -1,24 +1,26 @@
 """Tables of ids and tags, as catalogues keep them: CSV, JSON Lines or Parquet."""
 
 import csv
-import io
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
-from tagger._util.reading import read_bounded
 from tagger._util.text import printable, storable
-from tagger.errors import LabelsError
+from tagger.errors import LabelsError, UsageError
 from tagger.evaluation.nearest import short
 from tagger.readme import parquet
 
-MAX_BYTES = 256 * 1024 * 1024
-"""Bytes of a table beyond which it is refused."""
+MAX_LINE = 8 * 1024 * 1024
+"""Bytes of a line, and characters of a value, beyond which a table is refused."""
 
 MAX_TAGS = 1000
-"""Tags of a row, and characters of a tag, that are looked at."""
+"""Tags of a row beyond which it cannot be used."""
+
+MAX_TAG = 1000
+"""Characters of a tag that are looked at: no vocabulary has longer names."""
 
 _DELIMITERS = (",", ";", "\t", "|")
 
@@ -52,6 +54,7 @@ class Table:
         separator: what stands between the tags of a text.
 
     Raises:
+        UsageError: the separator is empty.
         LabelsError: the file cannot be read, or has no such columns.
         InputError: a Parquet file cannot be used.
 
@@ -62,14 +65,20 @@ class Table:
     label_field: str = "tags"
     separator: str = ";"
 
+    def __post_init__(self) -> None:
+        if not self.separator:
+            raise UsageError("the separator is empty: name what stands between tags")
+
     @property
     def name(self) -> str:
         """The file's name, for messages."""
         return printable(str(self.path))
 
     def __iter__(self) -> Iterator[Entry]:
+        if self.path.exists() and not self.path.is_file():
+            raise LabelsError(f"{self.name}: is not a regular file")
         match self.path.suffix.lower():
-            case ".csv" | ".tsv" | ".txt":
+            case ".csv" | ".tsv":
                 return self._csv()
             case ".jsonl" | ".ndjson":
                 return self._json_lines()
@@ -78,21 +87,26 @@ class Table:
         raise LabelsError(f"{self.name}: is neither .csv, .tsv, .jsonl nor .parquet: convert it")
 
     def _csv(self) -> Iterator[Entry]:
-        text = self._text()
-        header = text.partition("\n")[0]
+        csv.field_size_limit(MAX_LINE)
+        lines = self._lines()
+        header = next(lines, "")
         for delimiter in _DELIMITERS:
-            reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-            try:
-                columns = next(reader, [])
+            with suppress(csv.Error):
+                columns = next(csv.reader([header], delimiter=delimiter), [])
                 if {self.id_field, self.label_field} <= set(columns):
-                    yield from self._rows(reader, columns)
-                    return
-            except csv.Error as error:
-                raise LabelsError(f"{self.name}, line {reader.line_num}: {error}") from error
-        raise LabelsError(
-            f"{self.name}: has no columns {self.id_field!r} and {self.label_field!r} in its first "
-            f"line: {short(header.strip())}; name those that hold ids and tags"
-        )
+                    break
+        else:
+            raise LabelsError(
+                f"{self.name}: its first line has no columns {self.id_field!r} and "
+                f"{self.label_field!r}, but {short(header.strip())}; name those of ids and tags"
+            )
+        reader = csv.reader(lines, delimiter=delimiter, strict=True)
+        try:
+            yield from self._rows(reader, columns)
+        except csv.Error as error:
+            raise LabelsError(
+                f"{self.name}, line {reader.line_num + 1}: is not CSV: {error}; correct it"
+            ) from error
 
     def _rows(self, reader: Iterator[list[str]], columns: Sequence[str]) -> Iterator[Entry]:
         for column in (self.id_field, self.label_field):
@@ -108,7 +122,7 @@ class Table:
                 yield self._entry(*(row[place] for place in places))
 
     def _json_lines(self) -> Iterator[Entry]:
-        for line in self._text().split("\n"):
+        for line in self._lines():
             if not line.strip():
                 continue
             try:
@@ -128,12 +142,18 @@ class Table:
     def _parquet(self) -> Iterator[Entry]:
         path = str(self.path)
         parquet.check(path, self.id_field, self.label_field, lists=True)
-        for row in parquet.read(path, [self.id_field, self.label_field], MAX_TAGS * MAX_TAGS):
+        for row in parquet.read(path, [self.id_field, self.label_field], MAX_LINE):
             yield self._entry(row[self.id_field], row[self.label_field])
 
-    def _text(self) -> str:
+    def _lines(self) -> Iterator[str]:
         try:
-            return read_bounded(self.path, MAX_BYTES).decode("utf-8-sig")
+            with self.path.open(encoding="utf-8-sig", newline="") as file:
+                number = 0
+                while line := file.readline(MAX_LINE):
+                    number += 1
+                    if len(line) == MAX_LINE:
+                        raise LabelsError(f"{self.name}, line {number}: is too long for a table")
+                    yield line
         except FileNotFoundError as error:
             raise LabelsError(f"{self.name}: no such file") from error
         except OSError as error:
@@ -148,9 +168,12 @@ class Table:
         if not name.strip():
             return Entry(fault=f"{self.id_field!r} is empty")
         try:
-            return Entry(name, tuple(self._tags(tags)))
+            found = tuple(islice(self._tags(tags), MAX_TAGS + 1))
         except ValueError:
             return Entry(fault=f"{self.label_field!r} holds something other than tags")
+        if len(found) > MAX_TAGS:
+            return Entry(fault=f"{self.label_field!r} holds more than {MAX_TAGS:,} tags")
+        return Entry(name, found)
 
     def _tags(self, value: object) -> Iterator[str]:
         """Yield the tags that a value holds. Raises `ValueError`."""
@@ -159,12 +182,12 @@ class Table:
                 value = json.loads(value)
         if isinstance(value, str):
             value = value.split(self.separator)
-        for each in value[:MAX_TAGS] if isinstance(value, list) else [value]:
+        for each in value if isinstance(value, list) else [value]:
             if isinstance(each, dict):  # as in the output of a batch
                 each = each.get("name", each.get("id"))
             if each is None:
                 continue
             if isinstance(each, bool) or not isinstance(each, str | int):
                 raise ValueError
-            if tag := storable(str(each)).strip()[:MAX_TAGS]:
+            if tag := storable(str(each)).strip()[:MAX_TAG]:
                 yield tag

@@ -85,8 +85,10 @@ class Examples:
         weights: [READMEs] how much each counts in the regressions.
         void: [texts, width] features of texts that say nothing.
         brief: whether a brief head is learned; see `Head`.
-        missed: [READMEs, tags] the probability that a tag is right which the label neither has nor
-            accepts: zero where labels are complete; see `fill_in`.
+        incomplete: whether labels may lack tags that are right.
+        missing: [READMEs, tags] the probability that a tag is right that the label neither has nor
+            accepts; see `fill_in`. None where it is zero.
+        share: [tags] the share of right tags that labels have or accept; None where it is one.
 
     """
 
@@ -97,7 +99,9 @@ class Examples:
     weights: Floats
     void: Floats
     brief: bool
-    missed: Floats | float = 0.0
+    incomplete: bool = False
+    missing: Floats | None = None
+    share: Floats | None = None
 
     @classmethod
     def of(
@@ -131,7 +135,7 @@ class Examples:
             accepted=self.accepted[rows],
             groups=self.groups[rows],
             weights=self.weights[rows],
-            missed=self.missed[rows] if isinstance(self.missed, np.ndarray) else self.missed,
+            missing=None if self.missing is None else self.missing[rows],
         )
 
     def shuffled(self) -> Self:
@@ -151,20 +155,15 @@ class Examples:
         """[tags] which tags some label has or accepts."""
         return np.asarray(self.accepted.any(axis=0))
 
-    @property
-    def complete(self) -> bool:
-        """Whether a tag is wrong that the label neither has nor accepts."""
-        return not isinstance(self.missed, np.ndarray)
-
     @cached_property
     def chances(self) -> Floats:
         """[READMEs, tags] the probability that a tag is acceptable, by the label."""
-        return np.where(self.accepted, 1.0, self.missed)
+        return np.where(self.accepted, 1.0, 0.0 if self.missing is None else self.missing)
 
     @cached_property
     def targets(self) -> Floats:
         """[READMEs, tags] 1 for the label's tags, 1/2 for those that it accepts."""
-        return np.where(self.accepted, 0.5 * self.gold + 0.5, self.missed)
+        return np.where(self.gold, 1.0, np.where(self.accepted, 0.5, self.chances))
 
 
 def is_brief(gold: Bools) -> bool:
@@ -287,7 +286,7 @@ class Learned:
 
         Incomplete labels cannot tell: with them it stays.
         """
-        if not examples.complete:
+        if examples.incomplete:
             return self
         confidences = sigmoid(self.logits(examples, scores))
         found = best_threshold(confidences, examples.gold, examples.accepted)
@@ -340,13 +339,15 @@ def fill_in(examples: Examples, start: Calibration) -> Examples:
     right with the probability p (1 - c) / (1 - p c).
     """
     learned, scores = Learned.nothing(start, examples.gold.shape[1]), np.zeros(examples.gold.shape)
+    labelled = examples.accepted.sum(axis=0)
     for _ in range(ROUNDS):
         right = sigmoid(learned.logits(examples, scores))
-        labelled = examples.accepted.sum(axis=0)
-        expected = np.maximum(right, examples.accepted).sum(axis=0)
-        overall = labelled.sum() / expected.sum()
+        expected = right.sum(axis=0)
+        overall = min(labelled.sum() / expected.sum(), 1.0)
         share = (labelled + PSEUDO_LABELS * overall) / (expected + PSEUDO_LABELS)
-        examples = replace(examples, missed=right * (1 - share) / (1 - right * share))
+        share = np.clip(share, 0.0, 1.0)
+        missing = right * (1 - share) / np.maximum(1 - right * share, 1e-9)
+        examples = replace(examples, missing=missing, share=share)
         scores = out_of_fold(examples)
         learned = Learned.fit(examples, scores, start)
     return examples
@@ -358,16 +359,17 @@ def fit(examples: Examples, start: Calibration) -> Outcome:
     before = zero.judged(examples, np.zeros(examples.gold.shape))
     parts, order, gains = [], [], []
     for rows, unseen in folds(examples.groups):
-        part, test = examples.take(rows), examples.take(unseen)
+        part, test = _filled(examples.take(rows), start), examples.take(unseen)
         ridge, learned = _fit(part, out_of_fold(part), start)
         scores = ridge.scores(test.features)
         gains.append(
-            _log_likelihood(learned.logits(test, scores), test)
-            - _log_likelihood(_without_head(part, test, start), test)
+            _log_likelihood(learned.logits(test, scores), test, part.share)
+            - _log_likelihood(_without_head(part, test, start), test, part.share)
         )
         parts.append(learned.judged(test, scores))
         order.append(unseen)
     after = Judged.cat(parts).take(np.argsort(np.concatenate(order)))
+    examples = _filled(examples, start)
     scores = out_of_fold(examples)
     ridge, learned = _fit(examples, scores, start)
     gain = np.concatenate(gains)
@@ -375,6 +377,10 @@ def fit(examples: Examples, start: Calibration) -> Outcome:
     if not learned.weight or gain.mean() < _needed(examples, scores, start) * error:
         return Outcome(ridge, zero, before, before)
     return Outcome(ridge, learned, before, after)
+
+
+def _filled(examples: Examples, start: Calibration) -> Examples:
+    return fill_in(examples, start) if examples.incomplete else examples
 
 
 def _needed(examples: Examples, scores: Floats, start: Calibration) -> float:
@@ -500,7 +506,8 @@ def logistic(inputs: Floats, right: Floats, offset: Floats) -> Floats:
 
     def loss(weights: Floats) -> tuple[float, Floats]:
         logits = start + flat @ weights
-        value = -_log_probability(logits, target).sum() + (weights @ weights) / (2 * PRIOR**2)
+        value = (np.logaddexp(0, logits) - target * logits).sum()
+        value += (weights @ weights) / (2 * PRIOR**2)
         gradient = flat.T @ (sigmoid(logits) - target) + weights / PRIOR**2
         return float(value), gradient
 
@@ -509,13 +516,18 @@ def logistic(inputs: Floats, right: Floats, offset: Floats) -> Floats:
     return weights
 
 
-def _log_likelihood(logits: Floats, examples: Examples) -> Floats:
-    """Return the log-likelihood of each README's labels, [READMEs]."""
-    summed: Floats = _log_probability(logits, examples.chances).sum(axis=1)
+def _log_likelihood(logits: Floats, examples: Examples, share: Floats | None) -> Floats:
+    """Return the log-likelihood of each README's labels, [READMEs].
+
+    Args:
+        logits: [READMEs, tags] of what is right.
+        examples: the READMEs.
+        share: [tags] the share of right tags that labels have; None for all of them.
+
+    """
+    kept = np.ones(logits.shape[1]) if share is None else share
+    with np.errstate(divide="ignore"):
+        there = np.log(kept) - np.logaddexp(0, -logits)
+        absent = np.logaddexp(0, logits + np.log(1 - kept)) - np.logaddexp(0, logits)
+    summed: Floats = np.where(examples.accepted, there, absent).sum(axis=1)
     return summed
-
-
-def _log_probability(logits: Floats, chances: Floats) -> Floats:
-    """Return the expected log-probability of what is right."""
-    found: Floats = chances * logits - np.logaddexp(0, logits)
-    return found

@@ -12,7 +12,7 @@ from tagger.evaluation.evaluate import judge_ranking
 from tagger.evaluation.label import Label, counted, merged, say_merged
 from tagger.evaluation.measures import Floats, Judged, Rows
 from tagger.learning.duplicates import near_duplicates
-from tagger.learning.fit import Examples, fill_in, fit
+from tagger.learning.fit import Examples, fit
 from tagger.learning.readings import Readings, identity_of
 from tagger.learning.void import void_texts
 from tagger.methods.rank.evidence import Evidence
@@ -41,7 +41,7 @@ class Lesson:
         before: the READMEs as they are ranked without a head.
         after: each README as it is ranked by a head that was learned from the others.
         shipped: the READMEs as they are ranked by the head that ships for the model; None where
-            there is none, or where it was learned from some of them.
+            there is none, where it was learned from some of them, or where labels are incomplete.
         support: labels that each tag of the vocabulary has.
 
     """
@@ -94,7 +94,7 @@ def learn(
         rank: reads the READMEs; its own head is not used.
         labels: READMEs and their right tags; see `merged` for READMEs that come twice.
         progress: hears how many READMEs are read.
-        incomplete: whether labels may lack tags that are right; see `fill_in`.
+        incomplete: whether labels may lack tags that are right; see `fit.fill_in`.
 
     Raises:
         HeadError: there are too few labels, or all have the same tags.
@@ -146,15 +146,13 @@ def _learn(
     # Neither the order of the labels nor that of the digests: folds are to be random.
     examples = Examples.of(evidence, labels, rank.vocabulary, void, groups, weights).shuffled()
     with threadpool_limits(limits=1, user_api="blas"):  # NumPy's threads and PyTorch's would clash.
-        if incomplete:
-            examples = fill_in(examples, rank.calibration)
-        outcome = fit(examples, rank.calibration)
+        outcome = fit(replace(examples, incomplete=incomplete), rank.calibration)
     learned = outcome.learned
     known = [rank.vocabulary.tags[place] for place in learned.known.nonzero()[0]]
     head = Head(
         model=rank.model.name,
         identity=rank.identity.features,
-        method=rank.identity.method + (ONE_QUESTION if learned.brief else ""),
+        method=rank.scoring_identity.method + (ONE_QUESTION if learned.brief else ""),
         base=rank.calibration.digest,
         tags=tuple(fold(tag.name) for tag in known),
         ids=tuple(str(tag.id) for tag in known),
@@ -176,14 +174,15 @@ def _learn(
         sum(fresh[:size]),
         outcome.before,
         outcome.after,
-        _by_shipped(rank, evidence, labels),
+        None if incomplete else _by_shipped(rank, evidence, labels),
         support,
     )
 
 
 def _by_shipped(rank: Rank, evidence: Evidence, labels: Sequence[Label]) -> Judged | None:
     """Judge the head that ships, unless there is none or it knows some of the READMEs."""
-    head = shipped_head(rank.name, rank.identity, rank.vocabulary)
+    identity = replace(rank.identity, method=rank.scoring_identity.method)
+    head = shipped_head(rank.name, identity, rank.vocabulary)
     if head is None or not {label.text_digest for label in labels}.isdisjoint(head.fitted):
         return None
     confidence = Confidence.of(rank.calibration, head, rank.vocabulary)
@@ -210,7 +209,7 @@ def read(
     """
     rank.prepare(reading=False)
     contents, fresh = [], []
-    with Readings(identity_of(rank.identity)) as readings:
+    with Readings(identity_of(rank.evidence_identity)) as readings:
         for done, label in enumerate(labels, start=1):
             readme = label.to_readme()
             content = readings.get(readme)

@@ -1,20 +1,20 @@
 """Labels from a teacher: a large model's replies to a sample of READMEs, as label rows.
 
 A small model that has learned from a few hundred of them tags the rest (Hinton et al. 2015,
-"Distilling the Knowledge in a Neural Network"). The rows are written as they come, so that nothing
-that was paid for is lost, and a person may correct them.
+"Distilling the Knowledge in a Neural Network"). Replies are written down as they come, so that an
+interrupted run goes on, and a person may correct them.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from tagger._util.files import check_own_file, reporting
+from tagger._util.files import check_own_file, check_target, reporting
 from tagger._util.text import printable
 from tagger.batch.streak import MAX_FAILURES, Streak
-from tagger.errors import EndpointError, TaggerError
-from tagger.evaluation.label import Label, text_digest
+from tagger.errors import EndpointError, ReadmeError, TaggerError
+from tagger.evaluation.label import Label, PlacedLabel, own_id, text_digest
 from tagger.evaluation.labels import load_labels
 from tagger.methods.base import Method
 from tagger.readme.readme import Readme
@@ -28,33 +28,36 @@ README_TOKENS = 1024
 MOST_ALIKE = 20
 """Replies in a row with the same tags: a teacher that gives them does not look at the READMEs."""
 
+Reply = tuple[str, ...] | TaggerError
+"""The tags of a README, or why there are none."""
+
 
 class Teacher:
     """Labels READMEs, and keeps the labels in a file.
 
     Args:
         method: what the teacher is asked with; its replies are checked by it.
-        path: the file of label rows. Rows that are there are not asked for again, and may have
-            been corrected.
-        max_failures: how many failures in a row that look alike end the work; None sets no limit.
+        path: the file of label rows. READMEs that have a row are not asked for again, and a row may
+            have been corrected.
+
+    Attributes:
+        preparing: whether the teacher is being asked if it is there.
+        stopped: whether `stop` was called.
 
     Raises:
         LabelsError: the file holds something else.
         UsageError: the file is a link.
+        OutputError: the file cannot be written.
 
     """
 
-    def __init__(
-        self, method: Method[Any], path: Path, max_failures: int | None = MAX_FAILURES
-    ) -> None:
+    def __init__(self, method: Method[Any], path: Path) -> None:
         self._method, self._path = method, path
-        self._streak = Streak(max_failures)
+        self._streak = Streak(MAX_FAILURES, "run it again to go on")
         self._alike: tuple[tuple[str, ...], int] = (), 0
-        self.preparing = False
-        """Whether the teacher is being asked if it is there."""
-        self.stopped = False
-        """Whether `stop` was called."""
+        self.preparing = self.stopped = False
         check_own_file(path)
+        check_target(path, lambda: True, "file of label rows")
         kept = path.exists() and path.stat().st_size
         self._kept = load_labels(path, method.vocabulary) if kept else []
 
@@ -76,6 +79,7 @@ class Teacher:
             OutputError: the file cannot be written.
 
         """
+        places = {text_digest(readme.text): readme.source for readme in readmes}
         known = {label.text_digest for label in self._kept}
         wanted = [readme for readme in readmes if text_digest(readme.text) not in known]
         done = len(readmes) - len(wanted)
@@ -84,50 +88,79 @@ class Teacher:
             self.preparing = True
             self._method.prepare()
             self.preparing = False
-        for readme, reply in self._replies(wanted):
-            if isinstance(reply, TaggerError):
-                failures.append(reply)
-                self._streak.fail(reply)
-            else:
-                labels.append(self._keep(readme, reply))
-            done += 1
+        for batch in self._batches(wanted):
+            labels += self._keep(batch, {label.id for label in labels})
+            failures += [reply for _, reply in batch if isinstance(reply, TaggerError)]
+            for _, reply in batch:
+                self._watch(reply)
+            done += len(batch)
             progress("asking the teacher", done, len(readmes))
-        return labels, failures
+        # A label's place tells how the README is marked up.
+        return [
+            PlacedLabel(**dict(label), place=places[label.text_digest])
+            if label.text_digest in places
+            else label
+            for label in labels
+        ], failures
 
     def stop(self) -> None:
         """Let `label` end with the READMEs that the teacher has been asked about."""
         self.stopped = True
         self._method.stop()
 
-    def _replies(
-        self, readmes: Sequence[Readme]
-    ) -> Iterator[tuple[Readme, tuple[str, ...] | TaggerError]]:
-        """Yield the tags of each README, or why there are none."""
+    def _batches(self, readmes: Sequence[Readme]) -> Iterator[list[tuple[Readme, Reply]]]:
+        """Yield the replies to READMEs that are asked about together."""
         waiting = iter(readmes)
-        while not self.stopped and (asked := list(islice(waiting, self._method.capacity.readmes))):
-            readings = self._method.read([self._method.encode(readme) for readme in asked])
+        while not self.stopped and (some := list(islice(waiting, self._method.capacity.readmes))):
+            unread: list[tuple[Readme, Reply]] = []
+            encoded: list[tuple[Readme, Any]] = []
+            for readme in some:
+                try:
+                    encoded.append((readme, self._method.encode(readme)))
+                except ReadmeError as error:
+                    unread.append((readme, error))
+            readings = self._method.read([each for _, each in encoded])
             # After `stop` the last ones are missing.
-            for readme, reading in zip(asked, readings, strict=False):
-                if isinstance(reading, TaggerError):
-                    yield readme, reading
-                else:
-                    (ranking,) = self._method.rank([reading])
-                    yield readme, tuple(tag.name.strip() for tag in ranking.tags)
+            replies = [
+                (readme, self._reply(reading))
+                for (readme, _), reading in zip(encoded, readings, strict=False)
+            ]
+            yield [*unread, *replies]
 
-    def _keep(self, readme: Readme, tags: tuple[str, ...]) -> Label:
-        """Write a label down. Raises `EndpointError` if it is one too many of the same."""
-        label = Label(id=readme.id, readme=readme.text, tags=tags, source=SOURCE)
-        name = printable(str(self._path))
-        with reporting(name), self._path.open("a", encoding="utf-8") as file:
-            file.write(label.to_json() + "\n")
+    def _reply(self, reading: bytes | TaggerError) -> Reply:
+        if isinstance(reading, TaggerError):
+            return reading
+        (ranking,) = self._method.rank([reading])
+        return tuple(tag.name.strip() for tag in ranking.tags)
+
+    def _keep(self, batch: Iterable[tuple[Readme, Reply]], ids: set[str]) -> list[Label]:
+        """Write labels down, each with an id of its own."""
+        labels = []
+        for readme, reply in batch:
+            if not isinstance(reply, TaggerError):
+                label = Label(id=readme.id, readme=readme.text, tags=reply, source=SOURCE)
+                labels.append(own_id(label, ids))
+        with reporting(printable(str(self._path))), self._path.open("ab+") as file:
+            # An editor may have left the last line without an end.
+            if file.tell():
+                file.seek(-1, 2)
+                if file.read() != b"\n":
+                    file.write(b"\n")
+            file.write("".join(f"{label.to_json()}\n" for label in labels).encode())
+        return labels
+
+    def _watch(self, reply: Reply) -> None:
+        """Make sure that replies are of use. Raises `EndpointError`."""
+        if isinstance(reply, TaggerError):
+            self._streak.fail(reply)
+            return
         self._streak.succeed()
         before, count = self._alike
-        same = tuple(sorted(tags))
-        self._alike = same, count + 1 if same == before else 1
+        tags = tuple(sorted(reply))
+        self._alike = tags, count + 1 if tags == before else 1
         if self._alike[1] == MOST_ALIKE:
             raise EndpointError(
-                f"{self._method.name} has given the last {MOST_ALIKE} READMEs the same tags: "
-                f"{', '.join(map(printable, tags)) or 'none'}; ask another model. Its labels are "
-                f"in {name}"
+                f"{self._method.name} has given {MOST_ALIKE} READMEs in a row the same tags: "
+                f"{', '.join(map(printable, tags)) or 'none'}; ask another model, and keep its "
+                "labels in another file"
             )
-        return label

@@ -12,8 +12,8 @@ from typing import IO, Literal
 from tagger.readme.asciidoc import plain_asciidoc
 from tagger.readme.markdown import plain_text
 
-CLEANING_VERSION = "2"
-"""Bump when the same README would be cleaned, or put in another order, differently."""
+CLEANING_VERSION = "1"
+"""Bump when the same README would be cleaned differently."""
 
 WALL_SECONDS = 60
 """The limit where no CPU time passes; a busy computer must not reach it."""

@@ -7,6 +7,9 @@ a small token budget reaches.
 import re
 from collections.abc import Iterator
 
+PROSE_VERSION = "1"
+"""Bump when the same README would be put in another order."""
+
 ENOUGH = 20
 """Words of prose with which the beginning of a README says what it is about."""
 
@@ -16,14 +19,21 @@ LONG = 25
 _SYMBOLS = 0.04
 """The largest share of characters such as braces in a paragraph of prose: code has more."""
 
+_TITLE = 200
+"""Characters of a title that are looked at."""
+
 # Of a script without spaces, two characters count as a word.
 _UNSPACED = "\u3040-\u30ff\u3400-\u9fff"
-_WORD = re.compile(rf"[{_UNSPACED}]{{2}}|[^\W\d_{_UNSPACED}]+")
-_HEADING = re.compile(r"^#+ (.+)", re.MULTILINE)
-_PARAGRAPH = re.compile(r"\S(?:.|\n(?!\n))*")
+_LETTER = rf"[^\W\d_{_UNSPACED}]"
+_WORD = re.compile(rf"[{_UNSPACED}]{{2}}|{_LETTER}+")
+_NAME = re.compile(rf"[{_UNSPACED}]{{2}}|{_LETTER}{{3,}}")
+_HEADING = re.compile(r"^# (.+)", re.MULTILINE)
+_BLANK = re.compile(r"\n\n+")
 _MARKED = re.compile(r"[#|$>]|- ")
 _SYMBOL = re.compile(r"[{}\[\]<>=$|\\/_*#@`~^&+;]")
 _SENTENCE_END = re.compile(r"[.!?](?:\s|$)|[。！？]")
+_COMMON = frozenset({"the", "and", "for", "with", "your", "from", "how", "welcome", "readme"})
+"""Words of titles that name no project."""
 
 
 def prose_early(text: str, read: int) -> str:
@@ -38,8 +48,10 @@ def prose_early(text: str, read: int) -> str:
         read: how many of its characters would be read.
 
     """
-    named = _names_project(text)
-    said, place = 0, text.find("\n")
+    name = _name(text)
+    said, place = 0, len(text.partition("\n")[0])
+    if place >= read:
+        return text
     for start, stop in _prose(text):
         words = len(_WORD.findall(text, start, min(stop, read) if start < read else stop))
         if start < read:
@@ -48,25 +60,29 @@ def prose_early(text: str, read: int) -> str:
                 return text
             if stop <= read // 2:
                 place = stop
-        elif words >= LONG and named.search(text, start, stop):
-            before, between, after = text[:place], text[place:start], text[stop:]
-            return f"{before}\n\n{text[start:stop]}{between.rstrip()}{after}"
+        elif words >= LONG and name.search(text, start, stop):
+            before, between, after = text[:place], text[place:start].strip("\n"), text[stop:]
+            return "\n\n".join(part for part in (before, text[start:stop], between) if part) + after
     return text
 
 
-def _names_project(text: str) -> re.Pattern[str]:
-    """Return what matches the words of the first heading, or of the first line."""
-    heading = _HEADING.search(text)
-    title = heading[1] if heading else text.partition("\n")[0]
-    words = {word for word in _WORD.findall(title[:200]) if len(word) > 2 or not word.isascii()}
-    return re.compile("|".join(map(re.escape, sorted(words))) or r"(?!)", re.IGNORECASE)
+def _name(text: str) -> re.Pattern[str]:
+    """Return what finds a word of the title: of the first line or the main heading."""
+    first = text.partition("\n")[0]
+    heading = None if first.startswith("#") else _HEADING.search(text)
+    title = heading[1] if heading else first
+    words = {word for word in _NAME.findall(title[:_TITLE]) if word.casefold() not in _COMMON}
+    names = "|".join(sorted(words)) or "(?!)"
+    return re.compile(rf"(?<!{_LETTER})(?:{names})(?!{_LETTER})", re.IGNORECASE)
 
 
 def _prose(text: str) -> Iterator[tuple[int, int]]:
     """Yield where paragraphs of words start and stop: no headings, lists, tables or code."""
-    for found in _PARAGRAPH.finditer(text):
-        paragraph = found[0]
-        sentence = not paragraph[0].islower() or _SENTENCE_END.search(paragraph)
+    blank = [found.span() for found in _BLANK.finditer(text)]
+    starts, stops = [0, *(end for _, end in blank)], [*(begin for begin, _ in blank), len(text)]
+    for start, stop in zip(starts, stops, strict=True):
+        paragraph = text[start:stop]
+        sentence = not paragraph[:1].islower() or _SENTENCE_END.search(paragraph)
         symbols = len(_SYMBOL.findall(paragraph))
         if sentence and not _MARKED.match(paragraph) and symbols <= _SYMBOLS * len(paragraph):
-            yield found.span()
+            yield start, stop

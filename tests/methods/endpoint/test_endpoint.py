@@ -651,7 +651,7 @@ def test_a_batch_stops_when_many_readmes_in_a_row_fail_alike(
 
 
 def test_failures_that_differ_or_do_not_come_in_a_row_stop_nothing() -> None:
-    streak = Streak(3)
+    streak = Streak(3, "go on")
     for number in range(9):
         streak.fail(ServerError(f"the server answers {'abcdefghi'[number]}"))
         streak.fail(ReadmeError("is empty"))

@@ -519,19 +519,20 @@ def numbered(**names: str) -> Vocabulary:
     ("vocabulary", "rows", "renamed"),
     [
         (numbered(a="CLI", b="web", c="play"), [0, 2, 1], [("game", "play")]),
+        (numbered(a="cli", b="web", d="new"), [0, 2, -1], []),
         (numbered(c="cli", b="web", a="new"), [0, 2, -1], []),
         (numbered(a="shell", b="site", c="game"), [-1, -1, 1], []),
-        (numbered(a="cli", c="new", d="game"), [0, -1, 1], []),
+        (numbered(x="cli", c="new", b="web"), [0, -1, 2], []),
     ],
-    ids=["one renamed", "ids swapped", "another list", "the name has another id"],
+    ids=["one renamed", "one new", "ids swapped", "most names differ", "numbered anew"],
 )
 def test_a_renamed_tag_is_known_by_its_id(
     vocabulary: Vocabulary, rows: list[int], renamed: list[tuple[str, str]]
 ) -> None:
     head = replace(HEAD, ids=("a", "c", "b"))
-    assert head.renamed(vocabulary) == renamed
+    assert head.renames(vocabulary) == renamed
     assert head.known(vocabulary).tolist() == rows
-    assert HEAD.renamed(vocabulary) == [], "for a head that is for any list"
+    assert HEAD.renames(vocabulary) == [], "for a head that is for any list"
 
 
 @given(order=st.permutations(range(len(NAMES))))

@@ -141,27 +141,23 @@ class Head:
     def known(self, vocabulary: Vocabulary) -> Tensor:
         """Return the row of every tag, [tags]; -1 for those that it does not know."""
         places = {name: place for place, name in enumerate(self.tags)}
-        renamed = {new: places[old] for old, new in self.renamed(vocabulary)}
+        renamed = {new: places[old] for old, new in self.renames(vocabulary)}
         names = [fold(tag.name) for tag in vocabulary]
         return torch.tensor([places.get(name, renamed.get(name, -1)) for name in names])
 
-    def renamed(self, vocabulary: Vocabulary) -> list[tuple[str, str]]:
+    def renames(self, vocabulary: Vocabulary) -> list[tuple[str, str]]:
         """Return the folded old and new names of tags that it knows by their ids.
 
-        Where more tags have only the id in common than have the name, it is another list, and none
-        was renamed.
+        Ids mean something only in the list that it was learned for, or a later state of that: there
+        the tags that have kept their names have kept their ids, and most have.
         """
-        names = {fold(tag.name) for tag in vocabulary}
-        gone = {
-            id_: name for id_, name in zip(self.ids, self.tags, strict=False) if name not in names
-        }
-        known = set(self.tags)
-        found = [
-            (gone[str(tag.id)], fold(tag.name))
-            for tag in vocabulary
-            if str(tag.id) in gone and fold(tag.name) not in known
-        ]
-        return found if len(found) <= len(known & names) else []
+        ids = {fold(tag.name): str(tag.id) for tag in vocabulary}
+        mine = dict(zip(self.tags, self.ids, strict=False))
+        kept = mine.keys() & ids.keys()
+        gone = {id_: name for name, id_ in mine.items() if name not in ids}
+        found = [(gone[id_], name) for name, id_ in ids.items() if name not in mine and id_ in gone]
+        same = all(mine[name] == ids[name] for name in kept)
+        return found if same and len(found) <= len(kept) else []
 
     def check(self, identity: Identity, model: str) -> None:
         """Make sure that it belongs to what features depend on. Any machine will do.

@@ -41,7 +41,7 @@ from tagger.models.kv import KVCache
 from tagger.models.language import LanguageModel
 from tagger.prompts.prompt import Conversation, PromptTemplate
 from tagger.readme.cleaning import CLEANING_VERSION
-from tagger.readme.prose import prose_early
+from tagger.readme.prose import PROSE_VERSION, prose_early
 from tagger.readme.readme import Readme
 from tagger.selection import MAX_TAGS
 from tagger.tagging import GivenTag, Ranking
@@ -173,7 +173,7 @@ class Rank:
         which = "the last root" if self.layout.small else "the only root"
         features = replace(
             self.scoring_identity.features,
-            cleaning=CLEANING_VERSION,
+            cleaning=f"{CLEANING_VERSION}.{PROSE_VERSION}",
             readme_tokens=self.readme_tokens,
             layers=f"{which} after layer {self.model.feature_layer}",
         )

@@ -45,7 +45,7 @@ def head_in_force(
         head.check(identity, model)
         head.check_shape(width)
         if head.weight and (head.known(vocabulary) >= 0).any():
-            for old, new in head.renamed(vocabulary):
+            for old, new in head.renames(vocabulary):
                 log.info("the head knows the tag %r as %r: both have the same id", new, old)
             return head
         useless = "knows none of these tags" if head.weight else "has no effect"
