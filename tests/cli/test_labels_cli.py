@@ -63,6 +63,8 @@ def test_ids_that_match_no_readme_leave_the_output_as_it_was(
         ("-o", "nowhere/labels.jsonl"),
         ("-o", "repos"),
         ("--unknown", "notes.txt"),
+        ("--unknown", "labels.jsonl"),
+        ("--unknown", "-"),
         ("--unknown", "map.json", "--map", "map.json"),
         ("--separator", ""),
         ("--map", "notes.txt"),
@@ -75,6 +77,7 @@ def test_nothing_else_is_overwritten(
 ) -> None:
     (workplace / "notes.txt").write_text("notes")
     (workplace / "map.json").write_text('{"posix": "cli"}')
+    (workplace / "labels.jsonl").write_text('{"id": "x", "readme": "y", "tags": []}')
     (workplace / "link.jsonl").symlink_to("notes.txt")
     before = {path: path.read_bytes() for path in workplace.iterdir() if path.is_file()}
     outcome = run(*CONVERT, "--id-from", "parent", *more)
@@ -92,6 +95,27 @@ def test_unknown_tags_are_written_to_be_mapped(run: Run, catalogue: Path, workpl
     shell = rows((workplace / "labels.jsonl").read_text())[1]
     assert shell["tags"] == ["cli", "3d"]
     assert "readme" not in shell
+
+
+def test_where_no_tag_is_known_the_unknown_ones_are_written_all_the_same(
+    run: Run, catalogue: Path, workplace: Path
+) -> None:
+    catalogue.write_text("id,tags\nengine,render;clii\nshell,render\n")
+    outcome = run(*CONVERT, "--id-from", "parent", "--unknown", "map.json")
+    assert (outcome.code, outcome.out) == (2, "")
+    check_line(outcome.err)
+    assert json.loads((workplace / "map.json").read_text()) == {"render": None, "clii": "cli"}
+
+
+def test_a_dump_whose_rows_cannot_be_read_is_said(
+    run: Run, catalogue: Path, workplace: Path
+) -> None:
+    (workplace / "dump.jsonl").write_text(
+        '{"repo": "engine"}\n{"id": "shell", "readme": "A shell."}'
+    )
+    outcome = run("labels", "convert", "catalogue.csv", "--readmes", "dump.jsonl")
+    assert [row["id"] for row in rows(outcome.out)] == ["shell"]
+    assert "READMEs that cannot be read, left out: 1" in outcome.err
 
 
 def test_label_files_are_counted_and_merged(run: Run, workplace: Path) -> None:

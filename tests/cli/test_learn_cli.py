@@ -402,7 +402,7 @@ def test_labels_of_other_readmes_in_the_teachers_file_are_said(
 def test_labels_may_be_taken_for_incomplete(run: Run, labels: Path, workplace: Path) -> None:
     outcome = learn(run, "labels.jsonl", "--incomplete")
     assert outcome.code == 0, outcome.err
-    assert "the labels are taken for incomplete" in outcome.err
+    assert "the labels are treated as incomplete" in outcome.err
     head = Head.load(workplace / "head.safetensors")
     assert head.weight > 0
 
@@ -436,10 +436,9 @@ def test_a_teacher_that_always_says_the_same_is_one_line(
     [
         ("--teacher-endpoint", "http://127.0.0.1:9/v1"),
         ("--teacher-model", "large"),
-        ("--sample", "50"),
         ("--labels-out", "teacher.jsonl"),
         ("--teacher-endpoint", "http://127.0.0.1:9/v1", "--teacher-model", "m", "--offline"),
-        ("--teacher-endpoint", "http://x:9/v1", "--teacher-model", "m", "--readmes", "x"),
+        ("--teacher-endpoint", "http://x:9/v1", "--teacher-model", "m", "-o", "teacher.jsonl"),
         ("--teacher-endpoint", "nowhere", "--teacher-model", "m"),
     ],
 )

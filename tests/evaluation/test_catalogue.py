@@ -16,7 +16,6 @@ from tagger.errors import InputError, LabelsError
 from tagger.evaluation.catalogue import Conversion, Names, load_mapping
 from tagger.evaluation.label import Label
 from tagger.evaluation.labels import load_labels
-from tagger.evaluation.nearest import Nearest
 from tagger.evaluation.table import Table
 from tagger.readme.sources import Sources
 from tagger.vocabulary import Tag, Vocabulary
@@ -52,7 +51,7 @@ def converted(
     """The tags of each label, and what is said of the rest."""
     conversion = Conversion(content, Names(VOCABULARY, mapping), readmes)
     labels = {label.id: label.tags for label in conversion.labels()}
-    return labels, list(conversion.report(Nearest(VOCABULARY)))
+    return labels, list(conversion.report())
 
 
 # Tables.
@@ -213,7 +212,7 @@ def test_unknown_tags_make_a_mapping_to_edit(workplace: Path, readmes: Sources) 
     content = table("t.csv", "id,tags\na,clis;css\nb,CSS;cli\n")
     conversion = Conversion(content, Names(VOCABULARY), readmes)
     assert [label.id for label in conversion.labels()] == ["b"]
-    text = conversion.mapping(Nearest(VOCABULARY))
+    text = conversion.mapping()
     assert json.loads(text) == {"css": None, "clis": "cli"}
     (workplace / "map.json").write_text(text)
     mapping = load_mapping(workplace / "map.json", VOCABULARY)

@@ -96,7 +96,6 @@ def convert(
     from tagger._util.files import reporting, write_atomically
     from tagger._util.text import printable
     from tagger.evaluation.catalogue import Conversion, Names, load_mapping
-    from tagger.evaluation.nearest import Nearest
     from tagger.evaluation.table import Table
     from tagger.vocabulary import Vocabulary
 
@@ -110,13 +109,14 @@ def convert(
         _check_target(unknown, [*inputs, *also], _is_mapping, "mapping")
     table = Table(catalogue, label_id_field, label_field, separator)
     conversion = Conversion(table, Names(vocabulary, mapping), source.sources(readmes, id_from))
-    nearest = Nearest(vocabulary)
-    _write(conversion.labels(), output, digests=digests)
-    for line in conversion.report(nearest):
-        options.log.info("%s", line)
-    if unknown:
-        with reporting(printable(str(unknown))):
-            write_atomically(unknown, conversion.mapping(nearest))
+    try:
+        _write(conversion.labels(), output, digests=digests)
+        for line in conversion.report():
+            options.log.info("%s", line)
+    finally:
+        if unknown and conversion.unknown:
+            with reporting(printable(str(unknown))):
+                write_atomically(unknown, conversion.mapping())
 
 
 @app.command()
@@ -191,7 +191,8 @@ def _is_label(row: dict[str, Any]) -> bool:
 
 
 def _is_mapping(content: dict[str, Any]) -> bool:
-    return all(isinstance(value, str | list | None) for value in content.values())
+    values = isinstance(content.get("tags"), list), "readme" in content, "readme_digest" in content
+    return not any(values) and all(isinstance(each, str | list | None) for each in content.values())
 
 
 def _listed(tags: Iterable[str]) -> str:
@@ -226,16 +227,16 @@ def _check_target(
     from tagger._util.paths import real
     from tagger._util.text import printable
 
-    if output is None or str(output) == "-":
+    if output is None or (str(output) == "-" and ours is _is_label):
         return
 
     def may_go() -> bool:
         with output.open("rb") as file:
             beginning = file.read(_BEGINNING)
-        for text in (beginning.partition(b"\n")[0], beginning):
-            with suppress(ValueError, RecursionError):
-                found = json.loads(text)
-                return isinstance(found, dict) and ours(found)
+        text = beginning if ours is _is_mapping else beginning.partition(b"\n")[0]
+        with suppress(ValueError, RecursionError):
+            found = json.loads(text)
+            return isinstance(found, dict) and ours(found)
         return False
 
     if any(real(output) == real(each) for each in read):

@@ -34,7 +34,6 @@ _MEASURES = (
 )
 
 
-_SAMPLE = 500
 _LABELS_OUT = Path("teacher.jsonl")
 
 
@@ -54,15 +53,14 @@ class TeacherOptions:
         str | None, typer.Option(metavar="NAME", help="What that server calls the model.")
     ] = None
     sample: Annotated[
-        int | None,
+        int,
         typer.Option(
             min=30,
-            max=100_000,
+            max=5_000,
             metavar="N",
-            help="With a teacher: label N READMEs; which ones depends only on their text. "
-            f"Default: {_SAMPLE}.",
+            help="With a teacher: label N READMEs; which ones depends only on their text.",
         ),
-    ] = None
+    ] = 500
     labels_out: Annotated[
         Path | None,
         typer.Option(
@@ -73,16 +71,18 @@ class TeacherOptions:
     ] = None
     id_from: options.IdOfReadme = "relative"
 
-    def check(self, *, offline: bool, readmes: bool) -> None:
+    def check(self, output: Path, *, offline: bool) -> None:
         """Refuse options that do not go together. Raises `UsageError`."""
+        from tagger._util.paths import real
+
         if self.teacher_endpoint is None:
-            for name in ("teacher_model", "sample", "labels_out"):
+            for name in ("teacher_model", "labels_out"):
                 if getattr(self, name) is not None:
                     option = name.replace("_", "-")
                     raise UsageError(f"--{option} works only with --teacher-endpoint")
             return
-        if readmes:
-            raise UsageError("--readmes does not go with a teacher, who labels the READMEs named")
+        if real(output) == real(self.labels_out or _LABELS_OUT):
+            raise UsageError("--labels-out and --output name the same file: name two")
         if not self.teacher_model:
             raise UsageError("--teacher-endpoint needs --teacher-model: what the server calls it")
         if offline:
@@ -101,7 +101,7 @@ _NOTHING = (
 )
 
 _INCOMPLETE = (
-    "the labels are taken for incomplete, so precision, F1 and ECE look worse in the table than "
+    "the labels are treated as incomplete, so precision, F1 and ECE look worse in the table than "
     "they are: compare recall, or judge with tagger eval on complete labels"
 )
 
@@ -144,7 +144,7 @@ def learn(
     file, where you may correct them; the same command again asks only for those that it lacks.
     """
     need("learn")
-    teacher.check(offline=model.offline, readmes=bool(readmes))
+    teacher.check(output, offline=model.offline)
 
     # Here, not above: `--help` and wrong usage are answered without them.
     from tagger.cli import methods
@@ -210,7 +210,7 @@ def _ask_teacher(
     )
     out = asked.labels_out or _LABELS_OUT
     teacher = Teacher(endpoint, out)
-    readmes = draw(source.sources(sources, asked.id_from), asked.sample or _SAMPLE)
+    readmes = draw(source.sources(sources, asked.id_from), asked.sample)
     with counting(quiet=quiet) as progress, signals.finishing(teacher) as received:
         labels, failures = teacher.label(readmes, progress)
     if received:

@@ -17,6 +17,7 @@ from tagger.errors import LabelsError, ReadmeError
 from tagger.evaluation.label import Label, PlacedLabel
 from tagger.evaluation.nearest import Nearest, short
 from tagger.evaluation.table import Table
+from tagger.readme.readme import Readme
 from tagger.readme.sources import Item, Sources
 from tagger.vocabulary import Vocabulary, fold
 
@@ -48,9 +49,13 @@ class Names:
         vocabulary: the tags.
         mapping: for unknown tags, the names of tags; none where a tag is to be dropped.
 
+    Attributes:
+        vocabulary: the tags.
+
     """
 
     def __init__(self, vocabulary: Vocabulary, mapping: Meanings | None = None) -> None:
+        self.vocabulary = vocabulary
         aliases: dict[str, set[str]] = {}
         for tag in vocabulary:
             for alias in tag.names[1:]:
@@ -150,6 +155,7 @@ class Conversion:
 
     def __init__(self, table: Table, names: Names, readmes: Sources) -> None:
         self._table, self._names, self._readmes = table, names, readmes
+        self._nearest = Nearest(names.vocabulary)
         self._rows = self._joined = self._labels = self._tags = 0
         self._faults = _Tally("rows that cannot be used")
         self._missing = _Tally("ids without a README")
@@ -184,7 +190,9 @@ class Conversion:
         spelt: dict[str, str] = {}
         seen: set[str] = set()
         for item in self._readmes:
-            if item.id not in self._entries:
+            if not item.sound:
+                self._read(item)
+            elif item.id not in self._entries:
                 self._unlisted.add(short(item.id))
             elif item.id in seen:
                 self._twice.add(short(item.id))
@@ -196,12 +204,12 @@ class Conversion:
             if id_ not in seen:
                 self._missing.add(short(id_))
         if seen and not self._labels:
-            raise LabelsError(f"{self._table.name}: gives no label; {'; '.join(self._misfits())}")
+            reasons = [*self._misfits(), *self._report_unknown()]
+            raise LabelsError(f"{self._table.name}: gives no label; {'; '.join(reasons)}")
         if not seen:
             raise LabelsError(
-                f"{self._table.name}: none of its ids is that of a README; {self._missing}; "
-                f"{self._unlisted}; name another id field, or name the READMEs of folders in "
-                "another way"
+                f"{self._table.name}: no id matches a README; {self._missing}; {self._unlisted}; "
+                "choose another id field, or another way to name the READMEs of folders"
                 if self._unlisted.count
                 else str(self._readmes.nothing_found())
             )
@@ -212,14 +220,18 @@ class Conversion:
         if not known:
             (self._none_known if said else self._bare).add(short(item.id))
             return None
-        try:
-            readme = item.read()
-        except ReadmeError as error:
-            self._unread.add(f"{short(item.id)} ({error})")
+        if (readme := self._read(item)) is None:
             return None
         self._labels += 1
         self._tags += len(known)
         return PlacedLabel(id=item.id, readme=readme.text, place=readme.source, tags=tuple(known))
+
+    def _read(self, item: Item) -> Readme | None:
+        try:
+            return item.read()
+        except ReadmeError as error:
+            self._unread.add(f"{short(item.id)} ({error})")
+            return None
 
     def _known(self, said: Iterable[str], spelt: dict[str, str]) -> Iterator[str]:
         for tag in said:
@@ -229,15 +241,15 @@ class Conversion:
             else:
                 yield from names
 
-    def mapping(self, nearest: Nearest) -> str:
+    def mapping(self) -> str:
         """Return the unknown tags as a mapping to be edited: each with the nearest known tag."""
         ordered = [tag for tag, _ in self.unknown.most_common()]
-        rows = {tag: nearest[tag] for tag in ordered[:SUGGESTED]} | dict.fromkeys(
+        rows = {tag: self._nearest[tag] for tag in ordered[:SUGGESTED]} | dict.fromkeys(
             ordered[SUGGESTED:]
         )
         return printable_json(json.dumps(rows, ensure_ascii=False, indent=2)) + "\n"
 
-    def report(self, nearest: Nearest) -> Iterator[str]:
+    def report(self) -> Iterator[str]:
         """Say what was matched, and what was not, after `labels` has ended."""
         yield (
             f"{self._table.name}: {self._rows} rows with {len(self._entries)} ids; labels for "
@@ -246,7 +258,7 @@ class Conversion:
         if self._joined:
             yield f"rows whose tags were joined to those of an earlier row: {self._joined}"
         yield from self._misfits()
-        yield from self._report_unknown(nearest)
+        yield from self._report_unknown()
 
     def _misfits(self) -> Iterator[str]:
         for tally in (
@@ -261,10 +273,10 @@ class Conversion:
             if tally.count:
                 yield str(tally)
 
-    def _report_unknown(self, nearest: Nearest) -> Iterator[str]:
+    def _report_unknown(self) -> Iterator[str]:
         if not self.unknown:
             return
-        shown = [f"{nearest.suggest(tag)} {n}" for tag, n in self.unknown.most_common(LISTED)]
+        shown = [f"{self._nearest.suggest(tag)} {n}" for tag, n in self.unknown.most_common(LISTED)]
         more = f", and {rest} more" if (rest := len(self.unknown) - LISTED) > 0 else ""
         yield (
             f"tags that are not in the vocabulary, and how often: {len(self.unknown)}: "

@@ -142,7 +142,8 @@ class Table:
     def _parquet(self) -> Iterator[Entry]:
         path = str(self.path)
         parquet.check(path, self.id_field, self.label_field, lists=True)
-        for row in parquet.read(path, [self.id_field, self.label_field], MAX_LINE):
+        fields = [self.id_field, self.label_field]
+        for row in parquet.read(path, fields, MAX_TAGS * MAX_TAG, MAX_TAGS + 1):
             yield self._entry(row[self.id_field], row[self.label_field])
 
     def _lines(self) -> Iterator[str]:
@@ -184,7 +185,7 @@ class Table:
             value = value.split(self.separator)
         for each in value if isinstance(value, list) else [value]:
             if isinstance(each, dict):  # as in the output of a batch
-                each = each.get("name", each.get("id"))
+                each = each.get("id") if each.get("name") is None else each["name"]
             if each is None:
                 continue
             if isinstance(each, bool) or not isinstance(each, str | int):

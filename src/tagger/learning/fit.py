@@ -163,7 +163,7 @@ class Examples:
     @cached_property
     def targets(self) -> Floats:
         """[READMEs, tags] 1 for the label's tags, 1/2 for those that it accepts."""
-        return np.where(self.gold, 1.0, np.where(self.accepted, 0.5, self.chances))
+        return 0.5 * self.gold + 0.5 * self.accepted
 
 
 def is_brief(gold: Bools) -> bool:
@@ -336,9 +336,10 @@ def fill_in(examples: Examples, start: Calibration) -> Examples:
     How much its absence counts is found as by Elkan and Noto (2008), "Learning classifiers from
     only positive and unlabeled data". With the probability p that a tag is right, by what is known
     without its label, and the share c of right tags that labels have, a tag that a label lacks is
-    right with the probability p (1 - c) / (1 - p c).
+    right with the probability p (1 - c) / (1 - p c). The regressions take no notice: where labels
+    lack right tags at random, their scores are lower, but in the same order.
     """
-    learned, scores = Learned.nothing(start, examples.gold.shape[1]), np.zeros(examples.gold.shape)
+    learned, scores = Learned.nothing(start, examples.gold.shape[1]), out_of_fold(examples)
     labelled = examples.accepted.sum(axis=0)
     for _ in range(ROUNDS):
         right = sigmoid(learned.logits(examples, scores))
@@ -348,7 +349,6 @@ def fill_in(examples: Examples, start: Calibration) -> Examples:
         share = np.clip(share, 0.0, 1.0)
         missing = right * (1 - share) / np.maximum(1 - right * share, 1e-9)
         examples = replace(examples, missing=missing, share=share)
-        scores = out_of_fold(examples)
         learned = Learned.fit(examples, scores, start)
     return examples
 

@@ -5,6 +5,7 @@ A small model that has learned from a few hundred of them tags the rest (Hinton 
 interrupted run goes on, and a person may correct them.
 """
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -26,7 +27,7 @@ README_TOKENS = 1024
 """What a teacher reads of a README: more than who learns from it, who reads all the others."""
 
 MOST_ALIKE = 20
-"""Replies in a row with the same tags: a teacher that gives them does not look at the READMEs."""
+"""First replies that are all the same: a teacher that gives them does not look at the READMEs."""
 
 Reply = tuple[str, ...] | TaggerError
 """The tags of a README, or why there are none."""
@@ -53,8 +54,8 @@ class Teacher:
 
     def __init__(self, method: Method[Any], path: Path) -> None:
         self._method, self._path = method, path
-        self._streak = Streak(MAX_FAILURES, "run it again to go on")
-        self._alike: tuple[tuple[str, ...], int] = (), 0
+        self._streak = Streak(MAX_FAILURES, "run it again to continue")
+        self._replies: list[tuple[str, ...]] = []
         self.preparing = self.stopped = False
         check_own_file(path)
         check_target(path, lambda: True, "file of label rows")
@@ -141,12 +142,16 @@ class Teacher:
                 label = Label(id=readme.id, readme=readme.text, tags=reply, source=SOURCE)
                 labels.append(own_id(label, ids))
         with reporting(printable(str(self._path))), self._path.open("ab+") as file:
-            # An editor may have left the last line without an end.
-            if file.tell():
-                file.seek(-1, 2)
-                if file.read() != b"\n":
+            size = file.tell()
+            try:
+                # An editor may have left the last line without an end.
+                if size and file.seek(-1, os.SEEK_END) and file.read() != b"\n":
                     file.write(b"\n")
-            file.write("".join(f"{label.to_json()}\n" for label in labels).encode())
+                file.write("".join(f"{label.to_json()}\n" for label in labels).encode())
+                file.flush()
+            except OSError:
+                file.truncate(size)  # half a row could not be read
+                raise
         return labels
 
     def _watch(self, reply: Reply) -> None:
@@ -155,12 +160,13 @@ class Teacher:
             self._streak.fail(reply)
             return
         self._streak.succeed()
-        before, count = self._alike
         tags = tuple(sorted(reply))
-        self._alike = tags, count + 1 if tags == before else 1
-        if self._alike[1] == MOST_ALIKE:
+        if len(self._replies) == MOST_ALIKE:
+            return
+        self._replies.append(tags)
+        if len(self._replies) == MOST_ALIKE and set(self._replies) == {tags}:
             raise EndpointError(
-                f"{self._method.name} has given {MOST_ALIKE} READMEs in a row the same tags: "
+                f"{self._method.name} has given {MOST_ALIKE} READMEs the very same tags: "
                 f"{', '.join(map(printable, tags)) or 'none'}; ask another model, and keep its "
                 "labels in another file"
             )

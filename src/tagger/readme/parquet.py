@@ -56,7 +56,7 @@ def check(path: str, id_column: str, text_column: str, *, lists: bool = False) -
             raise InputError(f"{name}: the column {column!r} holds {held}, {kind}")
 
 
-def read(path: str, columns: list[str], most: int) -> Iterator[dict[str, Any]]:
+def read(path: str, columns: list[str], most: int, entries: int = 0) -> Iterator[dict[str, Any]]:
     """Yield the rows of a file as dictionaries of these columns.
 
     A value is text, a whole number, a list or a dictionary, None where there is none, or bytes
@@ -65,7 +65,8 @@ def read(path: str, columns: list[str], most: int) -> Iterator[dict[str, Any]]:
     Args:
         path: a file that `check` has found sound.
         columns: those to read.
-        most: bytes of a text that are read, and entries of a list; what follows is left out.
+        most: bytes of a text that are read; what follows is left out.
+        entries: of a list, likewise.
 
     Raises:
         InputError: the file is damaged. The rows before the damage have been yielded.
@@ -74,7 +75,9 @@ def read(path: str, columns: list[str], most: int) -> Iterator[dict[str, Any]]:
     with _reading(path, "is damaged, or not a Parquet file"), _open(path) as file:
         for batch in file.iter_batches(_READ_ROWS, columns=columns, use_threads=False):
             for row in range(batch.num_rows):
-                yield {column: _value(batch.column(column)[row], most) for column in columns}
+                yield {
+                    column: _value(batch.column(column)[row], most, entries) for column in columns
+                }
 
 
 def _open(path: str) -> Any:
@@ -104,7 +107,7 @@ def _is_usable(kind: Any, *, numbers: bool, lists: bool) -> bool:
     return text or (numbers and types.is_integer(kind)) or (lists and listed)
 
 
-def _value(scalar: Any, most: int) -> Any:
+def _value(scalar: Any, most: int, entries: int) -> Any:
     pyarrow = arrow()
     while isinstance(scalar, pyarrow.DictionaryScalar | pyarrow.ExtensionScalar):
         scalar = scalar.value
@@ -113,9 +116,9 @@ def _value(scalar: Any, most: int) -> Any:
     if pyarrow.types.is_integer(scalar.type):
         return int(scalar.as_py())
     if isinstance(scalar, pyarrow.ListScalar):
-        return [_value(each, most) for each in scalar.values[:most]]
+        return [_value(each, most, 0) for each in scalar.values[:entries]]
     if isinstance(scalar, pyarrow.StructScalar):
-        return {key: _value(value, most) for key, value in scalar.items()}
+        return {key: _value(value, most, 0) for key, value in scalar.items()}
     if not isinstance(scalar, pyarrow.StringScalar | pyarrow.LargeStringScalar):
         return scalar.as_py()
     whole = memoryview(scalar.as_buffer())
