@@ -224,7 +224,7 @@ def test_unknown_tags_make_a_mapping_to_edit(workplace: Path, readmes: Sources) 
 
 def test_all_that_does_not_fit_is_said(workplace: Path, readmes: Sources) -> None:
     (workplace / "more.jsonl").write_text(
-        '{"id": "a", "readme": "again"}\n{"id": "d"}\n{"id": "e"}'
+        '{"id": "a", "readme": "again"}\n{"id": "d"}\n{"id": "e", "readme": "x"}'
     )
     sources = Sources((*readmes.paths, "more.jsonl"))
     rows = ["id,tags", "a,cli", "a,3d;cli", "b,", "c,clj;css", "d,cli", "x,cli", "", ",game"]

@@ -191,6 +191,7 @@ class Conversion:
         seen: set[str] = set()
         for item in self._readmes:
             if not item.sound:
+                seen.add(item.id)
                 self._read(item)
             elif item.id not in self._entries:
                 self._unlisted.add(short(item.id))

@@ -11,13 +11,12 @@ from support.heads import head_of
 from tagger.methods.base import FeatureIdentity, Identity
 from tagger.methods.rank import shipped
 from tagger.methods.rank.calibration import Calibration
-from tagger.methods.rank.identity import scoring_identity
+from tagger.methods.rank.identity import CLEANING, scoring_identity
 from tagger.methods.rank.probe import Probe
 from tagger.methods.rank.rank import Rank
 from tagger.methods.rank.shipped import head_path, shipped_head
 from tagger.models.fetch.catalogue import catalogue
 from tagger.prompts.prompt import PromptTemplate
-from tagger.readme.cleaning import CLEANING_VERSION
 from tagger.readme.readme import Readme
 from tagger.types import DEFAULT_MODEL, EFFORTS, README_TOKENS
 from tagger.vocabulary import Vocabulary
@@ -36,7 +35,7 @@ def identity_now(model: str, readme_tokens: int = README_TOKENS) -> Identity:
         FeatureIdentity(
             weights="whatever",
             prompt=template.digest,
-            cleaning=CLEANING_VERSION,
+            cleaning=CLEANING,
             readme_tokens=readme_tokens,
             layers=f"the last root after layer {MODELS[model][0]}",
         ),

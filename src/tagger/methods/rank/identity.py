@@ -2,7 +2,12 @@
 
 from tagger.methods.base import FeatureIdentity, Identity
 from tagger.prompts.prompt import PromptTemplate
+from tagger.readme.cleaning import CLEANING_VERSION
+from tagger.readme.prose import PROSE_VERSION
 from tagger.vocabulary import Vocabulary
+
+CLEANING = f"{CLEANING_VERSION}.{PROSE_VERSION}"
+"""The version of how a README becomes what is read of it."""
 
 SCORING_VERSION = 8
 """Bump when the same input would be scored differently, so that nothing cached is reused."""

@@ -29,7 +29,7 @@ from tagger.methods.base import Capacity, Identity, ranking_from_bytes, ranking_
 from tagger.methods.rank.calibration import Calibration
 from tagger.methods.rank.evidence import Evidence, ScoredTag, TagLogProbs
 from tagger.methods.rank.head import ONE_QUESTION, Confidence, Head
-from tagger.methods.rank.identity import scoring_identity
+from tagger.methods.rank.identity import CLEANING, scoring_identity
 from tagger.methods.rank.layout import MIN_README_TOKENS, Layout
 from tagger.methods.rank.mentions import STUFFING_VERSION, Mentions
 from tagger.methods.rank.passes import Passes
@@ -40,8 +40,7 @@ from tagger.methods.rank.shipped import head_in_force
 from tagger.models.kv import KVCache
 from tagger.models.language import LanguageModel
 from tagger.prompts.prompt import Conversation, PromptTemplate
-from tagger.readme.cleaning import CLEANING_VERSION
-from tagger.readme.prose import PROSE_VERSION, prose_early
+from tagger.readme.prose import prose_early
 from tagger.readme.readme import Readme
 from tagger.selection import MAX_TAGS
 from tagger.tagging import GivenTag, Ranking
@@ -173,7 +172,7 @@ class Rank:
         which = "the last root" if self.layout.small else "the only root"
         features = replace(
             self.scoring_identity.features,
-            cleaning=f"{CLEANING_VERSION}.{PROSE_VERSION}",
+            cleaning=CLEANING,
             readme_tokens=self.readme_tokens,
             layers=f"{which} after layer {self.model.feature_layer}",
         )
