@@ -191,8 +191,9 @@ def _is_label(row: dict[str, Any]) -> bool:
 
 
 def _is_mapping(content: dict[str, Any]) -> bool:
-    values = isinstance(content.get("tags"), list), "readme" in content, "readme_digest" in content
-    return not any(values) and all(isinstance(each, str | list | None) for each in content.values())
+    return not _is_label(content) and all(
+        isinstance(value, str | list | None) for value in content.values()
+    )
 
 
 def _listed(tags: Iterable[str]) -> str:
