@@ -154,6 +154,16 @@ def test_merged_labels_have_ids_of_their_own(run: Run, workplace: Path) -> None:
     assert again.code == 0, "its own output may be replaced"
 
 
+def test_merging_does_not_overwrite_what_is_read(run: Run, workplace: Path) -> None:
+    label = json.dumps({"id": "1", "readme": "words", "tags": ["cli"]})
+    for name in ("labels.jsonl", "readmes.jsonl"):
+        (workplace / name).write_text(label)
+        outcome = run("labels", "merge", "labels.jsonl", "--readmes", "readmes.jsonl", "-o", name)
+        assert (outcome.code, outcome.out) == (2, "")
+        check_line(outcome.err)
+        assert (workplace / name).read_text() == label
+
+
 def test_label_rows_that_cannot_be_used_are_refused(run: Run, workplace: Path) -> None:
     (workplace / "bad.jsonl").write_text('{"id": "a", "readme": "x", "tags": ["clu"]}')
     for command in ("check", "merge"):

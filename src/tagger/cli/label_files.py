@@ -179,7 +179,7 @@ def merge(
     """
     from tagger.evaluation.label import once, own_id, say_merged
 
-    _check_target(output, labels)
+    _check_target(output, [*labels, *map(Path, readmes or [])])
     found = load_labels(labels, options.load_vocabulary(tags), readmes, source)
     different, ids = once(found), set[str]()
     _write((own_id(label, ids) for label in different), output, digests=digests)
