@@ -74,9 +74,8 @@ def points(
     """Yield all ways of tagging with a model and each budget."""
     labels = [label for part in sets for label in part]
     for readme_tokens in budgets:
+        lesson = learn_sets(Rank(model, SAMPLE, head=None, readme_tokens=readme_tokens), sets)
         for way in WAYS:
-            rank = Rank(model, SAMPLE, head=None, readme_tokens=readme_tokens)
-            lesson = learn_sets(rank, sets)
             head = None if way == ZERO_SHOT else lesson.head
             rank = Rank(model, SAMPLE, head=head, readme_tokens=readme_tokens)
             if head and rank.confidence.known < len(SAMPLE):

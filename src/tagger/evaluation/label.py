@@ -121,7 +121,7 @@ class PlacedLabel(Label):
 def own_id(label: Label, taken: set[str]) -> Label:
     """Return a label with an id that no other README of a file has, and take it.
 
-    A number of its text's digest is added to an id that is taken.
+    The beginning of its text's digest is added to an id that is taken.
     """
     id_ = label.id if label.id not in taken else f"{label.id} {label.text_digest[:12]}"
     taken.add(id_)

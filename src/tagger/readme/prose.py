@@ -6,6 +6,7 @@ a small token budget reaches.
 
 import re
 from collections.abc import Iterator
+from itertools import chain
 
 PROSE_VERSION = "1"
 """Bump when the same README would be put in another order."""
@@ -48,10 +49,10 @@ def prose_early(text: str, read: int) -> str:
         read: how many of its characters would be read.
 
     """
-    name = _name(text)
     said, place = 0, len(text.partition("\n")[0])
     if place >= read:
         return text
+    name = None  # which few READMEs need
     for start, stop in _prose(text):
         words = len(_WORD.findall(text, start, min(stop, read) if start < read else stop))
         if start < read:
@@ -60,7 +61,9 @@ def prose_early(text: str, read: int) -> str:
                 return text
             if stop <= read // 2:
                 place = stop
-        elif words >= LONG and name.search(text, start, stop):
+            continue
+        name = name or _name(text)
+        if words >= LONG and name.search(text, start, stop):
             before, between, after = text[:place], text[place:start].strip("\n"), text[stop:]
             return "\n\n".join(part for part in (before, text[start:stop], between) if part) + after
     return text
@@ -78,11 +81,11 @@ def _name(text: str) -> re.Pattern[str]:
 
 def _prose(text: str) -> Iterator[tuple[int, int]]:
     """Yield where paragraphs of words start and stop: no headings, lists, tables or code."""
-    blank = [found.span() for found in _BLANK.finditer(text)]
-    starts, stops = [0, *(end for _, end in blank)], [*(begin for begin, _ in blank), len(text)]
-    for start, stop in zip(starts, stops, strict=True):
+    start = 0
+    for stop, behind in chain(map(re.Match.span, _BLANK.finditer(text)), [(len(text), 0)]):
         paragraph = text[start:stop]
         sentence = not paragraph[:1].islower() or _SENTENCE_END.search(paragraph)
         symbols = len(_SYMBOL.findall(paragraph))
         if sentence and not _MARKED.match(paragraph) and symbols <= _SYMBOLS * len(paragraph):
             yield start, stop
+        start = behind
