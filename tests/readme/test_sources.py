@@ -154,7 +154,8 @@ def test_folders_within_folders_without_end(tmp_path: Path) -> None:
     first, deep, beyond = found(tmp_path)
     assert first.read().text == "words"
     assert deep.read().text == "deep words"
-    with refused(ReadmeError):
+    # Not `refused`: what is left of so long a path depends on the temporary folder's length.
+    with pytest.raises(ReadmeError, match="cannot list this folder: File name too long"):
         beyond.read()
     subprocess.run(["rm", "-rf", str(tmp_path / "d")], check=True)
 
