@@ -3,12 +3,18 @@
     python scripts/learn_from.py incomplete npm-dev.jsonl npm-curated.jsonl --model NAME
     python scripts/learn_from.py teacher github-train.jsonl SET.jsonl … --model NAME --wrong 0.1
     python scripts/learn_from.py teacher github-train.jsonl SET.jsonl … --model NAME --teacher NAME
+    python scripts/learn_from.py suggest SET.jsonl … --model NAME
+    python scripts/learn_from.py changed github-train.jsonl SET.jsonl … --model NAME
 
 `incomplete`: heads from the first file's labels, in ten folds of READMEs, judged by the labels that
 the second file has for the same READMEs. `teacher`: heads from the first set, as a teacher labels
 it, judged on the other sets. The teacher gives the set's own labels, except for a share that is
-replaced with those of other READMEs, or else is a model without a head. READMEs are read once and
-kept in the cache folder.
+replaced with those of other READMEs, or else is a model without a head. `suggest`: heads from 100
+suggested READMEs beside those from 100 and 130 random ones, judged on each set after drawing from
+each larger one of the others, and from all others together. `changed`: a head from the first set
+and the list of tags, used with a list in which 20 tags are replaced and all are shuffled, beside a
+head from the same labels and that list; F1 on the tags that both lists have. READMEs are read once
+and kept in the cache folder.
 """
 
 import argparse
@@ -18,20 +24,40 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
-from learn_across import judge_with
-from tagger import Rank, Selection, Vocabulary, load
+from learn_across import cat, judge_with
+from tagger import Rank, Selection, Tag, Vocabulary, load
+from tagger.evaluation.evaluate import judge_ranking
 from tagger.evaluation.label import Label, merged
 from tagger.evaluation.labels import load_labels
 from tagger.evaluation.measures import Judged, Rows, measure
 from tagger.learning.fit import Examples, Learned, fit, is_brief
-from tagger.learning.learn import read
+from tagger.learning.learn import learn, read
+from tagger.learning.suggest import farthest_first
 from tagger.learning.void import void_texts
+from tagger.methods.rank.head import Confidence
 from tagger.tagger import Tagger
 from tagger.types import README_TOKENS
+from tagger.vocabulary import fold
 
 FOLDS = 10
 SEEDS = 20
+
+SUGGESTED = 100
+RANDOM = (100, 130)
+POOL = 400
+"""READMEs of several sets that suggestions are chosen from, at most."""
+
+POOL_SHARE = 0.85
+"""The share of one set that they are chosen from, so that draws differ."""
+
+NEW_TAGS = (
+    "accounting", "astronomy", "calendar", "chess", "drone", "e-commerce", "ebook", "genealogy",
+    "home-automation", "keyboard", "map", "music-player", "password-manager", "podcast", "recipe",
+    "spreadsheet", "survey", "translation", "weather", "wiki",
+)  # fmt: skip
+"""Tags that replace as many of the list's."""
 
 SHOWN = (
     "f1_given",
@@ -138,10 +164,94 @@ def teacher(
             )
 
 
+def suggested(rank: Rank, sets: dict[str, list[Label]]) -> None:
+    """Print what suggested READMEs are worth beside random ones."""
+    read_sets = {name: load_examples(rank, merged(labels)) for name, labels in sets.items()}
+    print(f"| judged on | chosen from | {RANDOM[0]} random | {RANDOM[1]} random | suggested |")
+    for name, test in read_sets.items():
+        others = {other: part for other, part in read_sets.items() if other != name}
+        pools = {
+            other: (part, round(POOL_SHARE * len(part)))
+            for other, part in others.items()
+            if POOL_SHARE * len(part) > RANDOM[1]
+        }
+        together = cat(list(others.values()))
+        pools["all others"] = together, min(POOL, len(together))
+        for source, (examples, size) in pools.items():
+            with threadpool_limits(limits=1, user_api="blas"):  # As `learn` does, for speed.
+                reached = [compared(rank, examples, size, test, seed) for seed in range(SEEDS)]
+            shown = " | ".join(f"{value:.3f}" for value in np.mean(reached, axis=0))
+            print(f"| {name} | {source} | {shown} |", flush=True)
+
+
+def compared(rank: Rank, examples: Examples, size: int, test: Examples, seed: int) -> list[float]:
+    """Return F1 with random READMEs of a pool, fewer and more of them, and with suggested ones."""
+    pool = np.random.default_rng(seed).permutation(len(examples))[:size]
+    suggestions = pool[farthest_first(examples.features[pool], SUGGESTED)]
+    reached = []
+    for rows in (*(pool[:number] for number in RANDOM), suggestions):
+        part = replace(
+            examples.take(rows).shuffled(),
+            groups=np.arange(len(rows)),
+            weights=np.ones(len(rows)),
+        )
+        outcome = fit(replace(part, brief=is_brief(part.gold)), rank.calibration)
+        reached.append(measure(judge_with(outcome, test))["f1_given"])
+    return reached
+
+
+def changed_list(vocabulary: Vocabulary) -> Vocabulary:
+    """Return a list with other tags in place of some, in another order."""
+    random = np.random.default_rng(0)
+    kept = random.permutation(len(vocabulary))[len(NEW_TAGS) :]
+    tags = [vocabulary.tags[place] for place in kept]
+    tags += [Tag(id=f"new-{name}", name=name) for name in NEW_TAGS]
+    return Vocabulary([tags[place] for place in random.permutation(len(tags))])
+
+
+def changed(rank: Rank, labels: list[Label], others: dict[str, list[Label]]) -> None:
+    """Print what a head is worth when the list has changed since."""
+    vocabulary = changed_list(rank.vocabulary)
+    now = Rank(rank.model, vocabulary, readme_tokens=rank.readme_tokens, head=None)
+    places = {fold(tag.name): place for place, tag in enumerate(vocabulary)}
+    kept = [places[fold(tag.name)] for tag in rank.vocabulary if fold(tag.name) in places]
+    heads = {
+        "without a head": None,
+        "the old list's head": learn(rank, labels, progress).head,
+        "a head of the new list": learn(now, known_to(vocabulary, labels), progress).head,
+    }
+    for name, rows in others.items():
+        rows = known_to(vocabulary, merged(rows))
+        evidence, _ = read(now, rows, progress)
+        for head_name, head in heads.items():
+            confidence = Confidence.of(now.calibration, head, vocabulary)
+            judged = judge_ranking(confidence, evidence, rows, vocabulary, Selection())
+            show(f"{name}, {head_name}", of_tags(judged, kept))
+
+
+def known_to(vocabulary: Vocabulary, labels: list[Label]) -> list[Label]:
+    """Return labels without the tags that a list does not have."""
+    known = {fold(tag.name) for tag in vocabulary}
+
+    def of(tags: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(tag for tag in tags if fold(tag) in known)
+
+    return [
+        label.model_copy(update={"tags": of(label.tags), "acceptable": of(label.acceptable)})
+        for label in labels
+    ]
+
+
+def of_tags(judged: Judged, tags: list[int]) -> Judged:
+    """Return the judgement of some of the tags."""
+    parts = (judged.confidences, judged.given, judged.gold, judged.accepted)
+    return Judged(*(part[:, tags] for part in parts))
+
+
 def main() -> None:
     """Read the sets, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("what", choices=("incomplete", "teacher"))
+    parser.add_argument("what", choices=("incomplete", "teacher", "suggest", "changed"))
     parser.add_argument("labels", nargs="+", type=Path)
     parser.add_argument("--tags", type=Path, default=Path("tags.json"))
     parser.add_argument("--model", default="qwen2.5-coder-0.5b")
@@ -153,12 +263,18 @@ def main() -> None:
     model = load(options.model, device="cpu", lazy=True)
     rank = Rank(model, vocabulary, readme_tokens=options.readme_tokens, head=None)
     sets = {path.stem: load_labels(path, vocabulary) for path in options.labels}
+    if options.what == "suggest":
+        suggested(rank, sets)
+        return
     print(f"| | {' | '.join(SHOWN)} |")
     first, *others = sets
     if options.what == "incomplete":
         incomplete(rank, sets[first], sets[others[0]])
+        return
+    rest = {name: sets[name] for name in others}
+    if options.what == "changed":
+        changed(rank, sets[first], rest)
     else:
-        rest = {name: sets[name] for name in others}
         teacher(rank, sets[first], rest, options.teacher, options.wrong)
 
 

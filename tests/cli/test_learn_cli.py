@@ -903,3 +903,46 @@ def test_showing_what_is_no_head_is_one_line(run: Run, workplace: Path) -> None:
         outcome = run("head", "show", name, model=None)
         assert outcome.code == 2
         check_line(outcome.err)
+
+
+# Suggesting.
+
+
+def test_readmes_that_are_worth_labelling_are_printed_as_a_batch_writes_them(
+    run: Run, readmes: Path, labels: Path, workplace: Path
+) -> None:
+    write(workplace / "some.jsonl", [row(number) for number in range(0, 48, 3)])
+    outcome = learn(run, "readmes.jsonl", "--suggest", "5", "--labelled", "some.jsonl")
+    assert outcome.code == 0, outcome.err
+    rows = list(map(json.loads, outcome.out.splitlines()))
+    assert len({found["id"] for found in rows}) == 5
+    assert all(int(found["id"]) % 3 for found in rows), "those that are labelled are left out"
+    assert all(0 <= tag["confidence"] <= 1 for found in rows for tag in found["tags"])
+    assert not (workplace / "head.safetensors").exists()
+    more = learn(run, "readmes.jsonl", "--suggest", "9", "--labelled", "some.jsonl", "--quiet")
+    assert more.out.startswith(outcome.out)
+
+
+def test_what_is_read_for_suggestions_need_not_be_read_to_learn(
+    run: Run, readmes: Path, labels: Path
+) -> None:
+    assert learn(run, "readmes.jsonl", "--suggest", "5").code == 0
+    assert "learned from 48 READMEs, 0 of them read now" in learn(run).err
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        ("--labelled", "labels.jsonl"),
+        ("--suggest", "5", "-o", "suggested.jsonl"),
+        ("--suggest", "50", "--sample", "40"),
+        ("--suggest", "5", "--teacher-endpoint", "http://127.0.0.1:9/v1"),
+        ("--suggest", "5", "--labelled", "none.jsonl"),
+    ],
+)
+def test_suggestions_that_cannot_be_made_are_one_line(
+    run: Run, readmes: Path, labels: Path, more: tuple[str, ...]
+) -> None:
+    outcome = learn(run, "readmes.jsonl", *more)
+    assert (outcome.code, outcome.out) == (2, "")
+    check_line(outcome.err)

@@ -1,8 +1,5 @@
 """`tagger learn`: a head from labels, and `tagger head`, which shows one."""
 
-import os
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,13 +9,11 @@ from tagger._util.extras import need
 from tagger.cli import options
 from tagger.cli.flatten import flattened
 from tagger.cli.labels import Readmes, load_labels
-from tagger.cli.methods import KEY_VARIABLE
+from tagger.cli.unlabelled import HEAD, UnlabelledOptions, ask_teacher, suggest
 from tagger.errors import UsageError
 
 if TYPE_CHECKING:
-    from tagger.evaluation.label import Label
     from tagger.learning.learn import Lesson
-    from tagger.vocabulary import Vocabulary
 
 app = typer.Typer(help="Inspect a learned head.")
 
@@ -32,63 +27,6 @@ _MEASURES = (
     "f1_given",
     "ece",
 )
-
-
-_LABELS_OUT = Path("teacher.jsonl")
-
-
-@dataclass(frozen=True)
-class TeacherOptions:
-    """A large model that labels READMEs."""
-
-    teacher_endpoint: Annotated[
-        str | None,
-        typer.Option(
-            metavar="URL",
-            help="Have a model on a server label READMEs: an OpenAI-compatible chat completions "
-            "API; its key is taken from TAGGER_API_KEY.",
-        ),
-    ] = None
-    teacher_model: Annotated[
-        str | None, typer.Option(metavar="NAME", help="What that server calls the model.")
-    ] = None
-    sample: Annotated[
-        int,
-        typer.Option(
-            min=30,
-            max=5_000,
-            metavar="N",
-            help="With a teacher: label N READMEs; which ones depends only on their text.",
-        ),
-    ] = 500
-    labels_out: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="With a teacher: where its labels are kept. READMEs that have a row there are not "
-            f"asked for again. Default: {_LABELS_OUT}.",
-        ),
-    ] = None
-    id_from: options.IdOfReadme = "relative"
-
-    def check(self, output: Path, *, offline: bool) -> None:
-        """Refuse options that do not go together. Raises `UsageError`."""
-        from tagger._util.paths import real
-
-        if self.teacher_endpoint is None:
-            for name in ("teacher_model", "labels_out"):
-                if getattr(self, name) is not None:
-                    option = name.replace("_", "-")
-                    raise UsageError(f"--{option} works only with --teacher-endpoint")
-            return
-        if real(output) == real(self.labels_out or _LABELS_OUT):
-            raise UsageError("--labels-out and --output name the same file: name two")
-        if not self.teacher_model:
-            raise UsageError("--teacher-endpoint needs --teacher-model: what the server calls it")
-        if offline:
-            raise UsageError("--teacher-endpoint needs the network, which --offline forbids")
-        need("endpoint")
-
 
 NOTHING_LEARNED = 1
 
@@ -112,14 +50,15 @@ def learn(
         typer.Argument(
             metavar="LABELS",
             help="Labelled READMEs, as for tagger eval: at least 30 that have a tag; a few "
-            "hundred are better. With --teacher-endpoint: READMEs, as for tagger batch.",
+            "hundred are better. With --suggest or --teacher-endpoint: READMEs, as for tagger "
+            "batch.",
         ),
     ],
     *,
     output: Annotated[
         Path,
         typer.Option("-o", "--output", metavar="FILE", help="Where to write the head."),
-    ] = Path("head.safetensors"),
+    ] = HEAD,
     incomplete: Annotated[
         bool,
         typer.Option(
@@ -129,7 +68,7 @@ def learn(
         ),
     ] = False,
     readmes: Readmes = None,
-    teacher: TeacherOptions,
+    unlabelled: UnlabelledOptions,
     source: options.SourceOptions,
     prompt: options.PromptOptions,
     model: options.ModelOptions,
@@ -142,9 +81,12 @@ def learn(
 
     With --teacher-endpoint a large model labels a sample of READMEs first. Its labels are kept in a
     file, where you may correct them; the same command again asks only for those that it lacks.
+
+    With --suggest nothing is learned: READMEs that are worth labelling are printed, with the tags
+    that they get now, as tagger batch writes them.
     """
     need("learn")
-    teacher.check(output, offline=model.offline)
+    unlabelled.check(output, offline=model.offline)
 
     # Here, not above: `--help` and wrong usage are answered without them.
     from tagger.cli import methods
@@ -156,9 +98,16 @@ def learn(
     opener = methods.rank_opener(
         vocabulary, prompt, model, head=methods.NO_HEAD, quiet=common.quiet
     )
+    if unlabelled.suggest:
+        sources = source.sources(labels, unlabelled.id_from)
+        known = unlabelled.labelled
+        labelled = load_labels(known, vocabulary, readmes, source) if known else []
+        suggest(unlabelled, sources, labelled, opener(), quiet=common.quiet)
+        return 0
     check_head_target(output)
-    if teacher.teacher_endpoint:
-        found, received = _ask_teacher(labels, vocabulary, teacher, source, quiet=common.quiet)
+    if unlabelled.teacher_endpoint:
+        sources = source.sources(labels, unlabelled.id_from)
+        found, received = ask_teacher(unlabelled, sources, vocabulary, quiet=common.quiet)
         if received:
             return 128 + received
     else:
@@ -176,64 +125,6 @@ def learn(
         return 0
     options.log.error("%s; %s already holds a head that works, and was kept", _NOTHING, output)
     return NOTHING_LEARNED
-
-
-def _ask_teacher(
-    sources: Sequence[str],
-    vocabulary: "Vocabulary",
-    asked: TeacherOptions,
-    source: options.SourceOptions,
-    *,
-    quiet: bool,
-) -> "tuple[list[Label], int]":
-    """Have a teacher label a sample of READMEs.
-
-    Returns:
-        The labels, and the number of a signal that has ended the work, or 0.
-
-    """
-    from tagger.cli import signals
-    from tagger.cli.progress import counting
-    from tagger.evaluation.label import text_digest
-    from tagger.learning.sample import draw
-    from tagger.learning.teacher import README_TOKENS, Teacher
-    from tagger.methods.endpoint.endpoint import Endpoint
-    from tagger.selection import Selection
-
-    endpoint = Endpoint(
-        asked.teacher_endpoint or "",
-        asked.teacher_model or "",
-        vocabulary,
-        selection=Selection(min_tags=0),
-        readme_tokens=README_TOKENS,
-        key=os.environ.get(KEY_VARIABLE, ""),
-    )
-    out = asked.labels_out or _LABELS_OUT
-    teacher = Teacher(endpoint, out)
-    readmes = draw(source.sources(sources, asked.id_from), asked.sample)
-    with counting(quiet=quiet) as progress, signals.finishing(teacher) as received:
-        labels, failures = teacher.label(readmes, progress)
-    if received:
-        options.log.warning(
-            "stopped with %d labels in %s; run the same command again to go on", len(labels), out
-        )
-        return [], received[0]
-    drawn = {text_digest(readme.text) for readme in readmes}
-    if others := sum(label.text_digest not in drawn for label in labels):
-        options.log.info(
-            "%s: %d of its %d labels are of READMEs that are not in this sample, and are learned "
-            "from all the same",
-            out,
-            others,
-            len(labels),
-        )
-    if failures:
-        options.log.warning(
-            "READMEs that the teacher has not labelled: %d, the first: %s",
-            len(failures),
-            failures[0],
-        )
-    return labels, 0
 
 
 def _counts(path: Path) -> bool:

@@ -122,7 +122,7 @@ class Examples:
             judged.accepted,
             np.arange(len(labels)) if groups is None else groups,
             np.ones(len(labels)) if weights is None else weights,
-            _features(void),
+            features_of(void),
             is_brief(judged.gold),
         )
 
@@ -148,7 +148,7 @@ class Examples:
     @cached_property
     def features(self) -> Floats:
         """[READMEs, width] hidden states."""
-        return _features(self.evidence)
+        return features_of(self.evidence)
 
     @cached_property
     def known(self) -> Bools:
@@ -207,7 +207,7 @@ class Ridge:
         return scores
 
 
-def _features(evidence: Evidence) -> Floats:
+def features_of(evidence: Evidence) -> Floats:
     """Return the features that heads use, [READMEs, width]."""
     if evidence.features is None:
         raise ValueError("evidence without features")

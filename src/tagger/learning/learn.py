@@ -19,6 +19,7 @@ from tagger.methods.rank.evidence import Evidence
 from tagger.methods.rank.head import ONE_QUESTION, Confidence, Head
 from tagger.methods.rank.rank import Rank
 from tagger.methods.rank.shipped import shipped_head
+from tagger.readme.readme import Readme
 from tagger.selection import Selection
 from tagger.types import Progress, no_progress
 from tagger.vocabulary import fold
@@ -203,6 +204,13 @@ def _groups(labels: Sequence[Label]) -> Rows:
 def read(
     rank: Rank, labels: Sequence[Label], progress: Progress = no_progress
 ) -> tuple[Evidence, list[bool]]:
+    """Return the evidence for labelled READMEs; see `read_readmes`."""
+    return read_readmes(rank, [label.to_readme() for label in labels], progress)
+
+
+def read_readmes(
+    rank: Rank, readmes: Sequence[Readme], progress: Progress = no_progress
+) -> tuple[Evidence, list[bool]]:
     """Return the evidence for each README, and whether the model had to read it for that.
 
     What was read before is in the cache folder, and need not be read again; see `Readings`.
@@ -210,15 +218,14 @@ def read(
     rank.prepare(reading=False)
     contents, fresh = [], []
     with Readings(identity_of(rank.evidence_identity)) as readings:
-        for done, label in enumerate(labels, start=1):
-            readme = label.to_readme()
+        for done, readme in enumerate(readmes, start=1):
             content = readings.get(readme)
             fresh.append(content is None)
             if content is None:
                 (content,) = rank.evidence([rank.encode(readme)]).to_bytes()
                 readings.keep(readme, content)
             contents.append(content)
-            progress("reading", done, len(labels))
+            progress("reading", done, len(readmes))
         try:
             evidence = Evidence.from_bytes(contents, rank.prior, rank.model.width, rank.limit)
         except ValueError as error:

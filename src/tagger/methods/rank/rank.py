@@ -291,14 +291,19 @@ class Rank:
         contents = [reading[:-1] for reading in readings]
         prior = self.prior.of_last_question() if self._brief else self.prior
         evidence = Evidence.from_bytes(contents, prior, self.model.width)
+        return [
+            Ranking(tags, reading[-1:] == _SUSPICIOUS)
+            for reading, tags in zip(readings, self.best(evidence), strict=True)
+        ]
+
+    def best(self, evidence: Evidence) -> list[tuple[GivenTag, ...]]:
+        """Return the best tags of each README by the evidence for all tags."""
         logits = self.confidence.logits(evidence)
         best = logits.sort(dim=-1, descending=True, stable=True).indices[:, :MAX_TAGS]
         highest = logits.gather(-1, best)
         return [
-            Ranking(tuple(map(self._given, places, values)), reading[-1:] == _SUSPICIOUS)
-            for reading, places, values in zip(
-                readings, best.tolist(), highest.tolist(), strict=True
-            )
+            tuple(map(self._given, places, values))
+            for places, values in zip(best.tolist(), highest.tolist(), strict=True)
         ]
 
     def _given(self, place: int, logit: float) -> GivenTag:
