@@ -96,9 +96,10 @@ def f1(learned: Learned, ridge: Ridge, on: Examples) -> float:
 # The regressions.
 
 
-def test_the_dual_gives_the_weighted_regression_of_the_primal() -> None:
-    weights = np.random.default_rng(0).uniform(0.5, 2.0, 40)
-    known = replace(examples(40), weights=7 * weights)
+@pytest.mark.parametrize("count", [WIDTH - 24, WIDTH + 24])
+def test_fewer_and_more_readmes_than_features_give_the_weighted_regression(count: int) -> None:
+    weights = np.random.default_rng(0).uniform(0.5, 2.0, count)
+    known = replace(examples(count), weights=7 * weights)
     ridge = Ridge.fit(known)
     weights = weights / weights.mean()
     standard = (known.features - ridge.mean) * ridge.scale
@@ -106,9 +107,11 @@ def test_the_dual_gives_the_weighted_regression_of_the_primal() -> None:
     squares = np.average((standard**2).sum(axis=1), weights=weights)
     assert squares == pytest.approx(1.0), "a mean square sum of one"
     deviations = known.targets - np.average(known.targets, axis=0, weights=weights)
-    weighted = standard.T * weights
-    gram = weighted @ standard + module.RIDGE * np.eye(standard.shape[1])
-    assert np.allclose(ridge.rows.T, np.linalg.solve(gram, weighted @ deviations))
+    root = np.sqrt(weights)[:, None]
+    penalty = np.sqrt(module.RIDGE) * np.eye(WIDTH)
+    inputs = np.concatenate([root * standard, penalty])
+    outputs = np.concatenate([root * deviations, np.zeros((WIDTH, TAGS))])
+    assert np.allclose(ridge.rows.T, np.linalg.lstsq(inputs, outputs)[0])
     unseen = examples(5, seed=1)
     by_hand = ((unseen.features - ridge.mean) * ridge.scale) @ ridge.rows.T
     assert np.allclose(ridge.scores(unseen.features), by_hand)

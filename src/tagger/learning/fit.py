@@ -1,10 +1,11 @@
 """Fit a head to examples, and find out what it is worth.
 
-Ridge regressions of the tags on a README's features are fitted in the dual, so that a few hundred
-READMEs take milliseconds. Their out-of-fold scores (Wolpert 1992, "Stacked Generalization") then
-become one more input of the logistic function that gives confidences. That is fitted with a
-Gaussian prior around the zero-shot calibration: few labels move it little. READMEs of one group,
-such as near-duplicates, stay in one fold: what is said of one must not help to guess the other.
+Ridge regressions of the tags on a README's features take milliseconds for a few hundred READMEs:
+they are fitted in the dual, unless there are more READMEs than features. Their out-of-fold scores
+(Wolpert 1992, "Stacked Generalization") then become one more input of the logistic function that
+gives confidences. That is fitted with a Gaussian prior around the zero-shot calibration: few labels
+move it little. READMEs of one group, such as near-duplicates, stay in one fold: what is said of one
+must not help to guess the other.
 The regressions also see some texts that say nothing, for which no tag is right.
 
 Whether labels have taught anything is asked of READMEs that the fit has not seen. If their
@@ -188,7 +189,10 @@ class Ridge:
 
     @classmethod
     def fit(cls, examples: Examples) -> Self:
-        """Solve the dual: as many equations as texts. Scores are deviations from base rates."""
+        """Solve the dual or the primal equations: as many as texts, or as the features are wide.
+
+        Scores are deviations from base rates.
+        """
         features = np.concatenate([examples.features, examples.void])
         nothing = np.zeros((len(examples.void), examples.targets.shape[1]))
         targets = np.concatenate([examples.targets, nothing])
@@ -197,9 +201,15 @@ class Ridge:
         deviation = np.sqrt(np.average((features - mean) ** 2, axis=0, weights=weights))
         scale = 1 / (np.sqrt(len(mean)) * np.maximum(deviation, 1e-6))
         standard = (features - mean) * scale
-        gram = standard @ standard.T + np.diag(RIDGE / weights)
-        dual = np.linalg.solve(gram, targets - np.average(targets, axis=0, weights=weights))
-        return cls((standard.T @ dual).T, mean, scale)
+        targets = targets - np.average(targets, axis=0, weights=weights)
+        if len(standard) <= len(mean):
+            gram = standard @ standard.T + np.diag(RIDGE / weights)
+            rows = (standard.T @ np.linalg.solve(gram, targets)).T
+        else:
+            weighted = standard.T * weights
+            covariance = weighted @ standard + RIDGE * np.eye(len(mean))
+            rows = np.linalg.solve(covariance, weighted @ targets).T
+        return cls(rows, mean, scale)
 
     def scores(self, features: Floats) -> Floats:
         """Return how far features speak for each tag, [READMEs, tags]."""
