@@ -7,15 +7,15 @@ as a program. nh3 decides what of it is kept; nothing that a README says is trus
 import html
 import re
 import sys
-from functools import cache
 from pathlib import PurePath
-from typing import Any
+
+import nh3
 
 from tagger.errors import ReadmeError
 from tagger.readme.cleaning import clean, markup_of, serve
 from tagger.readme.markdown import bounded, bounded_parser
 from tagger.readme.readme import Readme
-from tagger.readme.worker import Worker
+from tagger.readme.worker import Worker, shared
 
 SHOWN = 32 * 1024
 """Characters of a README that are shown: some ten screens, rendered in less than 0.1 s."""
@@ -26,25 +26,38 @@ MOST_HTML = 1 << 20
 CPU_SECONDS = 2.0
 """What rendering one README may take."""
 
-_TAGS = frozenset(
-    "a b blockquote br caption code del details div em h1 h2 h3 h4 h5 h6 hr i img kbd li ol p pre "
-    "s small span strong sub summary sup table tbody td tfoot th thead tr ul".split()
-)
-_SILENT = frozenset(
-    "applet audio canvas embed iframe math noscript object script select style svg template "
-    "textarea title video".split()
-)
+# fmt: off
+_TAGS = {
+    "a", "b", "blockquote", "br", "caption", "code", "del", "details", "div", "em", "h1", "h2",
+    "h3", "h4", "h5", "h6", "hr", "i", "img", "kbd", "li", "ol", "p", "pre", "s", "small", "span",
+    "strong", "sub", "summary", "sup", "table", "tbody", "td", "tfoot", "th", "thead", "tr", "ul",
+}
+_SILENT = {
+    "applet", "audio", "canvas", "embed", "iframe", "math", "noscript", "object", "script",
+    "select", "style", "svg", "template", "textarea", "title", "video",
+}
+# fmt: on
 """Elements that go with all that is in them."""
 
-_ALIGNED = {name: {"align"} for name in ("div", "h1", "h2", "h3", "p", "td", "th")}
 _ATTRIBUTES = {
-    **_ALIGNED,
+    **{name: {"align"} for name in ("div", "h1", "h2", "h3", "p")},
+    "*": set(),
     "a": {"href"},
     "img": {"alt"},  # without an address a browser shows this text, and loads nothing
     "ol": {"start"},
     "td": {"align", "colspan", "rowspan"},
     "th": {"align", "colspan", "rowspan"},
 }
+
+_cleaner = nh3.Cleaner(
+    tags=_TAGS,
+    clean_content_tags=_SILENT,
+    attributes=_ATTRIBUTES,
+    url_schemes={"http", "https"},
+    url_relative="deny",
+    link_rel="noopener noreferrer",
+    set_tag_attribute_values={"a": {"target": "_blank"}},
+)
 
 _HEADING = re.compile(r"<(/?)h([1-6])")
 _FIRST_HEADING = 3
@@ -54,8 +67,6 @@ _EMPTY = re.compile(r"<(a|h[1-6]|p|li|ul|ol|summary)(?: [^<>]*)?>\s*</\1>")
 _EMPTY_CELL = re.compile(r"<th((?: [^<>]*)?)>\s*</th>")
 _UNNAMED_IMAGE = re.compile(r'<img(?: alt="\s*")?>')
 
-_worker: list[Worker] = []
-
 
 def html_of(readme: Readme) -> str:
     """Return the beginning of a README as HTML, or as plain text where it cannot be rendered.
@@ -64,7 +75,7 @@ def html_of(readme: Readme) -> str:
     texts. Headings begin at the third level and skip none.
     """
     try:
-        return _process().clean(readme.text[:SHOWN], PurePath(readme.source).suffix.lower())
+        return _worker.clean(readme.text[:SHOWN], PurePath(readme.source).suffix.lower())
     except ReadmeError:
         return f"<pre>{html.escape(readme.text[:SHOWN])}</pre>"
 
@@ -85,29 +96,11 @@ def render(text: str, suffix: str) -> str:
         made = bounded_parser(html=False).render(bounded(clean(text, suffix)))
     if len(made) > MOST_HTML:
         raise ValueError("more HTML than can be shown")
-    return _accessible(_cleaner().clean(made))
-
-
-@cache
-def _cleaner() -> Any:
-    import nh3
-
-    return nh3.Cleaner(
-        tags=set(_TAGS),
-        clean_content_tags=set(_SILENT),
-        attributes=_ATTRIBUTES,
-        url_schemes={"http", "https"},
-        url_relative="deny",
-        link_rel="noopener noreferrer",
-        set_tag_attribute_values={"a": {"target": "_blank"}},
-    )
+    return _cleaner.clean(_accessible(_cleaner.clean(made)))
 
 
 def _accessible(clean: str) -> str:
-    """Leave out what is empty, and give headings levels that follow each other.
-
-    What is sanitised has no `<` and `>` but those of tags, so that patterns can find them.
-    """
+    """Leave out what is empty, and give headings levels that follow each other."""
     clean = _UNNAMED_IMAGE.sub("", clean)
     for _ in range(3):  # a heading may hold a link that held an image
         clean = _EMPTY.sub("", clean)
@@ -125,12 +118,7 @@ def _accessible(clean: str) -> str:
     return _HEADING.sub(level, clean)
 
 
-def _process() -> Worker:
-    """Return the process that renders, which ends with this one."""
-    if not _worker:
-        _worker.append(Worker(CPU_SECONDS, render))
-    return _worker[0]
-
+_worker = shared(Worker(CPU_SECONDS, render))
 
 if __name__ == "__main__":
     serve(float(sys.argv[1]), render)
