@@ -78,8 +78,10 @@ def test_links_lead_to_other_tabs_and_tell_nobody_where_from() -> None:
 
 def test_images_become_their_alternative_texts() -> None:
     shown = render("[![Build](https://a.example/b.svg)](https://a.example)", "")
-    assert '<img alt="Build">' in shown
+    assert "<small>Build</small>" in shown
     assert "b.svg" not in shown
+    assert "<img" not in shown
+    assert "<small>a &lt;b&gt;</small>" in render('<img alt="a <b>" src=x>', "")
     assert render("[![](https://a.example/b.svg)](https://a.example)", "").strip() == ""
 
 

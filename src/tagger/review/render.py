@@ -43,7 +43,7 @@ _ATTRIBUTES = {
     **{name: {"align"} for name in ("div", "h1", "h2", "h3", "p")},
     "*": set(),
     "a": {"href"},
-    "img": {"alt"},  # without an address a browser shows this text, and loads nothing
+    "img": {"alt"},
     "ol": {"start"},
     "td": {"align", "colspan", "rowspan"},
     "th": {"align", "colspan", "rowspan"},
@@ -63,9 +63,9 @@ _HEADING = re.compile(r"<(/?)h([1-6])")
 _FIRST_HEADING = 3
 """The page itself has headings of two levels."""
 
-_EMPTY = re.compile(r"<(a|h[1-6]|p|li|ul|ol|summary)(?: [^<>]*)?>\s*</\1>")
+_EMPTY = re.compile(r"<(a|h[1-6]|p|li|ul|ol|small|summary)(?: [^<>]*)?>\s*</\1>")
 _EMPTY_CELL = re.compile(r"<th((?: [^<>]*)?)>\s*</th>")
-_UNNAMED_IMAGE = re.compile(r'<img(?: alt="\s*")?>')
+_IMAGE = re.compile(r'<img(?: alt="([^"]*)")?>')
 
 
 def html_of(readme: Readme) -> str:
@@ -100,8 +100,8 @@ def render(text: str, suffix: str) -> str:
 
 
 def _accessible(clean: str) -> str:
-    """Leave out what is empty, and give headings levels that follow each other."""
-    clean = _UNNAMED_IMAGE.sub("", clean)
+    """Put texts for images, leave out what is empty, and have headings follow each other."""
+    clean = _IMAGE.sub(lambda image: f"<small>{image[1]}</small>" if image[1] else "", clean)
     for _ in range(3):  # a heading may hold a link that held an image
         clean = _EMPTY.sub("", clean)
     clean = _EMPTY_CELL.sub(r"<td\1></td>", clean)
