@@ -1,18 +1,46 @@
 """`Review`: a curator goes through the output of a batch, and nothing that was decided is lost."""
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+import json
+import logging
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from tagger._util.closing import Closing
-from tagger.errors import UsageError
+from tagger._util.text import printable
+from tagger.batch.decisions import OPEN, REVIEWED, SKIPPED, Decisions, review_of
+from tagger.batch.ledger import Ledger
+from tagger.batch.output import Place
+from tagger.errors import InputError, UsageError
 from tagger.readme.readme import Readme
 from tagger.readme.sources import Sources
-from tagger.review.items import Filter, Item, Order
-from tagger.review.statistics import Rate, Statistics
+from tagger.review import labels, steps
+from tagger.review.index import index, take_texts, text_of
+from tagger.review.items import Filter, Item, Order, Selected, State, Suggestion
+from tagger.review.queue import PASSES, STATES, Work
+from tagger.review.statistics import Learned, Statistics, statistics_of
 from tagger.types import Progress, no_progress
-from tagger.vocabulary import Vocabulary
+from tagger.vocabulary import Tag, Vocabulary
+
+if TYPE_CHECKING:
+    from tagger.methods.rank.rank import Rank
+    from tagger.review.relearn import Ranker
+
+SUGGESTIONS = 12
+"""The most tags that are suggested for a README."""
+
+_ALL = Filter()
+
+_SURE = (
+    f"SELECT number FROM readme WHERE {PASSES} AND error = '' AND least >= :above ORDER BY place"  # noqa: S608
+)
+
+log = logging.getLogger(__name__)
 
 
 class StaleError(UsageError):
@@ -28,49 +56,24 @@ class StaleError(UsageError):
         self.item = item
 
 
-@dataclass(frozen=True)
-class Learned:
-    """What came of learning from a review.
-
-    Attributes:
-        readmes: how many READMEs it was learned from.
-        bulk: how many of them were decided together with others.
-        before: how often the first tag is right in the random slice, as suggested until now.
-        after: the same for a head that has not seen the README; cross-validated.
-        f1_before: F1 of the tags that are given in the slice.
-        f1_after: the same for that head.
-        ranked: how many READMEs have new suggestions; 0 if the head is not better.
-        head: the file with the head; None if it is not better.
-
-    """
-
-    readmes: int
-    bulk: int
-    before: Rate | None
-    after: Rate | None
-    f1_before: float | None
-    f1_after: float | None
-    ranked: int
-    head: Path | None
-
-
 class Review(Closing):
     """A review of an output; a context manager. Safe to use from several threads.
 
     What was decided is kept beside the output, in a file that ends in `.review`.
 
     Args:
-        output: the JSON Lines that a batch has written.
+        output: what a batch has written.
         vocabulary: its tags.
-        sources: where its READMEs are; by default where the batch found them.
+        sources: where its READMEs are; by default where the batch has found them.
         seed: of the random slice.
-        rank: opens what ranks tags by readings, for the next best tags and to learn; None does
-            without.
-        progress: hears how many READMEs are indexed when an output is opened first.
+        rank: opens what ranks tags by the readings that the batch has kept, for the next best tags
+            and to learn; None does without.
+        progress: hears how many READMEs are read when an output is reviewed first.
 
     Raises:
         InputError: the output cannot be read, or is not a batch's.
-        UsageError: it has other tags; the store is of another output, damaged, or in use.
+        UsageError: it has other tags; the store is of another output, or damaged.
+        InUseError: another process has the store.
         OutputError: the store cannot be written.
 
     """
@@ -82,61 +85,121 @@ class Review(Closing):
         *,
         sources: Sources | None = None,
         seed: int = 0,
-        rank: Callable[[], Any] | None = None,
+        rank: "Callable[[], Rank] | None" = None,
         progress: Progress = no_progress,
     ) -> None:
-        raise NotImplementedError
+        self._vocabulary = vocabulary
+        self._place = _place(output)
+        self._open_rank = rank
+        self._ranker: Ranker | None = None
+        self._lock = threading.RLock()
+        self._learning = threading.Lock()
+        with ExitStack() as stack:
+            path = review_of(self._place.lines)
+            self._store = stack.enter_context(Decisions(path, vocabulary))
+            self._ledger = (
+                stack.enter_context(Ledger(self._place.state))
+                if self._place.state.is_file()
+                else None
+            )
+            index(self._store, self._place.lines, vocabulary, seed)
+            if found := sources or self._noted():
+                take_texts(self._store, found, self._place.files, progress)
+            for change in self._store.changes:
+                log.warning("%s", change)
+            self._work = Work(self._store)
+            self._states = self._load_states()
+            self._stack = stack.pop_all()
 
     @property
     def vocabulary(self) -> Vocabulary:
         """The tags."""
-        raise NotImplementedError
+        return self._vocabulary
 
     @property
     def name(self) -> str:
         """The output's name, safe to print."""
-        raise NotImplementedError
+        return printable(self._place.output.name)
 
     def close(self) -> None:
         """Close the store."""
-        raise NotImplementedError
+        self._stack.close()
 
-    def item(
-        self, id: str, order: Order = "uncertain", filter: Filter = Filter()  # noqa: A002, B008
-    ) -> Item:
+    def prepare(self) -> None:
+        """Open what ranks, if there is any, so that items have the next best tags as well.
+
+        Raises:
+            ModelError: the model cannot be used.
+            InputError: something that ranks cannot be used.
+
+        """
+        if self._open_rank:
+            self._prepared(self._open_rank)
+
+    def item(self, id: str, order: Order = "uncertain", filter: Filter = _ALL) -> Item:  # noqa: A002
         """Return a README, with its place in an order of work.
+
+        Raises:
+            InputError: the output has no such README, or the vocabulary no such tag.
+
+        """
+        with self._lock:
+            return self._item(self._number(id), order, filter)
+
+    def next(
+        self,
+        order: Order = "uncertain",
+        filter: Filter = _ALL,  # noqa: A002
+        after: str | None = None,
+    ) -> Item | None:
+        """Return the README that comes after another, or first; None where no other is left.
+
+        At the end of an order it begins again. Without a filter, the first 50 READMEs that are
+        decided, and then every fifth, are drawn at random, whatever the order. Nothing changes by
+        asking, so the same question has the same answer until something is decided.
+
+        Raises:
+            InputError: the output has no such README, or the vocabulary no such tag.
+
+        """
+        with self._lock:
+            shown = None if after is None else self._number(after)
+            number = self._work.next(order, filter, shown, self._states)
+            return None if number is None else self._item(number, order, filter)
+
+    def previous(
+        self,
+        order: Order = "uncertain",
+        filter: Filter = _ALL,  # noqa: A002
+        before: str | None = None,
+    ) -> Item | None:
+        """Return the README that comes before another in an order; None at the start.
+
+        Raises:
+            InputError: the output has no such README, or the vocabulary no such tag.
+
+        """
+        with self._lock:
+            queue = self._work.queue(order, filter)
+            place = queue.place(None if before is None else self._number(before))
+            passing = queue.passing(self._states, filter.state)
+            number = queue.before(len(passing) if place is None else place, passing)
+            return None if number is None else self._item(number, order, filter)
+
+    def readme(self, id: str) -> Readme | None:  # noqa: A002
+        """Return the text of a README as the review has met it, or None where it was not found.
 
         Raises:
             InputError: the output has no such README.
 
         """
-        raise NotImplementedError
-
-    def next(
-        self,
-        order: Order = "uncertain",
-        filter: Filter = Filter(),  # noqa: A002, B008
-        after: str | None = None,
-    ) -> Item | None:
-        """Return the README that comes after another, or first; None at the end.
-
-        The first 50 READMEs that are shown, and then every fifth, are drawn at random, whatever
-        the order, as long as the filter asks for open READMEs.
-        """
-        raise NotImplementedError
-
-    def previous(
-        self,
-        order: Order = "uncertain",
-        filter: Filter = Filter(),  # noqa: A002, B008
-        before: str | None = None,
-    ) -> Item | None:
-        """Return the README that was shown before another, or comes before it; None at the start."""
-        raise NotImplementedError
-
-    def readme(self, id: str) -> Readme | None:  # noqa: A002
-        """Return the text of a README, or None where it was not found."""
-        raise NotImplementedError
+        with self._store.reading() as database:
+            row = database.execute(
+                "SELECT id, source, content FROM text JOIN readme ON number = readme "
+                "WHERE number = ?",
+                (self._number(id),),
+            ).fetchone()
+            return text_of(row) if row else None
 
     def decide(self, id: str, tags: Iterable[str], revision: int) -> Item:  # noqa: A002
         """Note the tags of a README, none if none fits. It is on disk when this returns.
@@ -149,57 +212,293 @@ class Review(Closing):
         Raises:
             StaleError: it was decided elsewhere since.
             InputError: there is no such README or tag.
+            OutputError: it cannot be written.
 
         """
-        raise NotImplementedError
+        return self._decide(id, REVIEWED, list(map(self._tag, tags)), revision)
 
     def skip(self, id: str, revision: int) -> Item:  # noqa: A002
         """Leave a README undecided, and out of the open ones. Raises as `decide`."""
-        raise NotImplementedError
+        return self._decide(id, SKIPPED, (), revision)
 
     def undo(self) -> Item | None:
-        """Take back the last decision, skip or bulk step; return (one of) its READMEs.
+        """Take back the last decision, skip or bulk step. Return its README, or one of them.
 
         None if nothing is left to take back.
         """
-        raise NotImplementedError
+        with self._lock:
+            numbers = steps.undo(self._store)
+            self._changed()
+            return self._item(numbers[0]) if numbers else None
 
-    def bulk_count(self, above: float, filter: Filter = Filter()) -> int:  # noqa: A002, B008
-        """Return how many open READMEs `bulk_accept` would decide."""
-        raise NotImplementedError
+    def bulk_count(self, above: float, filter: Filter = _ALL) -> int:  # noqa: A002
+        """Return how many READMEs `bulk_accept` would decide."""
+        with self._lock:
+            return len(self._sure(above, filter))
 
-    def bulk_accept(self, above: float, filter: Filter = Filter()) -> int:  # noqa: A002, B008
+    def bulk_accept(self, above: float, filter: Filter = _ALL) -> int:  # noqa: A002
         """Accept the replies all of whose tags have at least this confidence. One step to undo.
 
-        Only open READMEs of the filter are decided. Returns how many.
+        Only open READMEs that pass the filter are decided. Returns how many.
         """
-        raise NotImplementedError
+        with self._lock:
+            numbers = self._sure(above, filter)
+            with self._store.writing() as database:
+                entries = [
+                    steps.Entry(number, REVIEWED, steps.given_to(database, number), bulk=True)
+                    for number in numbers
+                ]
+                steps.decide(database, entries)
+            self._changed()
+            return len(numbers)
 
-    def replace_count(self, old: str, filter: Filter = Filter()) -> int:  # noqa: A002, B008
+    def replace_count(self, old: str, filter: Filter = _ALL) -> int:  # noqa: A002
         """Return how many READMEs `bulk_replace` would decide."""
-        raise NotImplementedError
+        with self._lock:
+            return len(self._with_tag(old, filter))
 
-    def bulk_replace(self, old: str, new: str, filter: Filter = Filter()) -> int:  # noqa: A002, B008
-        """Put a tag in the place of another wherever it is suggested or decided, by their ids.
+    def bulk_replace(self, old: str, new: str, filter: Filter = _ALL) -> int:  # noqa: A002
+        """Put a tag in the place of another that was decided or is suggested, by their ids.
 
-        READMEs that were reviewed keep their other tags, and open ones those of their reply. One
-        step to undo. Returns how many READMEs were decided.
+        READMEs that were reviewed keep their other tags, and stay what they are: decided one by one
+        or not. Open ones keep the other tags of their reply, and count as bulk decisions. One step
+        to undo. Returns how many READMEs were decided.
+
+        Raises:
+            InputError: there is no such tag.
+
         """
-        raise NotImplementedError
+        with self._lock:
+            put, gone = self._tag(new), set(self._store.meaning(old))
+            numbers = self._with_tag(old, filter)
+            with self._store.writing() as database:
+                entries = []
+                for number in numbers:
+                    open_ = self._states[number] != REVIEWED
+                    given = steps.given_to if open_ else steps.tags_of
+                    tags = steps.replaced(given(database, number), gone, put)
+                    bulk = open_ or _is_bulk(database, number)
+                    entries.append(steps.Entry(number, REVIEWED, tags, bulk))
+                steps.decide(database, entries)
+            self._changed()
+            return len(numbers)
+
+    def states(self) -> Mapping[State, int]:
+        """Return how many READMEs of the output are open, reviewed and skipped."""
+        with self._lock:
+            numbers = self._work.queue("uncertain", Filter(state=None)).numbers
+            counts = np.bincount(self._states[numbers], minlength=3).tolist()
+            return {state: counts[number] for state, number in STATES.items()}
 
     def statistics(self) -> Statistics:
         """Return how far the review is, and what the random slice says."""
-        raise NotImplementedError
+        with self._lock:
+            return statistics_of(self._store, self._vocabulary, self._work.reached)
 
-    def learn(self, progress: Progress = no_progress) -> Learned:
-        """Learn a head from what is reviewed, and suggest tags anew for open READMEs.
+    def learn(self, progress: Progress = no_progress, head: Path | None = None) -> Learned:
+        """Learn a head from what is reviewed, and suggest tags anew for all other READMEs.
 
-        Bulk decisions weigh less. Readings that the batch has kept are used.
+        Bulk decisions weigh less. What the batch has kept of READMEs is not read again. A head that
+        is not better on the random slice than the output is neither written nor used.
+
+        Args:
+            progress: hears what is under way.
+            head: where the head is written; by default beside the output, in a file that ends in
+                `.head.safetensors`.
 
         Raises:
-            UsageError: nothing ranks tags here.
-            HeadError: too few READMEs are reviewed.
+            UsageError: nothing ranks tags here, or it already learns.
+            HeadError: too few READMEs are reviewed, or all have the same tags.
             ModelError: the model is needed and cannot be used.
+            OutputError: the head cannot be written.
 
         """
-        raise NotImplementedError
+        if self._open_rank is None:
+            raise UsageError("nothing can be learned without a model that runs here")
+        ranker = self._prepared(self._open_rank)
+        if not self._learning.acquire(blocking=False):
+            raise UsageError("learning is already under way")
+        try:
+            from tagger.review.relearn import relearn
+
+            lines = self._place.lines
+            path = head or lines.with_name(f"{lines.name}.head.safetensors")
+            learned = relearn(self._store, ranker, self._work.reached, path, progress)
+        finally:
+            self._learning.release()
+        with self._lock:
+            self._work.forget()
+        return learned
+
+    def export(self, path: Path) -> int:
+        """Write what was decided as label rows. Return how many there are.
+
+        Raises:
+            UsageError: there is another file, or a link.
+            OutputError: it cannot be written.
+
+        """
+        labels.check_export(path)
+        return labels.export(self._store, self._work.reached, path)
+
+    def _noted(self) -> Sources | None:
+        """Return where the batch has found READMEs, if that is known and still there."""
+        if self._ledger is None or (said := self._ledger.noted("sources")) is None:
+            return None
+        try:
+            found = Sources.from_json(said)
+        except ValueError as error:
+            raise self._ledger.damaged() from error
+        except InputError as error:
+            log.warning("the batch's READMEs are not there any more: %s", error)
+            return None
+        log.info("READMEs are those of %s", ", ".join(map(printable, found.paths)))
+        return found
+
+    def _prepared(self, opener: "Callable[[], Rank]") -> "Ranker":
+        with self._learning:
+            if self._ranker is None:
+                from tagger.review.relearn import Ranker  # which imports PyTorch
+
+                self._ranker = Ranker(opener(), self._ledger)
+            return self._ranker
+
+    def _load_states(self) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
+        with self._store.reading() as database:
+            rows = database.execute("SELECT number, state FROM readme").fetchall()
+            states = np.zeros(max((number for number, _ in rows), default=0) + 1, dtype=np.uint8)
+            for number, state in rows:
+                states[number] = state
+            lost = [number for number, tag in self._store.tags.items() if tag is None]
+            for (number,) in database.execute(
+                "SELECT DISTINCT readme FROM decided WHERE tag IN (SELECT value FROM json_each(?))",
+                (json.dumps(lost),),
+            ).fetchall():
+                if self._store.known(iter(steps.tags_of(database, number))) is None:
+                    states[number] = OPEN
+        return states
+
+    def _number(self, id_: str) -> int:
+        with self._store.reading() as database:
+            row = database.execute("SELECT number FROM readme WHERE id = ?", (id_,)).fetchone()
+        if row is None:
+            raise InputError(f"the output has no README with the id {id_!r}")
+        return int(row[0])
+
+    def _tag(self, id_: str) -> int:
+        if id_ not in self._store.numbers:
+            raise InputError(f"there is no tag with the id {id_!r}")
+        return self._store.numbers[id_]
+
+    def _decide(self, id_: str, state: int, tags: Sequence[int], revision: int) -> Item:
+        with self._lock:
+            number = self._number(id_)
+            with self._store.writing() as database:
+                (now,) = database.execute(
+                    "SELECT revision FROM readme WHERE number = ?", (number,)
+                ).fetchone()
+                stale = now != revision
+                if not stale:
+                    steps.decide(database, [steps.Entry(number, state, tags)])
+                    database.execute(
+                        "INSERT OR REPLACE INTO setting VALUES ('reached', ?)",
+                        (str(self._work.reached),),
+                    )
+            if stale:
+                raise StaleError(self._item(number))
+            self._states[number] = state
+            self._work.forget_tags()
+            return self._item(number)
+
+    def _changed(self) -> None:
+        """Take up what has become of several READMEs."""
+        self._states = self._load_states()
+        self._work.forget()
+
+    def _sure(self, above: float, chosen: Filter) -> list[int]:
+        """Return the numbers of open READMEs whose given tags are all so sure."""
+        with self._store.reading() as database:
+            rows = database.execute(_SURE, self._work.asked(chosen) | {"above": above}).fetchall()
+        return [number for (number,) in rows if self._states[number] == OPEN]
+
+    def _with_tag(self, old: str, chosen: Filter) -> list[int]:
+        """Return the numbers of READMEs that have a tag, by a decision or else a suggestion."""
+        queue = self._work.queue("uncertain", Filter(tag=old, text=chosen.text))
+        numbers = queue.numbers[queue.passing(self._states, chosen.state)]
+        gone = set(self._store.meaning(old))
+        with self._store.reading() as database:
+            return [
+                number
+                for number in numbers.tolist()
+                if self._states[number] != SKIPPED
+                and gone.intersection(
+                    steps.tags_of(database, number)
+                    if self._states[number] == REVIEWED
+                    else steps.given_to(database, number)
+                )
+            ]
+
+    def _item(self, number: int, order: Order = "uncertain", chosen: Filter = _ALL) -> Item:
+        with self._store.reading() as database:
+            row = database.execute(
+                "SELECT id, error, suspicious, bulk, revision, origin, key, source FROM readme "
+                "LEFT JOIN text ON readme = number WHERE number = ?",
+                (number,),
+            ).fetchone()
+            id_, error, suspicious, bulk, revision, origin, key, source = row
+            suggested = database.execute(
+                "SELECT tag, confidence, given FROM suggestion WHERE readme = ? AND origin = ? "
+                "ORDER BY place",
+                (number, origin),
+            ).fetchall()
+            tags = [self._store.tags[tag] for tag in steps.tags_of(database, number)]
+        found: dict[str, Suggestion] = {}
+        for tag_number, confidence, given in suggested:
+            if tag := self._store.tags[tag_number]:
+                found.setdefault(str(tag.id), Suggestion(tag, confidence, bool(given)))
+        if self._ranker and not origin and key is not None:
+            for tag, confidence in self._ranker.best(key):
+                found.setdefault(str(tag.id), Suggestion(tag, confidence, given=False))
+        state = int(self._states[number])
+        queue = self._work.queue(order, chosen)
+        passing = queue.passing(self._states, chosen.state)
+        at = queue.place(number)
+        selected: Selected = "ordered"
+        if bulk:
+            selected = "bulk"
+        elif self._work.in_slice(number):
+            selected = "random"
+        return Item(
+            id=id_,
+            place=source or "",
+            suggestions=tuple(found.values())[:SUGGESTIONS],
+            error=error,
+            suspicious=bool(suspicious),
+            state=next(name for name, value in STATES.items() if value == state),
+            decided=_each_once(tags) if state == REVIEWED else (),
+            selected=selected,
+            revision=revision,
+            position=int(passing[: at + 1].sum()) if at is not None and passing[at] else 0,
+            total=int(passing.sum()),
+        )
+
+
+def _place(output: Path) -> Place:
+    """Return the files of an output that is there. Raises `InputError`, `UsageError`."""
+    if not output.exists():
+        raise InputError(f"{printable(str(output))}: no such file: name an output of tagger batch")
+    place = Place.of(output)
+    if not place.lines.is_file():
+        raise InputError(
+            f"{printable(str(place.lines))}: no such file, from which the table was made"
+        )
+    return place
+
+
+def _is_bulk(database: sqlite3.Connection, number: int) -> bool:
+    (bulk,) = database.execute("SELECT bulk FROM readme WHERE number = ?", (number,)).fetchone()
+    return bool(bulk)
+
+
+def _each_once(tags: Iterable[Tag | None]) -> tuple[Tag, ...]:
+    return tuple({str(tag.id): tag for tag in tags if tag}.values())
