@@ -16,8 +16,8 @@ from tagger._util.text import printable
 from tagger.errors import TaggerError
 from tagger.review.items import Filter, Item, Order, State
 from tagger.review.render import SHOWN, html_of
-from tagger.review.review import Learned, Review, StaleError
-from tagger.review.statistics import Rate, Statistics
+from tagger.review.review import Review, StaleError
+from tagger.review.statistics import Learned, Rate, Statistics
 from tagger.vocabulary import Tag
 
 _RENDERED = 256
@@ -242,12 +242,13 @@ def _statistics(statistics: Statistics) -> dict[str, Any]:
 
 def _learned(learned: Learned) -> dict[str, Any]:
     return {
-        "readmes": learned.readmes,
+        "readmes": learned.lesson.readmes,
         "bulk": learned.bulk,
         "before": _rate(learned.before),
         "after": _rate(learned.after),
         "f1_before": learned.f1_before,
         "f1_after": learned.f1_after,
         "ranked": learned.ranked,
+        "unread": learned.unread,
         "head": None if learned.head is None else printable(str(learned.head)),
     }

@@ -1,6 +1,6 @@
 // Decisions about many READMEs at once, learning, and help.
 
-import { $, complain, el, get, post, rate, readmes, say, share } from "./dom.js";
+import { $, complain, count, el, get, post, rate, readmes, say, share } from "./dom.js";
 import { tagNamed, tagOf } from "./vocabulary.js";
 
 export function setUpDialogs(acts, { work, begin, suggestAnew }) {
@@ -52,20 +52,20 @@ export function setUpDialogs(acts, { work, begin, suggestAnew }) {
     event.preventDefault();
     $("#bulk").close();
     try {
-      const { count } = await post(path, { ...work(), ...values });
+      const answer = await post(path, { ...work(), ...values });
       complain(null);
       await begin();
-      say(done(count), true);
+      say(done(answer.count), true);
     } catch (error) { complain(error); }
   }
 
   for (const form of [accept, replace]) form.addEventListener("input", refresh);
   accept.addEventListener("submit", (event) =>
-    act(event, "accept", { above: wanted().above }, (count) => `Accepted ${readmes(count)}`));
+    act(event, "accept", { above: wanted().above }, (number) => `Accepted ${readmes(number)}`));
   replace.addEventListener("submit", (event) => {
     const { old, new: instead } = wanted();
-    act(event, "replace", { old, new: instead }, (count) =>
-      `Replaced ${tagOf(old).name} by ${tagOf(instead).name} in ${readmes(count)}`);
+    act(event, "replace", { old, new: instead }, (number) =>
+      `Replaced ${tagOf(old).name} by ${tagOf(instead).name} in ${readmes(number)}`);
   });
 
   /* Learning. */
@@ -91,13 +91,14 @@ export function setUpDialogs(acts, { work, begin, suggestAnew }) {
 function result(learned) {
   const row = (name, before, after) => el("tr", {}, el("th", { scope: "row" }, name), el("td", {}, before), el("td", {}, after));
   const number = (value) => value === null ? "–" : share(value);
-  const bulk = learned.bulk ? `, ${readmes(learned.bulk)} of them in bulk` : "";
+  const bulk = learned.bulk ? `, ${count(learned.bulk)} of them decided in bulk` : "";
+  const unread = learned.unread ? ` ${readmes(learned.unread)} keep theirs: the batch kept no readings of them.` : "";
   return [
     el("p", {}, `Learned from ${readmes(learned.readmes)}${bulk}.`),
     el(
       "table",
       { class: "figures" },
-      el("caption", { class: "faint" }, "On the random slice, by heads that had not seen the README"),
+      el("caption", { class: "faint" }, "On the random slice; after: by heads that had not seen the README"),
       el("thead", {}, el("tr", {}, el("td"), el("th", { scope: "col" }, "before"), el("th", { scope: "col" }, "after"))),
       el(
         "tbody",
@@ -107,7 +108,7 @@ function result(learned) {
       ),
     ),
     el("p", {}, learned.ranked
-      ? `${readmes(learned.ranked)} have new suggestions. The head is in ${learned.head}.`
-      : "The head is not better than what is there, so nothing has changed. Review more READMEs and try again."),
+      ? `${readmes(learned.ranked)} have new suggestions. The head is in ${learned.head}.${unread}`
+      : "The head is not better than what is there, so nothing has changed. Review more READMEs, and learn again."),
   ];
 }

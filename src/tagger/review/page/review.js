@@ -1,11 +1,11 @@
 // Going through READMEs one by one. A decision is on disk before the next README is shown.
 
+import { add, marked, showChips, toggle } from "./chips.js";
 import { setUpDialogs } from "./dialogs.js";
-import { $, complain, count, el, get, post, say, share } from "./dom.js";
+import { $, complain, count, el, get, post, say } from "./dom.js";
 import { showStatistics, showTag } from "./figures.js";
 import { searchable, setTags, tagNamed, tagOf } from "./vocabulary.js";
 
-const DIGITS = 9;
 const filter = $("#filter");
 
 /** The README in hand; null at the end. */
@@ -13,9 +13,8 @@ let item = null;
 /** Those that this tab has shown, by their ids, and where in them the one in hand is. */
 let shown = [];
 let at = -1;
-let busy = false;
-/** Whether tags of the README in hand were marked or unmarked, but not accepted yet. */
-let touched = false;
+/** What is being done, as a promise; null if nothing is. */
+let running = null;
 
 /** Return which READMEs are gone through, and in which order. */
 function work() {
@@ -56,8 +55,7 @@ function show(answer) {
     document.title = `${item.name} – tagger review`;
     showAbout();
     showReadme();
-    showChips(suggested());
-    touched = false;
+    showChips(item);
     $("#place").textContent = item.position ? `${count(item.position)} of ${count(item.total)}` : "";
     scrollTo(0, 0);
     $("#title").focus({ preventScroll: true });
@@ -98,45 +96,6 @@ function showReadme() {
   if (!item.whole) readme.append(el("p", { class: "nothing" }, "Only the beginning is shown."));
 }
 
-/** Show the tags, of which those with the given ids are marked. */
-function showChips(ids) {
-  const given = item.suggestions.filter((tag) => tag.given);
-  const rest = item.suggestions.filter((tag) => !tag.given);
-  const known = new Set(item.suggestions.map((tag) => tag.id));
-  const added = ids.filter((id) => !known.has(id)).map((id) => ({ ...tagOf(id), confidence: null }));
-  const numbers = new Map(item.suggestions.slice(0, DIGITS).map((tag, place) => [tag.id, place + 1]));
-  const chips = (tags) => tags.map((tag) => chip(tag, numbers.get(tag.id), ids.includes(tag.id)));
-  const none = el("p", { class: "nothing" }, item.error ? "This README could not be tagged." : "No tag reached the threshold.");
-  $("#given .chips").replaceChildren(...(given.length + added.length ? chips([...given, ...added]) : [none]));
-  $("#next .chips").replaceChildren(...chips(rest));
-  $("#next").hidden = rest.length === 0;
-  showAccept();
-}
-
-/** Return the ids that are marked at first: what was decided, or else what the reply has. */
-const suggested = () => item.state === "reviewed"
-  ? item.decided.map((tag) => tag.id)
-  : item.suggestions.filter((tag) => tag.given).map((tag) => tag.id);
-
-function chip(tag, number, checked) {
-  const box = el("input", { type: "checkbox", value: tag.id, "aria-keyshortcuts": number });
-  box.checked = checked;
-  return el(
-    "label",
-    { class: "chip", title: tagOf(tag.id)?.description || undefined },
-    box,
-    ...(number ? [el("kbd", { "aria-hidden": "true" }, String(number))] : []),
-    el("span", {}, tag.name),
-    ...(tag.confidence === null ? [] : [el("span", { class: "sure" }, share(tag.confidence))]),
-  );
-}
-
-function showAccept() {
-  const some = marked().length;
-  $("#accept").textContent = item.state === "reviewed" ? "Save" : "Accept";
-  $("[data-act=accept]").disabled = some === 0;
-}
-
 function showEnd() {
   const { order, state } = work();
   const what = { failed: "No README failed", suspicious: "No README is suspicious" }[order];
@@ -158,13 +117,17 @@ function prefetch() {
 
 /* What is done. */
 
-const boxes = () => [...$("#tags").querySelectorAll(".chip input")];
-const marked = () => boxes().filter((box) => box.checked).map((box) => box.value);
+/**
+ * Do one thing at a time; what goes wrong is shown, and the README stays. A key that is pressed
+ * while another is dealt with does nothing: it was meant for what is not shown yet.
+ */
+function during(act, patient = false) {
+  if (running) return patient ? running.then(() => during(act, true)) : undefined;
+  running = attempt(act).finally(() => { running = null; });
+  return running;
+}
 
-/** Do one thing at a time; what goes wrong is shown, and the README stays. */
-async function during(act) {
-  if (busy) return;
-  busy = true;
+async function attempt(act) {
   $("#columns").setAttribute("aria-busy", "true");
   try {
     await act();
@@ -173,7 +136,6 @@ async function during(act) {
     if (error.item) await reshow();
     complain(error);
   } finally {
-    busy = false;
     $("#columns").setAttribute("aria-busy", "false");
   }
 }
@@ -187,8 +149,8 @@ async function reshow() {
 const suggestAnew = () => during(async () => {
   if (!item) return;
   item = (await get("item", { ...work(), id: item.id })).item;
-  showChips(touched ? marked() : suggested());
-});
+  showChips(item, { keep: true });
+}, true);
 
 /** Go on after a decision: along what was shown before, or to what the server says. */
 async function advance(answer) {
@@ -255,27 +217,7 @@ const begin = () => during(async () => {
   shown = [];
   at = -1;
   show(await get("next", work()));
-});
-
-function add(id) {
-  const box = boxes().find((each) => each.value === id);
-  if (box) box.checked = !box.checked;
-  else {
-    $("#given .nothing")?.remove();
-    $("#given .chips").append(chip({ ...tagOf(id), confidence: null }, undefined, true));
-  }
-  changed();
-}
-
-function toggle(number) {
-  const box = boxes().find((each) => each.getAttribute("aria-keyshortcuts") === String(number));
-  if (box) { box.checked = !box.checked; changed(); }
-}
-
-function changed() {
-  touched = true;
-  showAccept();
-}
+}, true);
 
 /* Keys and buttons. */
 
@@ -310,8 +252,6 @@ document.addEventListener("click", (event) => {
   if (button && button.type !== "submit") acts[button.dataset.act]();
 });
 $("#tags").addEventListener("submit", (event) => { event.preventDefault(); acts.accept(); });
-$("#given").addEventListener("change", changed);
-$("#next").addEventListener("change", changed);
 filter.addEventListener("submit", (event) => event.preventDefault());
 filter.addEventListener("change", (event) => {
   const unknown = filter.tag.value.trim() && !tagNamed(filter.tag.value);
@@ -332,7 +272,7 @@ async function route() {
       await (view === "tag" ? showTag(kept.get("tag")) : showStatistics());
       complain(null);
     } catch (error) { complain(error); }
-  } else if (item && (kept.has("id") || !kept.size)) await during(reshow);
+  } else if (item && (kept.has("id") || !kept.size)) await during(reshow, true);
   else await start();
 }
 
