@@ -149,11 +149,11 @@ class Ledger(Closing):
             return ""
         return f"{'ranking' if known else 'reading'} again: {' and '.join(changed)} changed"
 
-    def look_up(self, reading: Identity) -> bool:
+    def look_up(self, reading: Identity) -> int:
         """Read readings of an identity from now on, and leave it open what comes next.
 
         Returns:
-            Whether there are any.
+            How many there are.
 
         Raises:
             UsageError: the file is damaged.
@@ -164,8 +164,11 @@ class Ledger(Closing):
             found = database.execute(
                 "SELECT number FROM identity WHERE digest = ?", (self._identity,)
             ).fetchone()
-        self._number = found[0] if found else None
-        return found is not None
+            self._number = found[0] if found else None
+            counted = database.execute(
+                "SELECT count(*) FROM reading WHERE identity = ?", (self._number,)
+            ).fetchone()
+        return int(counted[0])
 
     def note(self, what: str, text: str) -> None:
         """Note something about the output, for `noted`; what was noted before is forgotten."""

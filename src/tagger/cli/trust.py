@@ -52,9 +52,11 @@ USER = frozenset(
         "map",
         "max-failures",
         "method",
+        "no-browser",
         "no-features",
         "offline",
         "on-duplicate",
+        "port",
         "prompt",
         "quiet",
         "readmes",
@@ -70,6 +72,7 @@ USER = frozenset(
 
 COMMAND_LINE = frozenset(
     {
+        "export",
         "id",
         "labels-out",
         "output",

@@ -1,6 +1,6 @@
 """Learn a head from labels: check them, read their READMEs once, fit, and judge the outcome."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,7 +20,6 @@ from tagger.methods.rank.evidence import Evidence
 from tagger.methods.rank.head import ONE_QUESTION, Confidence, Head
 from tagger.methods.rank.rank import Rank
 from tagger.methods.rank.shipped import shipped_head
-from tagger.readme.readme import Readme
 from tagger.selection import Selection
 from tagger.types import Progress, no_progress
 from tagger.vocabulary import fold
@@ -253,28 +252,18 @@ def _groups(labels: Sequence[Label]) -> Rows:
 
 
 def read(
-    rank: Rank,
-    labels: Sequence[Label],
-    progress: Progress = no_progress,
-    known: Callable[[Readme], bytes | None] = lambda _: None,
+    rank: Rank, labels: Sequence[Label], progress: Progress = no_progress
 ) -> tuple[Evidence, list[bool]]:
     """Return the evidence for each README, and whether the model had to read it for that.
 
     What was read before is in the cache folder, and need not be read again; see `Readings`.
-
-    Args:
-        rank: reads.
-        labels: whose READMEs are read.
-        progress: hears how many.
-        known: returns the evidence for a README that is kept elsewhere.
-
     """
     rank.prepare(reading=False)
     contents, fresh = [], []
     with Readings(identity_of(rank.evidence_identity)) as readings:
         for done, label in enumerate(labels, start=1):
             readme = label.to_readme()
-            content = known(readme) or readings.get(readme)
+            content = readings.get(readme)
             fresh.append(content is None)
             if content is None:
                 (content,) = rank.evidence([rank.encode(readme)]).to_bytes()

@@ -10,16 +10,15 @@ decided and in which order.
 """
 
 import json
-import sqlite3
 from dataclasses import dataclass
-from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tagger.batch.decisions import OPEN, REVIEWED, SKIPPED, Decisions
 from tagger.errors import InputError
-from tagger.evaluation.measures import Rows
+from tagger.evaluation.measures import Bools, Rows
 from tagger.review.items import Filter, Order, State
 
 DRAWN_FIRST = 50
@@ -30,42 +29,37 @@ DRAWN_EVERY = 5
 
 STATES: dict[State, int] = {"open": OPEN, "reviewed": REVIEWED, "skipped": SKIPPED}
 
-_SORTED: dict[Order, tuple[str, str]] = {
-    # Least confidence first (Culotta and McCallum 2005, "Reducing labeling effort for structured
-    # prediction tasks"); READMEs without a suggestion come last.
-    "uncertain": ("1", "first IS NULL, confidence, place"),
-    "confident": ("1", "first IS NULL, confidence DESC, place"),
-    "tag": ("1", "first IS NULL, first, confidence DESC, place"),
-    "failed": ("error != ''", "place"),
-    "suspicious": ("suspicious", "place"),
-    "random": ("first IS NOT NULL", "chance"),
-}
-"""Which READMEs an order has, and how they are sorted."""
+_COLUMNS = np.dtype(
+    [
+        ("number", np.int64),
+        ("place", np.int64),
+        ("first", np.int64),
+        ("confidence", np.float64),
+        ("least", np.float64),
+        ("chance", np.int64),
+        ("failed", np.bool_),
+        ("suspicious", np.bool_),
+        ("state", np.uint8),
+        ("bulk", np.bool_),
+    ]
+)
 
-PASSES = """
-place IS NOT NULL
-AND (:tags IS NULL OR number IN (
-    SELECT readme FROM decided WHERE tag IN (SELECT value FROM json_each(:tags))
-    UNION SELECT s.readme FROM suggestion s JOIN readme r ON r.number = s.readme
-    WHERE s.given AND s.origin = r.origin AND s.tag IN (SELECT value FROM json_each(:tags))
-))
-AND (:text = '' OR instr(lower(id), :text) OR number IN (
-    SELECT readme FROM text WHERE instr(beginning, :text)
-))
+_LOAD = """
+SELECT number, coalesce(place, 0), coalesce(first, 0), coalesce(confidence, -1),
+coalesce(least, -1), chance, error != '', suspicious, state, bulk
+FROM readme ORDER BY number
 """
-"""READMEs that pass a filter, whatever their state."""
 
-_QUERIES = {
-    order: f"SELECT number FROM readme WHERE {which} AND {PASSES} ORDER BY {by}"  # noqa: S608
-    for order, (which, by) in _SORTED.items()
-}
+_WITH_TAG = """
+SELECT readme FROM decided WHERE tag IN (SELECT value FROM json_each(:tags))
+UNION SELECT s.readme FROM suggestion s JOIN readme r ON r.number = s.readme
+WHERE s.given AND s.origin = r.origin AND s.tag IN (SELECT value FROM json_each(:tags))
+"""
 
-_DRAW = f"""
-SELECT number, chance FROM readme
-WHERE place IS NOT NULL AND first IS NOT NULL AND (state = {OPEN} OR bulk)
-AND chance > ? AND number IS NOT ? ORDER BY chance LIMIT 1
-"""  # noqa: S608
-"""The first README that the slice still lacks: nobody has looked at a bulk decision."""
+_WITH_TEXT = """
+SELECT number FROM readme WHERE instr(lower(id), :text)
+UNION SELECT readme FROM text WHERE instr(beginning, :text)
+"""
 
 _KEPT = 8
 """Queues that are remembered."""
@@ -82,28 +76,12 @@ class Queue:
 
     numbers: Rows
 
-    @cached_property
-    def _places(self) -> dict[int, int]:
-        return {number: place for place, number in enumerate(self.numbers.tolist())}
-
     def place(self, number: int | None) -> int | None:
         """Return where a README stands, from 0; None if it does not."""
-        return None if number is None else self._places.get(number)
+        found = np.flatnonzero(self.numbers == number)
+        return int(found[0]) if len(found) else None
 
-    def passing(self, states: NDArray[np.uint8], state: State | None) -> NDArray[np.bool_]:
-        """Return which READMEs are in a state, [READMEs].
-
-        Args:
-            states: by number.
-            state: None for any.
-
-        """
-        if state is None:
-            return np.ones(len(self.numbers), dtype=bool)
-        found: NDArray[np.bool_] = states[self.numbers] == STATES[state]
-        return found
-
-    def after(self, place: int | None, passing: NDArray[np.bool_], but: int | None) -> int | None:
+    def after(self, place: int | None, passing: Bools, but: int | None) -> int | None:
         """Return the README that comes next, from the start again where there is none.
 
         Args:
@@ -119,14 +97,14 @@ class Queue:
                 return number
         return None
 
-    def before(self, place: int, passing: NDArray[np.bool_]) -> int | None:
+    def before(self, place: int, passing: Bools) -> int | None:
         """Return the README that comes before; None at the start."""
         found = np.flatnonzero(passing[:place])
         return int(self.numbers[found[-1]]) if len(found) else None
 
 
 class Work:
-    """The queues of a store. The lock of whoever uses it is held meanwhile.
+    """What READMEs are put in order by. The lock of whoever uses it is held meanwhile.
 
     Args:
         store: what is reviewed.
@@ -138,19 +116,48 @@ class Work:
 
     def __init__(self, store: Decisions) -> None:
         self._store = store
+        self._ordered: dict[tuple[Order, str | None, str], int] = {}
         with store.reading() as database:
             row = database.execute("SELECT value FROM setting WHERE name = 'reached'").fetchone()
             self.reached = int(row[0]) if row else -1
+        self.load()
+
+    def load(self) -> None:
+        """Take up what has changed."""
         self._queues: dict[tuple[Order, str | None, str], Queue] = {}
-        self._ordered: dict[tuple[Order, str | None, str], int] = {}
+        with self._store.reading() as database:
+            self._rows: NDArray[Any] = np.fromiter(database.execute(_LOAD), _COLUMNS)
+            if not np.array_equal(self._rows["number"], np.arange(1, len(self._rows) + 1)):
+                raise ValueError("READMEs are missing")
+            lost = [number for number, tag in self._store.tags.items() if tag is None]
+            for (number,) in database.execute(
+                "SELECT DISTINCT readme FROM decided WHERE tag IN (SELECT value FROM json_each(?))",
+                (json.dumps(lost),),
+            ).fetchall():
+                tags = database.execute("SELECT tag FROM decided WHERE readme = ?", (number,))
+                if self._store.known(tag for (tag,) in tags) is None:
+                    self._rows["state"][number - 1] = OPEN
+        self._drawn = np.argsort(self._rows["chance"], kind="stable")
 
-    def forget(self) -> None:
-        """Forget queues: what they are made from has changed."""
-        self._queues.clear()
-
-    def forget_tags(self) -> None:
-        """Forget queues that depend on decided tags."""
+    def decided(self, number: int, state: int) -> None:
+        """Note that a README was decided, not in bulk."""
+        self._rows["state"][number - 1] = state
+        self._rows["bulk"][number - 1] = False
         self._queues = {key: queue for key, queue in self._queues.items() if key[1] is None}
+
+    def state(self, number: int) -> int:
+        """Return the state of a README, which is open too if all of its tags are gone."""
+        return int(self._rows["state"][number - 1])
+
+    def in_slice(self, number: int) -> bool:
+        """Return whether a README is of the random slice, as far as that goes now."""
+        return bool(self._rows["chance"][number - 1] <= self.reached)
+
+    def count(self) -> list[int]:
+        """Return how many READMEs of the output are in each state."""
+        states = self._rows["state"][self._rows["place"] > 0]
+        found: list[int] = np.bincount(states, minlength=len(STATES)).tolist()
+        return found
 
     def queue(self, order: Order, chosen: Filter) -> Queue:
         """Return the READMEs of an order and a filter, in any state.
@@ -163,20 +170,35 @@ class Work:
         if key not in self._queues:
             if len(self._queues) >= _KEPT:
                 self._queues.pop(next(iter(self._queues)))
-            self._queues[key] = Queue(self._numbers(order, chosen))
+            numbers = self._sorted(order)
+            for query, value in self._asked(chosen):
+                with self._store.reading() as database:
+                    found = [number for (number,) in database.execute(query, value)]
+                numbers = numbers[np.isin(numbers, np.array(found, dtype=np.int64))]
+            self._queues[key] = Queue(numbers)
         return self._queues[key]
 
-    def next(
-        self,
-        order: Order,
-        chosen: Filter,
-        after: int | None,
-        states: NDArray[np.uint8],
-    ) -> int | None:
+    def passing(self, queue: Queue, state: State | None) -> Bools:
+        """Return which READMEs of a queue are in a state, or in any, [READMEs]."""
+        if state is None:
+            return np.ones(len(queue.numbers), dtype=bool)
+        found: Bools = self._rows["state"][queue.numbers - 1] == STATES[state]
+        return found
+
+    def sure(self, above: float, chosen: Filter) -> list[int]:
+        """Return open READMEs all of whose given tags have this confidence."""
+        numbers = self.queue("confident", chosen).numbers
+        rows = self._rows[numbers - 1]
+        found: list[int] = numbers[
+            (rows["state"] == OPEN) & (rows["least"] >= max(above, 0.0)) & ~rows["failed"]
+        ].tolist()
+        return found
+
+    def next(self, order: Order, chosen: Filter, after: int | None) -> int | None:
         """Return the README after another, or the first; None where no other is left."""
         queue = self.queue(order, chosen)
         key = order, chosen.tag, chosen.text.casefold()
-        drawn = chosen == Filter() and (order == "random" or self._is_drawn(after, states))
+        drawn = chosen == Filter() and (order == "random" or self._is_drawn(after))
         if drawn and (number := self._draw(after)) is not None:
             return number
         place = queue.place(after)
@@ -184,52 +206,60 @@ class Work:
             place = queue.place(self._ordered.get(key))  # where the order was left for the slice
         elif after is not None and place is not None:
             self._ordered[key] = after
-        return queue.after(place, queue.passing(states, chosen.state), after)
+        return queue.after(place, self.passing(queue, chosen.state), after)
 
-    def in_slice(self, number: int) -> bool:
-        """Return whether a README is of the random slice, as far as that goes now."""
-        with self._store.reading() as database:
-            return _chance(database, number) <= self.reached
+    def _sorted(self, order: Order) -> Rows:
+        """Return the READMEs of an order, sorted."""
+        rows = self._rows
+        failed = rows["first"] == 0
+        chosen, by = {
+            # Least confidence first (Culotta and McCallum 2005, "Reducing labeling effort for
+            # structured prediction tasks"); READMEs without a suggestion come last.
+            "uncertain": (None, (rows["confidence"], failed)),
+            "confident": (None, (-rows["confidence"], failed)),
+            "tag": (None, (-rows["confidence"], rows["first"], failed)),
+            "failed": (rows["failed"], ()),
+            "suspicious": (rows["suspicious"], ()),
+            "random": (~failed, (rows["chance"],)),
+        }[order]
+        sorted_: Rows = np.lexsort((rows["place"], *by))
+        there = rows["place"] > 0
+        return sorted_[(there if chosen is None else there & chosen)[sorted_]] + 1
 
-    def asked(self, chosen: Filter) -> dict[str, str | None]:
-        """Return the parameters of `PASSES`. Raises `InputError`: there is no such tag."""
-        if chosen.tag is None:
-            tags = None
-        elif chosen.tag in self._store.numbers:
-            tags = json.dumps(self._store.meaning(chosen.tag))
-        else:
-            raise InputError(f"there is no tag with the id {chosen.tag!r}")
-        return {"tags": tags, "text": chosen.text.casefold()}
+    def _asked(self, chosen: Filter) -> list[tuple[str, dict[str, str]]]:
+        """Return queries for what a filter asks for. Raises `InputError`: no such tag."""
+        asked = []
+        if chosen.tag is not None:
+            if chosen.tag not in self._store.numbers:
+                raise InputError(f"there is no tag with the id {chosen.tag!r}")
+            asked.append((_WITH_TAG, {"tags": json.dumps(self._store.meaning(chosen.tag))}))
+        if chosen.text:
+            asked.append((_WITH_TEXT, {"text": chosen.text.casefold()}))
+        return asked
 
-    def _numbers(self, order: Order, chosen: Filter) -> Rows:
-        with self._store.reading() as database:
-            rows = database.execute(_QUERIES[order], self.asked(chosen)).fetchall()
-        return np.array([number for (number,) in rows], dtype=np.int64)
-
-    def _is_drawn(self, after: int | None, states: NDArray[np.uint8]) -> bool:
+    def _is_drawn(self, after: int | None) -> bool:
         """Say whether the README that is shown next is a random one."""
-        with self._store.reading() as database:
-            (answered,) = database.execute(
-                "SELECT count(*) FROM readme WHERE state AND NOT bulk"
-            ).fetchone()
-        pending = after is not None and states[after] == OPEN  # which will be answered by then
-        coming = int(answered) + pending + 1
+        answered = int(((self._rows["state"] != OPEN) & ~self._rows["bulk"]).sum())
+        pending = after is not None and self.state(after) == OPEN  # which will be answered by then
+        coming = answered + pending + 1
         return coming <= DRAWN_FIRST or coming % DRAWN_EVERY == 0
 
     def _draw(self, after: int | None) -> int | None:
-        """Return the first README that the slice lacks, other than the one that is shown."""
-        with self._store.reading() as database:
-            shown = -1
-            if after is not None and self.in_slice(after):
-                shown = _chance(database, after)
-            for least in (shown, -1):
-                row = database.execute(_DRAW, (least, after)).fetchone()
-                if row:
-                    self.reached = max(self.reached, int(row[1]))
-                    return int(row[0])
-        return None
+        """Return the first README that the slice lacks, other than the one that is shown.
 
-
-def _chance(database: sqlite3.Connection, number: int) -> int:
-    (found,) = database.execute("SELECT chance FROM readme WHERE number = ?", (number,)).fetchone()
-    return int(found)
+        That may be a bulk decision, at which nobody has looked.
+        """
+        rows = self._rows[self._drawn]
+        lacks = (rows["place"] > 0) & (rows["first"] > 0)
+        lacks &= (rows["state"] == OPEN) | rows["bulk"]
+        if after is not None:
+            lacks &= rows["number"] != after
+        found = np.flatnonzero(lacks)
+        if not len(found):
+            return None
+        at = found[0]
+        if after is not None and self.in_slice(after):  # go on from there, rather than back
+            later = found[rows["chance"][found] > self._rows["chance"][after - 1]]
+            at = later[0] if len(later) else at
+        self.reached = max(self.reached, int(rows["chance"][at]))
+        return int(rows["number"][at])

@@ -35,49 +35,48 @@ log = logging.getLogger(__name__)
 
 
 class Ranker:
-    """Ranks tags by what a batch has kept of READMEs.
+    """Ranks tags by what a batch has kept of READMEs, whatever head it had.
 
     Args:
-        rank: as the batch had it.
+        rank: as the batch had it, but for the head.
         ledger: what the batch has kept; None if that is not there.
 
     Raises:
         UsageError: what was kept is damaged.
-        ModelError: the model is needed and cannot be used.
 
     """
 
     def __init__(self, rank: Rank, ledger: Ledger | None) -> None:
         self.rank = rank
-        rank.prepare(reading=False)
-        identity = rank.reading_identity
-        self._ledger = ledger if ledger and ledger.look_up(identity) else None
-        if self._ledger is None:
+        self.brief = False
+        self._ledger: Ledger | None = None
+        if ledger:
+            full = rank.evidence_identity
+            brief = replace(full, method=full.method + ONE_QUESTION)
+            kept = {identity: ledger.look_up(identity) for identity in (full, brief)}
+            most = max(kept, key=kept.__getitem__)
+            if ledger.look_up(most):
+                self._ledger, self.brief = ledger, most == brief
+        if self._ledger is None or rank.limit is not None:
+            self._ledger = None  # of a large list only rankings are kept
             log.info(
-                "nothing is kept of these READMEs that suits this model and these settings: pass "
-                "those of the batch for the next best tags, and to learn without reading again"
+                "the batch has kept nothing of these READMEs that suits this model and these "
+                "settings: pass those of the batch for the next best tags, and to learn without "
+                "reading again"
             )
-        self.brief = identity.method.endswith(ONE_QUESTION)
-        self._evident = self.brief or replace(identity, method="") == replace(
-            rank.evidence_identity, method=""
-        )
 
-    def best(self, key: bytes) -> list[tuple[Tag, float | None]]:
+    def best(self, key: bytes) -> list[tuple[Tag, float]]:
         """Return the best tags of a README, none if nothing is kept of it."""
-        if self._ledger is None or (reading := self._ledger.reading(key)) is None:
+        if (content := self.content(key)) is None:
             return []
-        try:
-            (ranking,) = self.rank.rank([reading])
-        except ValueError as error:
-            raise self._ledger.damaged() from error
-        tags = {tag.id: tag for tag in self.rank.vocabulary}
-        return [(tags[given.id], given.confidence) for given in ranking.tags]
+        confidence = self.confidence(self.rank.confidence.head)
+        sure = sigmoid(confidence.logits(self.evidence([content])).double().numpy())[0]
+        best = np.argsort(-sure, kind="stable")[:MAX_TAGS]
+        return [(self.rank.vocabulary.tags[tag], round(float(sure[tag]), 4)) for tag in best]
 
     def content(self, key: bytes) -> bytes | None:
         """Return the evidence for a README, in bytes, if it is kept."""
-        if not (self._ledger and self._evident):
-            return None
-        reading = self._ledger.reading(key)
+        reading = self._ledger.reading(key) if self._ledger else None
         return reading[:-1] if reading else None
 
     def evidence(self, contents: Sequence[bytes]) -> Evidence:
@@ -96,26 +95,16 @@ class Ranker:
             ModelError: as `Rank.read`.
 
         """
-        if not self.brief:
-            evidence, fresh = read(
-                self.rank, labels, progress, lambda readme: self.content(text_key(readme))
-            )
-            return evidence, sum(fresh)
-        contents, fresh_readmes = [], 0
-        for done, label in enumerate(labels, start=1):
-            readme = label.to_readme()
-            content = self.content(text_key(readme))
-            if content is None:
-                (reading,) = self.rank.read([self.rank.encode(readme)])
-                content = reading[:-1]
-                fresh_readmes += 1
-                if self._ledger:
-                    self._ledger.keep(text_key(readme), reading)
-            contents.append(content)
-            progress("reading", done, len(labels))
-        return self.evidence(contents), fresh_readmes
+        kept = [self.content(text_key(label.to_readme())) for label in labels]
+        missing = [label for label, content in zip(labels, kept, strict=True) if content is None]
+        fresh: list[bool] = []
+        if missing:
+            evidence, fresh = read(self.rank, missing, progress)
+            read_now = iter((evidence.of_last_question() if self.brief else evidence).to_bytes())
+            kept = [next(read_now) if content is None else content for content in kept]
+        return self.evidence([content for content in kept if content is not None]), sum(fresh)
 
-    def confidence(self, head: Head) -> Confidence:
+    def confidence(self, head: Head | None) -> Confidence:
         """Return what ranks by a head, and by the evidence that is kept."""
         calibration = self.rank.calibration
         return Confidence.of(

@@ -1,6 +1,5 @@
 """`Review`: a curator goes through the output of a batch, and nothing that was decided is lost."""
 
-import json
 import logging
 import sqlite3
 import threading
@@ -9,11 +8,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from tagger._util.closing import Closing
 from tagger._util.text import printable
-from tagger.batch.decisions import OPEN, REVIEWED, SKIPPED, Decisions, review_of
+from tagger.batch.decisions import REVIEWED, SKIPPED, Decisions, review_of
 from tagger.batch.ledger import Ledger
 from tagger.batch.output import Place
 from tagger.errors import InputError, UsageError
@@ -22,7 +19,7 @@ from tagger.readme.sources import Sources
 from tagger.review import labels, steps
 from tagger.review.index import index, take_texts, text_of
 from tagger.review.items import Filter, Item, Order, Selected, State, Suggestion
-from tagger.review.queue import PASSES, STATES, Work
+from tagger.review.queue import STATES, Work
 from tagger.review.statistics import Learned, Statistics, statistics_of
 from tagger.types import Progress, no_progress
 from tagger.vocabulary import Tag, Vocabulary
@@ -35,10 +32,6 @@ SUGGESTIONS = 12
 """The most tags that are suggested for a README."""
 
 _ALL = Filter()
-
-_SURE = (
-    f"SELECT number FROM readme WHERE {PASSES} AND error = '' AND least >= :above ORDER BY place"  # noqa: S608
-)
 
 log = logging.getLogger(__name__)
 
@@ -69,9 +62,10 @@ class Review(Closing):
         rank: opens what ranks tags by the readings that the batch has kept, for the next best tags
             and to learn; None does without.
         progress: hears how many READMEs are read when an output is reviewed first.
+        new: whether a review may be begun.
 
     Raises:
-        InputError: the output cannot be read, or is not a batch's.
+        InputError: the output cannot be read, or is not a batch's, or was not reviewed.
         UsageError: it has other tags; the store is of another output, or damaged.
         InUseError: another process has the store.
         OutputError: the store cannot be written.
@@ -87,6 +81,7 @@ class Review(Closing):
         seed: int = 0,
         rank: "Callable[[], Rank] | None" = None,
         progress: Progress = no_progress,
+        new: bool = True,
     ) -> None:
         self._vocabulary = vocabulary
         self._place = _place(output)
@@ -96,6 +91,8 @@ class Review(Closing):
         self._learning = threading.Lock()
         with ExitStack() as stack:
             path = review_of(self._place.lines)
+            if not (new or path.exists()):
+                raise InputError(f"{printable(str(path))}: no such review")
             self._store = stack.enter_context(Decisions(path, vocabulary))
             self._ledger = (
                 stack.enter_context(Ledger(self._place.state))
@@ -108,7 +105,6 @@ class Review(Closing):
             for change in self._store.changes:
                 log.warning("%s", change)
             self._work = Work(self._store)
-            self._states = self._load_states()
             self._stack = stack.pop_all()
 
     @property
@@ -164,7 +160,7 @@ class Review(Closing):
         """
         with self._lock:
             shown = None if after is None else self._number(after)
-            number = self._work.next(order, filter, shown, self._states)
+            number = self._work.next(order, filter, shown)
             return None if number is None else self._item(number, order, filter)
 
     def previous(
@@ -182,7 +178,7 @@ class Review(Closing):
         with self._lock:
             queue = self._work.queue(order, filter)
             place = queue.place(None if before is None else self._number(before))
-            passing = queue.passing(self._states, filter.state)
+            passing = self._work.passing(queue, filter.state)
             number = queue.before(len(passing) if place is None else place, passing)
             return None if number is None else self._item(number, order, filter)
 
@@ -228,13 +224,13 @@ class Review(Closing):
         """
         with self._lock:
             numbers = steps.undo(self._store)
-            self._changed()
+            self._work.load()
             return self._item(numbers[0]) if numbers else None
 
     def bulk_count(self, above: float, filter: Filter = _ALL) -> int:  # noqa: A002
         """Return how many READMEs `bulk_accept` would decide."""
         with self._lock:
-            return len(self._sure(above, filter))
+            return len(self._work.sure(above, filter))
 
     def bulk_accept(self, above: float, filter: Filter = _ALL) -> int:  # noqa: A002
         """Accept the replies all of whose tags have at least this confidence. One step to undo.
@@ -242,14 +238,14 @@ class Review(Closing):
         Only open READMEs that pass the filter are decided. Returns how many.
         """
         with self._lock:
-            numbers = self._sure(above, filter)
+            numbers = self._work.sure(above, filter)
             with self._store.writing() as database:
                 entries = [
                     steps.Entry(number, REVIEWED, steps.given_to(database, number), bulk=True)
                     for number in numbers
                 ]
                 steps.decide(database, entries)
-            self._changed()
+            self._work.load()
             return len(numbers)
 
     def replace_count(self, old: str, filter: Filter = _ALL) -> int:  # noqa: A002
@@ -274,20 +270,19 @@ class Review(Closing):
             with self._store.writing() as database:
                 entries = []
                 for number in numbers:
-                    open_ = self._states[number] != REVIEWED
+                    open_ = self._work.state(number) != REVIEWED
                     given = steps.given_to if open_ else steps.tags_of
                     tags = steps.replaced(given(database, number), gone, put)
                     bulk = open_ or _is_bulk(database, number)
                     entries.append(steps.Entry(number, REVIEWED, tags, bulk))
                 steps.decide(database, entries)
-            self._changed()
+            self._work.load()
             return len(numbers)
 
     def states(self) -> Mapping[State, int]:
         """Return how many READMEs of the output are open, reviewed and skipped."""
         with self._lock:
-            numbers = self._work.queue("uncertain", Filter(state=None)).numbers
-            counts = np.bincount(self._states[numbers], minlength=3).tolist()
+            counts = self._work.count()
             return {state: counts[number] for state, number in STATES.items()}
 
     def statistics(self) -> Statistics:
@@ -327,7 +322,7 @@ class Review(Closing):
         finally:
             self._learning.release()
         with self._lock:
-            self._work.forget()
+            self._work.load()
         return learned
 
     def export(self, path: Path) -> int:
@@ -363,21 +358,6 @@ class Review(Closing):
                 self._ranker = Ranker(opener(), self._ledger)
             return self._ranker
 
-    def _load_states(self) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
-        with self._store.reading() as database:
-            rows = database.execute("SELECT number, state FROM readme").fetchall()
-            states = np.zeros(max((number for number, _ in rows), default=0) + 1, dtype=np.uint8)
-            for number, state in rows:
-                states[number] = state
-            lost = [number for number, tag in self._store.tags.items() if tag is None]
-            for (number,) in database.execute(
-                "SELECT DISTINCT readme FROM decided WHERE tag IN (SELECT value FROM json_each(?))",
-                (json.dumps(lost),),
-            ).fetchall():
-                if self._store.known(iter(steps.tags_of(database, number))) is None:
-                    states[number] = OPEN
-        return states
-
     def _number(self, id_: str) -> int:
         with self._store.reading() as database:
             row = database.execute("SELECT number FROM readme WHERE id = ?", (id_,)).fetchone()
@@ -406,34 +386,22 @@ class Review(Closing):
                     )
             if stale:
                 raise StaleError(self._item(number))
-            self._states[number] = state
-            self._work.forget_tags()
+            self._work.decided(number, state)
             return self._item(number)
-
-    def _changed(self) -> None:
-        """Take up what has become of several READMEs."""
-        self._states = self._load_states()
-        self._work.forget()
-
-    def _sure(self, above: float, chosen: Filter) -> list[int]:
-        """Return the numbers of open READMEs whose given tags are all so sure."""
-        with self._store.reading() as database:
-            rows = database.execute(_SURE, self._work.asked(chosen) | {"above": above}).fetchall()
-        return [number for (number,) in rows if self._states[number] == OPEN]
 
     def _with_tag(self, old: str, chosen: Filter) -> list[int]:
         """Return the numbers of READMEs that have a tag, by a decision or else a suggestion."""
         queue = self._work.queue("uncertain", Filter(tag=old, text=chosen.text))
-        numbers = queue.numbers[queue.passing(self._states, chosen.state)]
+        numbers = queue.numbers[self._work.passing(queue, chosen.state)]
         gone = set(self._store.meaning(old))
         with self._store.reading() as database:
             return [
                 number
                 for number in numbers.tolist()
-                if self._states[number] != SKIPPED
+                if self._work.state(number) != SKIPPED
                 and gone.intersection(
                     steps.tags_of(database, number)
-                    if self._states[number] == REVIEWED
+                    if self._work.state(number) == REVIEWED
                     else steps.given_to(database, number)
                 )
             ]
@@ -459,9 +427,9 @@ class Review(Closing):
         if self._ranker and not origin and key is not None:
             for tag, confidence in self._ranker.best(key):
                 found.setdefault(str(tag.id), Suggestion(tag, confidence, given=False))
-        state = int(self._states[number])
+        state = self._work.state(number)
         queue = self._work.queue(order, chosen)
-        passing = queue.passing(self._states, chosen.state)
+        passing = self._work.passing(queue, chosen.state)
         at = queue.place(number)
         selected: Selected = "ordered"
         if bulk:
