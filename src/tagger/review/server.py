@@ -6,6 +6,7 @@ other page, program or user sends is refused: `Guard` says how.
 
 import secrets
 import socket
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from importlib.resources import files
@@ -20,7 +21,9 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tagger.errors import UsageError
+from tagger.readme.readme import Readme
 from tagger.review.api import Api
+from tagger.review.render import html_of
 from tagger.review.review import Review
 
 HOST = "127.0.0.1"
@@ -71,6 +74,8 @@ def serve(review: Review, *, port: int = 0, ready: Callable[[str], None]) -> Non
             timeout_graceful_shutdown=1,
         )
         listener.listen()
+        # The process that renders takes half a second to start: until a browser has, it runs.
+        threading.Thread(target=html_of, args=(Readme("", "-"),), daemon=True).start()
         ready(f"http://{HOST}:{port}/?token={token}")
         with suppress(KeyboardInterrupt):
             uvicorn.Server(config).run([listener])
