@@ -146,7 +146,7 @@ class Decisions(Closing):
         try:
             with self._file.using() as database:
                 yield database
-        except (TypeError, ValueError, LookupError) as error:
+        except (TypeError, ValueError, LookupError, OverflowError) as error:
             raise self.damaged() from error
 
     @contextmanager

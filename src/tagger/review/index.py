@@ -29,6 +29,9 @@ BEGINNING = 1_000
 _LONGEST = 1_000
 """Characters of an error that are kept."""
 
+_MOST = 8 * MAX_BYTES
+"""Bytes of a text beyond which it was not written by a review."""
+
 _AT_ONCE = 1_000
 
 _SHOWN = 10
@@ -219,10 +222,13 @@ def _text(number: int, readme: Readme) -> tuple[object, ...]:
 def text_of(row: tuple[str, str, bytes]) -> Readme:
     """Return a README by its id, source and compressed text. Raises `ValueError`."""
     id_, source, content = row
+    unpacker = zlib.decompressobj()
     try:
-        data = zlib.decompressobj().decompress(content, 4 * MAX_BYTES)
+        data = unpacker.decompress(content, _MOST)
     except zlib.error as error:
         raise ValueError("not a text") from error
+    if not unpacker.eof:
+        raise ValueError("not the whole of a text, or too large")
     return Readme(id_, data.decode(), source)
 
 

@@ -4,9 +4,9 @@ A queue holds the READMEs of an order that pass a filter, whatever their state, 
 decided keeps its place. Which of them are open is asked at every step.
 
 The slice is the beginning of one random permutation of all READMEs that have suggestions. Of the
-READMEs that are shown, the first 50 and then every fifth are drawn from it in order; those that
-were decided before their turn belong to it as well. So it is a random sample, whatever else is
-decided and in which order.
+READMEs that are gone through without a filter, the first 50 and then every fifth are drawn from it
+in order; those that were decided before their turn belong to it as well. So it is a random sample,
+whatever else is decided and in which order.
 """
 
 import json
@@ -28,6 +28,9 @@ DRAWN_EVERY = 5
 """One in so many is drawn at random from then on."""
 
 STATES: dict[State, int] = {"open": OPEN, "reviewed": REVIEWED, "skipped": SKIPPED}
+
+_OF_FEW: tuple[Order, ...] = ("failed", "suspicious")
+"""Orders of those who look for something, and want to see nothing else."""
 
 _COLUMNS = np.dtype(
     [
@@ -127,8 +130,11 @@ class Work:
         self._queues: dict[tuple[Order, str | None, str], Queue] = {}
         with self._store.reading() as database:
             self._rows: NDArray[Any] = np.fromiter(database.execute(_LOAD), _COLUMNS)
-            if not np.array_equal(self._rows["number"], np.arange(1, len(self._rows) + 1)):
+            numbers, states = self._rows["number"], self._rows["state"]
+            if not np.array_equal(numbers, np.arange(1, len(numbers) + 1)):
                 raise ValueError("READMEs are missing")
+            if len(states) and states.max() > max(STATES.values()):
+                raise ValueError("not a state")
             lost = [number for number, tag in self._store.tags.items() if tag is None]
             for (number,) in database.execute(
                 "SELECT DISTINCT readme FROM decided WHERE tag IN (SELECT value FROM json_each(?))",
@@ -136,7 +142,7 @@ class Work:
             ).fetchall():
                 tags = database.execute("SELECT tag FROM decided WHERE readme = ?", (number,))
                 if self._store.known(tag for (tag,) in tags) is None:
-                    self._rows["state"][number - 1] = OPEN
+                    states[number - 1] = OPEN
         self._drawn = np.argsort(self._rows["chance"], kind="stable")
 
     def decided(self, number: int, state: int) -> None:
@@ -198,7 +204,8 @@ class Work:
         """Return the README after another, or the first; None where no other is left."""
         queue = self.queue(order, chosen)
         key = order, chosen.tag, chosen.text.casefold()
-        drawn = chosen == Filter() and (order == "random" or self._is_drawn(after))
+        drawn = chosen == Filter() and order not in _OF_FEW
+        drawn = drawn and (order == "random" or self._is_drawn(after))
         if drawn and (number := self._draw(after)) is not None:
             return number
         place = queue.place(after)

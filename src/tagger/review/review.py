@@ -18,18 +18,16 @@ from tagger.readme.readme import Readme
 from tagger.readme.sources import Sources
 from tagger.review import labels, steps
 from tagger.review.index import index, take_texts, text_of
-from tagger.review.items import Filter, Item, Order, Selected, State, Suggestion
+from tagger.review.items import Filter, Item, Order, State
 from tagger.review.queue import STATES, Work
+from tagger.review.show import show
 from tagger.review.statistics import Learned, Statistics, statistics_of
 from tagger.types import Progress, no_progress
-from tagger.vocabulary import Tag, Vocabulary
+from tagger.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from tagger.methods.rank.rank import Rank
     from tagger.review.relearn import Ranker
-
-SUGGESTIONS = 12
-"""The most tags that are suggested for a README."""
 
 _ALL = Filter()
 
@@ -407,48 +405,8 @@ class Review(Closing):
             ]
 
     def _item(self, number: int, order: Order = "uncertain", chosen: Filter = _ALL) -> Item:
-        with self._store.reading() as database:
-            row = database.execute(
-                "SELECT id, error, suspicious, bulk, revision, origin, key, source FROM readme "
-                "LEFT JOIN text ON readme = number WHERE number = ?",
-                (number,),
-            ).fetchone()
-            id_, error, suspicious, bulk, revision, origin, key, source = row
-            suggested = database.execute(
-                "SELECT tag, confidence, given FROM suggestion WHERE readme = ? AND origin = ? "
-                "ORDER BY place",
-                (number, origin),
-            ).fetchall()
-            tags = [self._store.tags[tag] for tag in steps.tags_of(database, number)]
-        found: dict[str, Suggestion] = {}
-        for tag_number, confidence, given in suggested:
-            if tag := self._store.tags[tag_number]:
-                found.setdefault(str(tag.id), Suggestion(tag, confidence, bool(given)))
-        if self._ranker and not origin and key is not None:
-            for tag, confidence in self._ranker.best(key):
-                found.setdefault(str(tag.id), Suggestion(tag, confidence, given=False))
-        state = self._work.state(number)
-        queue = self._work.queue(order, chosen)
-        passing = self._work.passing(queue, chosen.state)
-        at = queue.place(number)
-        selected: Selected = "ordered"
-        if bulk:
-            selected = "bulk"
-        elif self._work.in_slice(number):
-            selected = "random"
-        return Item(
-            id=id_,
-            place=source or "",
-            suggestions=tuple(found.values())[:SUGGESTIONS],
-            error=error,
-            suspicious=bool(suspicious),
-            state=next(name for name, value in STATES.items() if value == state),
-            decided=_each_once(tags) if state == REVIEWED else (),
-            selected=selected,
-            revision=revision,
-            position=int(passing[: at + 1].sum()) if at is not None and passing[at] else 0,
-            total=int(passing.sum()),
-        )
+        best = self._ranker.best if self._ranker else None
+        return show(self._store, self._work, number, order, chosen, best)
 
 
 def _place(output: Path) -> Place:
@@ -466,7 +424,3 @@ def _place(output: Path) -> Place:
 def _is_bulk(database: sqlite3.Connection, number: int) -> bool:
     (bulk,) = database.execute("SELECT bulk FROM readme WHERE number = ?", (number,)).fetchone()
     return bool(bulk)
-
-
-def _each_once(tags: Iterable[Tag | None]) -> tuple[Tag, ...]:
-    return tuple({str(tag.id): tag for tag in tags if tag}.values())
