@@ -90,7 +90,7 @@ class Review(Closing):
         with ExitStack() as stack:
             path = review_of(self._place.lines)
             if not (new or path.exists()):
-                raise InputError(f"{printable(str(path))}: no such review")
+                raise InputError(f"{printable(str(path))}: no such file: review the output first")
             self._store = stack.enter_context(Decisions(path, vocabulary))
             self._ledger = (
                 stack.enter_context(Ledger(self._place.state))

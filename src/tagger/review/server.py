@@ -48,13 +48,14 @@ _HEADERS = {
 _FORBIDDEN = "Open the address that tagger review has printed, with its token.\n"
 
 
-def serve(review: Review, *, port: int = 0, ready: Callable[[str], None]) -> None:
+def serve(review: Review, *, port: int = 0, ready: Callable[[str, str], None]) -> None:
     """Serve the page of a review until Ctrl-C or SIGTERM.
 
     Args:
         review: what is reviewed; it stays open.
         port: where the page is; 0 for a free one.
-        ready: hears the address, token included, once the page can be opened.
+        ready: hears the address, once the page can be opened, and one that opens it only once: for
+            programs whose arguments every user of the machine can see.
 
     Raises:
         UsageError: the port is not to be had.
@@ -62,9 +63,9 @@ def serve(review: Review, *, port: int = 0, ready: Callable[[str], None]) -> Non
     """
     with _bound(port) as listener:
         port = listener.getsockname()[1]
-        token = secrets.token_urlsafe(32)
+        token, once = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
         config = uvicorn.Config(
-            application(review, token, port),
+            application(review, token, port, once=once),
             lifespan="off",
             ws="none",
             log_config=None,
@@ -76,15 +77,17 @@ def serve(review: Review, *, port: int = 0, ready: Callable[[str], None]) -> Non
         listener.listen()
         # The process that renders takes half a second to start: until a browser has, it runs.
         threading.Thread(target=html_of, args=(Readme("", "-"),), daemon=True).start()
-        ready(f"http://{HOST}:{port}/?token={token}")
+        address = f"http://{HOST}:{port}/?token="
+        ready(address + token, address + once)
         with suppress(KeyboardInterrupt):
             uvicorn.Server(config).run([listener])
 
 
-def application(review: Review, token: str, port: int) -> Starlette:
-    """Return the page and its API, for those who have the token."""
+def application(review: Review, token: str, port: int, *, once: str | None = None) -> Starlette:
+    """Return the page and its API, for those who have the token; see `Guard`."""
     routes = [*map(_file, files(__package__).joinpath("page").iterdir()), *Api(review).routes()]
-    return Starlette(routes=routes, middleware=[Middleware(Guard, token, f"tagger-review-{port}")])
+    guard = Middleware(Guard, token, f"tagger-review-{port}", once)
+    return Starlette(routes=routes, middleware=[guard])
 
 
 class Guard:
@@ -99,13 +102,15 @@ class Guard:
         token: what lets a browser in.
         cookie: the name of the cookie that keeps it, different for each port: cookies are shared
             by all of a machine's ports.
+        once: another token, which lets in only the first browser that has it.
 
     """
 
-    def __init__(self, app: ASGIApp, token: str, cookie: str) -> None:
+    def __init__(self, app: ASGIApp, token: str, cookie: str, once: str | None) -> None:
         self._app = app
         self._token = token
         self._cookie = cookie
+        self._once = once
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -130,7 +135,8 @@ class Guard:
         if local and request.method == "GET" and request.url.path == "/":
             # A link to the page may be in another page, such as a terminal in a browser.
             foreign = False
-            if self._is_token(request.query_params.get("token", "")):
+            given = request.query_params.get("token", "")
+            if self._is_token(given) or self._is_first(given):
                 answer = RedirectResponse("/", status_code=303)
                 answer.set_cookie(self._cookie, self._token, httponly=True, samesite="strict")
                 return answer
@@ -139,8 +145,19 @@ class Guard:
         return None
 
     def _is_token(self, text: str) -> bool:
-        """Compare in a time that does not tell how much of a guess is right."""
-        return secrets.compare_digest(text.encode(), self._token.encode())
+        return _same(text, self._token)
+
+    def _is_first(self, text: str) -> bool:
+        """Return whether this is the token that lets in once, which it then does no more."""
+        if self._once is None or not _same(text, self._once):
+            return False
+        self._once = None
+        return True
+
+
+def _same(text: str, token: str) -> bool:
+    """Compare in a time that does not tell how much of a guess is right."""
+    return secrets.compare_digest(text.encode(), token.encode())
 
 
 def _bound(port: int) -> socket.socket:
