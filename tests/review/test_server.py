@@ -65,6 +65,15 @@ def test_nobody_is_answered_without_the_token(stranger: TestClient, path: str, t
     assert stranger.post(path, json={}, headers=headers).status_code == 403
 
 
+def test_a_token_that_others_can_see_lets_in_one_browser(review: Review) -> None:
+    served = application(review, TOKEN, PORT, once="seen")
+    first, second = (TestClient(served, base_url=ORIGIN, follow_redirects=False) for _ in range(2))
+    assert first.get("/", params={"token": "seen"}).status_code == 303
+    assert first.get("/").status_code == 200
+    assert second.get("/", params={"token": "seen"}).status_code == 403
+    assert second.get("/", params={"token": TOKEN}).status_code == 303
+
+
 def test_the_token_in_the_address_opens_the_page_alone(stranger: TestClient) -> None:
     assert stranger.get("/api/session", params={"token": TOKEN}).status_code == 403
     assert stranger.post("/", params={"token": TOKEN}).status_code == 403
@@ -175,7 +184,7 @@ def test_a_decision_on_what_was_decided_since_is_refused(client: TestClient) -> 
 
 def test_orders_and_filters_are_taken(client: TestClient) -> None:
     assert asked(client, "next", order="failed")["item"]["error"]
-    chosen = asked(client, "next", text="readme-3", state="all", tag="web")
+    chosen = asked(client, "next", text="readme-3", state="all", tag="4")
     assert chosen["item"] is None or chosen["item"]["id"] == "readme-3"
     assert asked(client, "next", state="reviewed")["item"] is None
     some = asked(client, "next", order="confident")["item"]
@@ -232,12 +241,14 @@ def test_what_is_not_there_is_not_found(client: TestClient) -> None:
 def test_it_is_served_on_this_machine_alone_until_ctrl_c(review: Review) -> None:
     told: list[str] = []
 
-    def ready(address: str) -> None:
-        told.append(address)
+    def ready(*addresses: str) -> None:
+        told.extend(addresses)
         threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
 
     serve(review, ready=ready)
-    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/\?token=[\w-]{43}", told[0])
+    for address in told:
+        assert re.fullmatch(r"http://127\.0\.0\.1:\d+/\?token=[\w-]{43}", address)
+    assert len(set(told)) == 2
 
 
 def test_a_port_in_use_is_said(review: Review) -> None:

@@ -82,7 +82,7 @@ def serving(review: Review) -> Iterator[str]:
             super().__init__(config)
             found.append(self)
 
-    def hear(said: str) -> None:
+    def hear(said: str, _: str) -> None:
         address.append(said)
         ready.set()
 

@@ -88,9 +88,9 @@ def _show(work: "Review", port: int, *, browser: bool) -> None:
 
     from tagger.review.server import serve
 
-    def ready(address: str) -> None:
+    def ready(address: str, once: str) -> None:
         typer.echo(f"tagger: the review is at {address} until Ctrl-C", err=True)
         if browser:
-            webbrowser.open(address)
+            webbrowser.open(once)  # every user of the machine can see what it starts
 
     serve(work, port=port, ready=ready)
