@@ -8,6 +8,9 @@ const DIGITS = 9;
 /** Whether tags were marked or unmarked by hand, but not accepted yet. */
 let touched = false;
 
+/** Whether the next best tags may come yet. */
+let waiting = true;
+
 const boxes = () => [...$("#tags").querySelectorAll(".chip input")];
 
 /** Return the ids of the tags that are marked. */
@@ -27,10 +30,16 @@ export function showChips(item, { keep = false } = {}) {
   const chips = (tags) => tags.map((tag) => chip(tag, numbers.get(tag.id), ids.includes(tag.id)));
   const none = el("p", { class: "nothing" }, item.error ? "This README could not be tagged." : "No tag reached the threshold.");
   $("#given .chips").replaceChildren(...(given.length + added.length ? chips([...given, ...added]) : [none]));
-  $("#next .chips").replaceChildren(...chips(rest));
-  $("#next").hidden = rest.length === 0;
+  const coming = el("p", { class: "nothing" }, "Being looked up …");
+  $("#next .chips").replaceChildren(...(rest.length || !waiting ? chips(rest) : [coming]));
+  $("#next").hidden = rest.length === 0 && !waiting;
   $("#accept").textContent = item.state === "reviewed" ? "Save" : "Accept";
   showAccept();
+}
+
+/** Stop to announce the next best tags, which are there or will never be. */
+export function stopWaiting() {
+  waiting = false;
 }
 
 function chip(tag, number, checked) {

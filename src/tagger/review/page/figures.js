@@ -4,6 +4,8 @@ import { $, count, el, get, rate, say, share } from "./dom.js";
 import { tagOf } from "./vocabulary.js";
 
 const SVG = "http://www.w3.org/2000/svg";
+/** Tags of the slice below which their calibration cannot be told from chance. */
+const FEW = 50;
 const SLICE = "The slice is drawn at random, whatever the order of work: the first 50 READMEs that are shown, and then every fifth.";
 
 export async function showStatistics() {
@@ -25,7 +27,8 @@ export async function showStatistics() {
       ["given tags right", ...apart(known.given)],
     ]),
   ];
-  if (known.calibration.length) parts.push(el("h3", {}, "Calibration"), chart(known.calibration));
+  const judged = known.calibration.reduce((sum, [, , number]) => sum + number, 0);
+  if (judged >= FEW) parts.push(el("h3", {}, "Calibration"), chart(known.calibration));
   if (known.tags.length) parts.push(el("h3", {}, "By tag"), table(known.tags));
   replace(parts, "Statistics");
 }

@@ -1,6 +1,6 @@
 // Going through READMEs one by one. A decision is on disk before the next README is shown.
 
-import { add, marked, showChips, toggle } from "./chips.js";
+import { add, marked, showChips, stopWaiting, toggle } from "./chips.js";
 import { setUpDialogs } from "./dialogs.js";
 import { $, complain, count, el, get, post, say } from "./dom.js";
 import { showStatistics, showTag } from "./figures.js";
@@ -56,12 +56,19 @@ function show(answer) {
     showAbout();
     showReadme();
     showChips(item);
-    $("#place").textContent = item.position ? `${count(item.position)} of ${count(item.total)}` : "";
+    showPlace();
     scrollTo(0, 0);
     $("#title").focus({ preventScroll: true });
     prefetch();
   }
   remember();
+}
+
+/** Say where in the order of work this is; where decided ones drop out, how many are left. */
+function showPlace() {
+  const { position, total } = item;
+  const place = `${count(position)} of ${count(total)}`;
+  $("#place").textContent = position ? (filter.state.value === "open" ? `${count(total)} left` : place) : "";
 }
 
 function showProgress(states) {
@@ -81,7 +88,7 @@ function showAbout() {
   if (item.selected === "random") mark("random slice", "Drawn at random, whatever the order: the statistics come from these.");
   if (item.suspicious) mark("suspicious", "Parts of this README address whoever tags it.", true);
   if (item.error) mark("failed", "This README could not be tagged.", true);
-  const place = item.place === item.id ? "" : item.place;
+  const place = item.place.endsWith(item.id) ? "" : item.place;
   $("#about").replaceChildren(...marks, [item.error, place].filter(Boolean).join(" – "));
 }
 
@@ -296,8 +303,8 @@ try {
   $("#output").textContent = session.name;
   await route();
   // The next best tags need what ranks tags, which takes seconds to open.
-  await post("prepare");
-  if (item?.suggestions.every((tag) => tag.given)) await suggestAnew();
+  await post("prepare").finally(stopWaiting);
+  await suggestAnew();
 } catch (error) {
   complain(error);
 }
