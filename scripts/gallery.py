@@ -1,4 +1,4 @@
-r"""Draw the pictures of the docs: the report of an evaluation, `tagger explain` and `tagger review`.
+r"""Draw the docs' pictures: the report of an evaluation, `tagger explain` and `tagger review`.
 
     tagger eval labels.jsonl --tags tags.json --report report.html
     python scripts/gallery.py report.html

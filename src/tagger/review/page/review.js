@@ -266,6 +266,11 @@ filter.addEventListener("change", (event) => {
   if (filter.reportValidity()) begin();
 });
 
+// On a phone, where the tags are at the bottom, messages are shown above them.
+new ResizeObserver(([{ target }]) => {
+  document.documentElement.style.setProperty("--panel", `${target.offsetHeight}px`);
+}).observe($("#tags"));
+
 /* Views. */
 
 async function route() {
