@@ -46,9 +46,9 @@ def served(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What the page was asked to do, in place of it."""
     found: dict[str, Any] = {"opened": []}
 
-    def serve(review: Review, *, port: int, ready: Callable[[str], None]) -> None:
+    def serve(review: Review, *, port: int, ready: Callable[[str, str], None]) -> None:
         found.update(name=review.name, port=port)
-        ready("http://127.0.0.1:1/?token=x")
+        ready("http://127.0.0.1:1/?token=x", "http://127.0.0.1:1/?once=y")
 
     monkeypatch.setattr(server, "serve", serve)
     monkeypatch.setattr("webbrowser.open", found["opened"].append)
@@ -60,7 +60,7 @@ def test_the_page_is_served_and_opened(run: Run, output: Path, served: dict[str,
     assert outcome.code == 0, outcome.err
     assert outcome.out == ""
     assert "tagger: the review is at http://127.0.0.1:1/?token=x until Ctrl-C" in outcome.err
-    assert served == {"opened": ["http://127.0.0.1:1/?token=x"], "name": "out.jsonl", "port": 0}
+    assert served == {"opened": ["http://127.0.0.1:1/?once=y"], "name": "out.jsonl", "port": 0}
 
 
 def test_without_a_browser_only_the_address_is_said(

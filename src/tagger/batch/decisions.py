@@ -53,10 +53,10 @@ CREATE TABLE decision (
     undone INTEGER NOT NULL DEFAULT 0
 );
 CREATE TABLE text (
-    readme INTEGER PRIMARY KEY, source TEXT NOT NULL, key BLOB NOT NULL, beginning TEXT NOT NULL,
-    content BLOB NOT NULL
+    readme INTEGER PRIMARY KEY, source TEXT NOT NULL, key BLOB NOT NULL, content BLOB NOT NULL
 );
-CREATE INDEX suggestion_of_tag ON suggestion (tag);
+CREATE TABLE beginning (readme INTEGER PRIMARY KEY, text TEXT NOT NULL);
+CREATE INDEX suggestion_of_tag ON suggestion (tag, origin, given);
 CREATE INDEX decided_of_tag ON decided (tag);
 CREATE INDEX decision_of_readme ON decision (readme);
 CREATE INDEX readme_of_chance ON readme (chance);

@@ -1,4 +1,4 @@
-"""From a batch's output and its READMEs to what a review looks up.
+"""From a batch's output to what a review looks up.
 
 An output is read once, and again only when it has changed. What was suggested for a README that is
 reviewed stays as it was then: what the review says of suggestions is about those that were judged.
@@ -8,29 +8,20 @@ import hashlib
 import json
 import logging
 import sqlite3
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 from tagger._util.text import printable, storable
 from tagger.batch.decisions import REVIEWED, Decisions
-from tagger.batch.ledger import text_key
-from tagger.errors import InputError, ReadmeError, UsageError
-from tagger.readme.readme import MAX_BYTES, Readme
-from tagger.readme.sources import MAX_LINE, Sources
-from tagger.types import Progress
+from tagger.batch.output import Place
+from tagger.errors import InputError, UsageError
+from tagger.readme.sources import MAX_LINE
 from tagger.vocabulary import MAX_NAME, Vocabulary, fold
-
-BEGINNING = 1_000
-"""Characters of a README that are searched."""
 
 _LONGEST = 1_000
 """Characters of an error that are kept."""
-
-_MOST = 8 * MAX_BYTES
-"""Bytes of a text beyond which it was not written by a review."""
 
 _AT_ONCE = 1_000
 
@@ -59,6 +50,20 @@ class _Row:
     tags: tuple[tuple[Pair, float | None], ...] = ()
     error: str = ""
     suspicious: bool = False
+
+
+def place_of(output: Path) -> Place:
+    """Return the files of an output that is there.
+
+    Raises:
+        InputError: it is not.
+        UsageError: it is a link, or no file.
+
+    """
+    _check_there(output)
+    place = Place.of(output)
+    _check_there(place.lines)
+    return place
 
 
 def index(store: Decisions, lines: Path, vocabulary: Vocabulary, seed: int) -> None:
@@ -164,72 +169,9 @@ def summary(
     return (*given[0], min(sure) if len(sure) == len(given) else None)
 
 
-def take_texts(
-    store: Decisions, sources: Sources, own: frozenset[Path], progress: Progress
-) -> None:
-    """Keep the texts of an output's READMEs, unless they were taken from the same sources.
-
-    A README that is gone keeps the text that it had.
-
-    Args:
-        store: where they are kept.
-        sources: where they are.
-        own: files that are not taken for READMEs.
-        progress: hears how many are read.
-
-    Raises:
-        InputError: a source breaks off.
-        UsageError: a source is one of the files.
-
-    """
-    said, sources = sources.to_json(), replace(sources, own=own)
-    with store.writing() as database:
-        execute = database.execute
-        if execute("SELECT value FROM setting WHERE name = 'texts'").fetchone() == (said,):
-            return
-        numbers = dict(execute("SELECT id, number FROM readme WHERE place IS NOT NULL").fetchall())
-        total, done = len(numbers), 0
-        for item in sources:
-            number = numbers.pop(item.id, None)
-            if number is None:
-                continue
-            try:
-                readme = item.read()
-            except ReadmeError:
-                continue
-            execute("INSERT OR REPLACE INTO text VALUES (?, ?, ?, ?, ?)", _text(number, readme))
-            done += 1
-            progress("reading", done, total)
-        execute("INSERT OR REPLACE INTO setting VALUES ('texts', ?)", (said,))
-        (missing,) = execute(
-            "SELECT count(*) FROM readme WHERE place IS NOT NULL AND error = '' "
-            "AND number NOT IN (SELECT readme FROM text)"
-        ).fetchone()
-    if missing:
-        log.warning(
-            "READMEs that are not in the sources, and can be reviewed only by their tags: %d of %d",
-            missing,
-            total,
-        )
-
-
-def _text(number: int, readme: Readme) -> tuple[object, ...]:
-    text = storable(readme.text)
-    content = zlib.compress(text.encode(), 1)
-    return number, readme.source, text_key(readme), text[:BEGINNING].casefold(), content
-
-
-def text_of(row: tuple[str, str, bytes]) -> Readme:
-    """Return a README by its id, source and compressed text. Raises `ValueError`."""
-    id_, source, content = row
-    unpacker = zlib.decompressobj()
-    try:
-        data = unpacker.decompress(content, _MOST)
-    except zlib.error as error:
-        raise ValueError("not a text") from error
-    if not unpacker.eof:
-        raise ValueError("not the whole of a text, or too large")
-    return Readme(id_, data.decode(), source)
+def _check_there(path: Path) -> None:
+    if not path.exists():
+        raise InputError(f"{printable(str(path))}: no such file: name an output of tagger batch")
 
 
 def _check_same_output(database: sqlite3.Connection, store: str, output: str) -> None:

@@ -12,7 +12,7 @@ from tagger._util.files import check_own_file, check_target, replacing, reportin
 from tagger._util.text import printable
 from tagger.batch.decisions import REVIEWED, Decisions
 from tagger.evaluation.label import PlacedLabel
-from tagger.review.index import text_of
+from tagger.review.texts import text_of
 
 _BEGINNING = 16 * 1024 * 1024
 """Bytes of a line that tell what a file is."""

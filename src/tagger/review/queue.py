@@ -61,7 +61,7 @@ WHERE s.given AND s.origin = r.origin AND s.tag IN (SELECT value FROM json_each(
 
 _WITH_TEXT = """
 SELECT number FROM readme WHERE instr(lower(id), :text)
-UNION SELECT readme FROM text WHERE instr(beginning, :text)
+UNION SELECT readme FROM beginning WHERE instr(text, :text)
 """
 
 _KEPT = 8
@@ -154,6 +154,10 @@ class Work:
     def state(self, number: int) -> int:
         """Return the state of a README, which is open too if all of its tags are gone."""
         return int(self._rows["state"][number - 1])
+
+    def is_bulk(self, number: int) -> bool:
+        """Return whether a README was decided together with others."""
+        return bool(self._rows["bulk"][number - 1])
 
     def in_slice(self, number: int) -> bool:
         """Return whether a README is of the random slice, as far as that goes now."""
@@ -256,17 +260,17 @@ class Work:
 
         That may be a bulk decision, at which nobody has looked.
         """
-        rows = self._rows[self._drawn]
+        rows, chance = self._rows, self._rows["chance"]
         lacks = (rows["place"] > 0) & (rows["first"] > 0)
         lacks &= (rows["state"] == OPEN) | rows["bulk"]
         if after is not None:
-            lacks &= rows["number"] != after
-        found = np.flatnonzero(lacks)
+            lacks[after - 1] = False
+        found = self._drawn[lacks[self._drawn]]
         if not len(found):
             return None
         at = found[0]
         if after is not None and self.in_slice(after):  # go on from there, rather than back
-            later = found[rows["chance"][found] > self._rows["chance"][after - 1]]
+            later = found[chance[found] > chance[after - 1]]
             at = later[0] if len(later) else at
-        self.reached = max(self.reached, int(rows["chance"][at]))
-        return int(rows["number"][at])
+        self.reached = max(self.reached, int(chance[at]))
+        return int(at) + 1

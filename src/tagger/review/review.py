@@ -1,7 +1,6 @@
 """`Review`: a curator goes through the output of a batch, and nothing that was decided is lost."""
 
 import logging
-import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
@@ -12,16 +11,16 @@ from tagger._util.closing import Closing
 from tagger._util.text import printable
 from tagger.batch.decisions import REVIEWED, SKIPPED, Decisions, review_of
 from tagger.batch.ledger import Ledger
-from tagger.batch.output import Place
 from tagger.errors import InputError, UsageError
 from tagger.readme.readme import Readme
 from tagger.readme.sources import Sources
-from tagger.review import labels, steps
-from tagger.review.index import index, take_texts, text_of
+from tagger.review import bulk, labels, steps
+from tagger.review.index import index, place_of
 from tagger.review.items import Filter, Item, Order, State
 from tagger.review.queue import STATES, Work
 from tagger.review.show import show
 from tagger.review.statistics import Learned, Statistics, statistics_of
+from tagger.review.texts import noted, take_texts, text_of
 from tagger.types import Progress, no_progress
 from tagger.vocabulary import Vocabulary
 
@@ -82,7 +81,7 @@ class Review(Closing):
         new: bool = True,
     ) -> None:
         self._vocabulary = vocabulary
-        self._place = _place(output)
+        self._place = place_of(output)
         self._open_rank = rank
         self._ranker: Ranker | None = None
         self._lock = threading.RLock()
@@ -98,7 +97,7 @@ class Review(Closing):
                 else None
             )
             index(self._store, self._place.lines, vocabulary, seed)
-            if found := sources or self._noted():
+            if found := sources or noted(self._ledger):
                 take_texts(self._store, found, self._place.files, progress)
             for change in self._store.changes:
                 log.warning("%s", change)
@@ -236,20 +235,14 @@ class Review(Closing):
         Only open READMEs that pass the filter are decided. Returns how many.
         """
         with self._lock:
-            numbers = self._work.sure(above, filter)
-            with self._store.writing() as database:
-                entries = [
-                    steps.Entry(number, REVIEWED, steps.given_to(database, number), bulk=True)
-                    for number in numbers
-                ]
-                steps.decide(database, entries)
+            count = bulk.accept(self._store, self._work.sure(above, filter))
             self._work.load()
-            return len(numbers)
+            return count
 
     def replace_count(self, old: str, filter: Filter = _ALL) -> int:  # noqa: A002
         """Return how many READMEs `bulk_replace` would decide."""
         with self._lock:
-            return len(self._with_tag(old, filter))
+            return len(bulk.with_tag(self._store, self._work, old, filter))
 
     def bulk_replace(self, old: str, new: str, filter: Filter = _ALL) -> int:  # noqa: A002
         """Put a tag in the place of another that was decided or is suggested, by their ids.
@@ -263,17 +256,8 @@ class Review(Closing):
 
         """
         with self._lock:
-            put, gone = self._tag(new), set(self._store.meaning(old))
-            numbers = self._with_tag(old, filter)
-            with self._store.writing() as database:
-                entries = []
-                for number in numbers:
-                    open_ = self._work.state(number) != REVIEWED
-                    given = steps.given_to if open_ else steps.tags_of
-                    tags = steps.replaced(given(database, number), gone, put)
-                    bulk = open_ or _is_bulk(database, number)
-                    entries.append(steps.Entry(number, REVIEWED, tags, bulk))
-                steps.decide(database, entries)
+            numbers = bulk.with_tag(self._store, self._work, old, filter)
+            bulk.replace(self._store, self._work, numbers, old, self._tag(new))
             self._work.load()
             return len(numbers)
 
@@ -334,20 +318,6 @@ class Review(Closing):
         labels.check_export(path)
         return labels.export(self._store, self._work.reached, path)
 
-    def _noted(self) -> Sources | None:
-        """Return where the batch has found READMEs, if that is known and still there."""
-        if self._ledger is None or (said := self._ledger.noted("sources")) is None:
-            return None
-        try:
-            found = Sources.from_json(said)
-        except ValueError as error:
-            raise self._ledger.damaged() from error
-        except InputError as error:
-            log.warning("the batch's READMEs are not there any more: %s", error)
-            return None
-        log.info("READMEs are those of %s", ", ".join(map(printable, found.paths)))
-        return found
-
     def _prepared(self, opener: "Callable[[], Rank]") -> "Ranker":
         with self._learning:
             if self._ranker is None:
@@ -387,40 +357,6 @@ class Review(Closing):
             self._work.decided(number, state)
             return self._item(number)
 
-    def _with_tag(self, old: str, chosen: Filter) -> list[int]:
-        """Return the numbers of READMEs that have a tag, by a decision or else a suggestion."""
-        queue = self._work.queue("uncertain", Filter(tag=old, text=chosen.text))
-        numbers = queue.numbers[self._work.passing(queue, chosen.state)]
-        gone = set(self._store.meaning(old))
-        with self._store.reading() as database:
-            return [
-                number
-                for number in numbers.tolist()
-                if self._work.state(number) != SKIPPED
-                and gone.intersection(
-                    steps.tags_of(database, number)
-                    if self._work.state(number) == REVIEWED
-                    else steps.given_to(database, number)
-                )
-            ]
-
     def _item(self, number: int, order: Order = "uncertain", chosen: Filter = _ALL) -> Item:
         best = self._ranker.best if self._ranker else None
         return show(self._store, self._work, number, order, chosen, best)
-
-
-def _place(output: Path) -> Place:
-    """Return the files of an output that is there. Raises `InputError`, `UsageError`."""
-    if not output.exists():
-        raise InputError(f"{printable(str(output))}: no such file: name an output of tagger batch")
-    place = Place.of(output)
-    if not place.lines.is_file():
-        raise InputError(
-            f"{printable(str(place.lines))}: no such file, from which the table was made"
-        )
-    return place
-
-
-def _is_bulk(database: sqlite3.Connection, number: int) -> bool:
-    (bulk,) = database.execute("SELECT bulk FROM readme WHERE number = ?", (number,)).fetchone()
-    return bool(bulk)
