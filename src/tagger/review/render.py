@@ -101,7 +101,7 @@ def render(text: str, suffix: str) -> str:
 
 def _accessible(clean: str) -> str:
     """Put texts for images, leave out what is empty, and have headings follow each other."""
-    clean = _IMAGE.sub(lambda image: f"<small>{image[1]}</small>" if image[1] else "", clean)
+    clean = _IMAGE.sub(lambda image: f"<small>{_text(image[1] or '')}</small>", clean)
     for _ in range(3):  # a heading may hold a link that held an image
         clean = _EMPTY.sub("", clean)
     clean = _EMPTY_CELL.sub(r"<td\1></td>", clean)
@@ -116,6 +116,11 @@ def _accessible(clean: str) -> str:
         return f"<{found[1]}h{min(6, _FIRST_HEADING - 1 + len(above))}"
 
     return _HEADING.sub(level, clean)
+
+
+def _text(attribute: str) -> str:
+    """Return the value of an attribute as the content of an element."""
+    return html.escape(html.unescape(attribute), quote=False)
 
 
 _worker = shared(Worker(CPU_SECONDS, render))

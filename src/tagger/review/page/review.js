@@ -268,7 +268,7 @@ filter.addEventListener("change", (event) => {
 
 // On a phone, where the tags are at the bottom, messages are shown above them.
 new ResizeObserver(([{ target }]) => {
-  document.documentElement.style.setProperty("--panel", `${target.offsetHeight}px`);
+  document.documentElement.style.setProperty("--below", `${target.offsetHeight}px`);
 }).observe($("#tags"));
 
 /* Views. */
