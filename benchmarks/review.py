@@ -13,7 +13,6 @@ that are not reviewed. What the model has made of a README is kept in the cache 
 """
 
 import json
-import os
 import random
 import signal
 import subprocess
@@ -28,7 +27,7 @@ from time import perf_counter
 
 import numpy as np
 
-from common import SAMPLE, count, file, parser, reported
+from common import ROOT, SAMPLE, count, file, parser, reported
 from tagger import Label, Rank, Sources, Tagger, load
 from tagger.batch.ledger import Ledger, text_key
 from tagger.errors import HeadError
@@ -47,6 +46,20 @@ STEPS = 300
 """READMEs that are decided to time a step."""
 
 ORDERS: tuple[Order, ...] = ("uncertain", "random")
+
+WORK = """
+import os, sys
+from pathlib import Path
+from tagger.review.review import Review
+from tagger.vocabulary import Vocabulary
+vocabulary = Vocabulary.load(sys.argv[2])
+with Review(Path(sys.argv[1]), vocabulary) as review:
+    while item := review.next():
+        tag = str(vocabulary.tags[len(item.id) % len(vocabulary)].id)
+        review.decide(item.id, [tag], item.revision)
+        os.write(1, f"{item.id} {tag}\\n".encode())
+"""
+"""What is killed: it reviews, and says each decision once it is made."""
 
 SOUND = b"\0"
 """What the reading of a README without planted passages ends with."""
@@ -130,7 +143,7 @@ def kill(options: Namespace) -> None:
         with Review(output, SAMPLE, sources=sources):
             pass
         for _ in range(options.times):
-            command = [sys.executable, __file__, "work", str(output)]
+            command = [sys.executable, "-c", WORK, str(output), str(ROOT / "tags.json")]
             with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as worker:
                 assert worker.stdout
                 said.append(worker.stdout.readline())
@@ -151,15 +164,6 @@ def kill(options: Namespace) -> None:
         f"{options.times} times killed: {len(whole)} decisions were said, {len(lost)} of them are "
         f"lost, {reviewed} are there"
     )
-
-
-def work(options: Namespace) -> None:
-    """Review until killed, and say each decision once it is made."""
-    with Review(options.output, SAMPLE) as review:
-        while item := review.next():
-            tag = str(SAMPLE.tags[len(item.id) % len(SAMPLE)].id)
-            review.decide(item.id, [tag], item.revision)
-            os.write(1, f"{item.id} {tag}\n".encode())
 
 
 @dataclass(frozen=True)
@@ -312,9 +316,6 @@ def main() -> None:
     kills.add_argument("--readmes", type=count, default=10_000, help="rows of the output")
     kills.add_argument("--times", type=count, default=50, help="how often")
     kills.set_defaults(act=kill)
-    worker = tasks.add_parser("work", help="what is killed")
-    worker.add_argument("output", type=file)
-    worker.set_defaults(act=work)
     curator = tasks.add_parser("curator", help="review by labels")
     curator.add_argument("labels", type=file, nargs="+", help="JSON Lines of labels")
     curator.add_argument("--model", default=DEFAULT_MODEL, help="a model's name or folder")
