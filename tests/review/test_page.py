@@ -172,6 +172,8 @@ def test_another_tab_does_no_harm(open_tab: Callable[..., Any], review: Review) 
 
 def test_many_are_decided_at_once_and_undone(open_tab: Callable[..., Any], review: Review) -> None:
     tab = open_tab()
+    tab.keyboard.press("t")
+    tab.get_by_role("heading", name="Statistics").wait_for()
     tab.keyboard.press("b")
     tab.locator("[name=above]").fill("0.8")
     count = review.bulk_count(0.8)
@@ -179,6 +181,9 @@ def test_many_are_decided_at_once_and_undone(open_tab: Callable[..., Any], revie
     tab.get_by_role("button", name=f"Accept {count} README").click()
     tab.get_by_role("status").get_by_text(f"Accepted {count} README").wait_for()
     assert review.states()["reviewed"] == count
+    tab.get_by_text(f"{count} in bulk").wait_for()
+    tab.keyboard.press("Escape")
+    tab.wait_for_selector("#work:visible")
     press(tab, "u")
     assert review.states()["reviewed"] == 0
 

@@ -61,7 +61,8 @@ function show(answer) {
     $("#title").focus({ preventScroll: true });
     prefetch();
   }
-  remember();
+  if ($("#figures").hidden) remember();
+  else route();
 }
 
 /** Say where in the order of work this is; where decided ones drop out, how many are left. */
