@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from support import tiny
 from tagger.batch.batch import Batch
 from tagger.batch.decisions import Decisions, review_of
+from tagger.batch.ledger import Ledger
 from tagger.batch.pipeline import Row
 from tagger.methods.rank.rank import Rank
 from tagger.models.language import LanguageModel
@@ -167,6 +169,26 @@ def test_the_review_finds_the_readmes_where_the_batch_has_found_them(output: Pat
         readme = review.readme("r0")
         assert readme
         assert readme.text == "A web server, number 0."
+
+
+def test_the_ledger_of_a_stranger_names_no_files_of_elsewhere(
+    output: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "secret.jsonl").write_text('{"id": "r0", "readme": "secret"}')
+    clone = tmp_path / "clone"
+    clone.mkdir()
+    for name in ("out.jsonl", "out.jsonl.state"):
+        shutil.move(output.with_name(name), clone / name)
+    (clone / "link.jsonl").symlink_to(home / "secret.jsonl")
+    for path in (home / "secret.jsonl", clone / "link.jsonl"):
+        with Ledger(clone / "out.jsonl.state") as ledger:
+            ledger.note("sources", Sources((str(path),)).to_json())
+        with Review(clone / "out.jsonl", VOCABULARY) as review:
+            assert review.readme("r0") is None
+        assert "lie outside of this folder" in caplog.text
+        caplog.clear()
 
 
 def test_what_a_tag_was_is_decided_by_its_name_before_its_id(tmp_path: Path) -> None:

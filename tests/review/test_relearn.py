@@ -57,9 +57,10 @@ def done(tmp_path_factory: pytest.TempPathFactory, tiny_model: LanguageModel) ->
 
 
 @pytest.fixture
-def output(tmp_path: Path, done: Path) -> Path:
-    for path in done.glob("out.jsonl*"):
+def output(tmp_path: Path, done: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for path in done.iterdir():
         shutil.copy(path, tmp_path)
+    monkeypatch.chdir(done)  # where the batch has found its READMEs
     return tmp_path / "out.jsonl"
 
 

@@ -54,7 +54,8 @@ class Review(Closing):
     Args:
         output: what a batch has written.
         vocabulary: its tags.
-        sources: where its READMEs are; by default where the batch has found them.
+        sources: where its READMEs are; by default where the batch has found them, if that is in
+            the output's folder or the current one.
         seed: of the random slice.
         rank: opens what ranks tags by the readings that the batch has kept, for the next best tags
             and to learn; None does without.
@@ -97,7 +98,7 @@ class Review(Closing):
                 else None
             )
             index(self._store, self._place.lines, vocabulary, seed)
-            if found := sources or noted(self._ledger):
+            if found := sources or noted(self._ledger, self._place.lines):
                 take_texts(self._store, found, self._place.files, progress)
             for change in self._store.changes:
                 log.warning("%s", change)

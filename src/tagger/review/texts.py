@@ -8,6 +8,7 @@ import zlib
 from dataclasses import replace
 from pathlib import Path
 
+from tagger._util.paths import real
 from tagger._util.text import printable, storable
 from tagger.batch.decisions import Decisions
 from tagger.batch.ledger import Ledger, text_key
@@ -25,8 +26,15 @@ _MOST = 8 * MAX_BYTES
 log = logging.getLogger(__name__)
 
 
-def noted(ledger: Ledger | None) -> Sources | None:
-    """Return where a batch has found its READMEs, if that is known and they are still there.
+def noted(ledger: Ledger | None, output: Path) -> Sources | None:
+    """Return where a batch has found its READMEs, if that is known and may be believed.
+
+    A ledger may have come with a stranger's clone. It names no files but those of the output's
+    folder and of the current one.
+
+    Args:
+        ledger: of the output; None if it is not there.
+        output: the file.
 
     Raises:
         UsageError: the ledger is damaged.
@@ -35,13 +43,23 @@ def noted(ledger: Ledger | None) -> Sources | None:
     if ledger is None or (said := ledger.noted("sources")) is None:
         return None
     try:
-        found = Sources.from_json(said)
+        found = replace(Sources.from_json(said), follow_links=False)
     except ValueError as error:
         raise ledger.damaged() from error
     except InputError as error:
         log.warning("the batch's READMEs are not there any more: %s", error)
         return None
-    log.info("READMEs are those of %s", ", ".join(map(printable, found.paths)))
+    names = ", ".join(map(printable, found.paths))
+    homes = (real(output.parent), real(Path.cwd()))
+    inside = (any(real(Path(path)).is_relative_to(home) for home in homes) for path in found.paths)
+    if not (all(inside) and found.rereadable):
+        log.warning(
+            "the batch's READMEs lie outside of this folder, and are taken from there only if you "
+            "name them: %s",
+            names,
+        )
+        return None
+    log.info("READMEs are those of %s", names)
     return found
 
 
