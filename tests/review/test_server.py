@@ -164,7 +164,8 @@ def test_a_decision_is_kept_and_answered_by_the_next_readme(
     assert answer["states"]["reviewed"] == 1
     assert [tag.name for tag in review.item(first["id"]).decided] == ["database", "game"]
     second = answer["item"]
-    told(client, "skip", id=second["id"], revision=second["revision"])
+    answer = told(client, "skip", id=second["id"], revision=second["revision"], ahead=True)
+    assert answer["item"] is None, "it was fetched before"
     assert review.item(second["id"]).state == "skipped"
     assert told(client, "undo")["item"]["id"] == second["id"]
     assert told(client, "undo")["item"]["id"] == first["id"]

@@ -21,7 +21,7 @@ from tagger.review.statistics import Learned, Rate, Statistics
 from tagger.vocabulary import Tag
 
 _RENDERED = 256
-"""READMEs that are kept as HTML: those around the one in hand."""
+"""READMEs that are kept as HTML: those that were shown last."""
 
 
 class Work(BaseModel):
@@ -50,6 +50,8 @@ class _One(Work):
 
 class _Skip(_One):
     revision: int
+    ahead: bool = False
+    """Whether the page knows already which README comes next."""
 
 
 class _Decide(_Skip):
@@ -81,7 +83,6 @@ class Api:
 
     def __init__(self, review: Review) -> None:
         self._review = review
-        # The page asks for the next README while this one is read: then it need not be rendered.
         self._shown = lru_cache(_RENDERED)(self._render)
 
     def routes(self) -> list[Route]:
@@ -121,11 +122,16 @@ class Api:
 
     def _decide(self, asked: _Decide) -> dict[str, Any]:
         self._review.decide(asked.id, asked.tags, asked.revision)
-        return self._next(_From(**asked.model_dump(exclude={"revision", "tags"})))
+        return self._go_on(asked)
 
     def _skip(self, asked: _Skip) -> dict[str, Any]:
         self._review.skip(asked.id, asked.revision)
-        return self._next(_From(**asked.model_dump(exclude={"revision"})))
+        return self._go_on(asked)
+
+    def _go_on(self, asked: _Skip) -> dict[str, Any]:
+        if asked.ahead:
+            return self._with_item(None)
+        return self._with_item(self._review.next(asked.order, asked.filter, asked.id))
 
     def _undo(self, _: Work) -> dict[str, Any]:
         return self._with_item(self._review.undo())

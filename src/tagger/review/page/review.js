@@ -13,6 +13,10 @@ let item = null;
 /** Those that this tab has shown, by their ids, and where in them the one in hand is. */
 let shown = [];
 let at = -1;
+/** What the server says comes next; null if that is not known yet. */
+let ahead = null;
+/** How often that was asked: an answer to an earlier question counts no more. */
+let asked = 0;
 /** What is being done, as a promise; null if nothing is. */
 let running = null;
 
@@ -42,6 +46,8 @@ function recall() {
 
 function show(answer) {
   item = answer.item;
+  asked += 1;
+  ahead = null;
   showProgress(answer.states);
   $("#columns").hidden = item === null;
   $("#end").hidden = item !== null;
@@ -115,11 +121,14 @@ function showEnd() {
   $("#end h2").focus();
 }
 
-/** Have the server render the next README while this one is read. */
+/** Fetch the README that comes next while this one is read. */
 function prefetch() {
-  const here = item.id;
-  setTimeout(() => {
-    if (item?.id === here && at === shown.length - 1) get("next", { ...work(), id: here }).catch(() => {});
+  const mine = ++asked;
+  ahead = null;
+  setTimeout(async () => {
+    if (mine !== asked || at < shown.length - 1) return;
+    const answer = await get("next", { ...work(), id: item.id }).catch(() => null);
+    if (mine === asked) ahead = answer;
   }, 50);
 }
 
@@ -158,20 +167,27 @@ const suggestAnew = () => during(async () => {
   if (!item) return;
   item = (await get("item", { ...work(), id: item.id })).item;
   showChips(item, { keep: true });
+  prefetch();
 }, true);
 
-/** Go on after a decision: along what was shown before, or to what the server says. */
-async function advance(answer) {
-  if (at < shown.length - 1) {
-    at += 1;
-    show(await get("item", { ...work(), id: shown[at] }));
-  } else show(answer);
+/** Tell the server what was decided and, once that is on disk, go on. */
+async function settle(path, values = {}) {
+  const next = at === shown.length - 1 ? ahead : null;
+  const { id, revision } = item;
+  const answer = await post(path, { ...work(), id, revision, ...values, ahead: next !== null });
+  if (at < shown.length - 1) await forward();
+  else show(next ? { item: next.item, states: answer.states } : answer);
+}
+
+/** Show the README that this tab has shown after the one in hand. */
+async function forward() {
+  at += 1;
+  show(await get("item", { ...work(), id: shown[at] }));
 }
 
 const decide = (tags) => item && during(async () => {
   const names = tags.map((id) => tagOf(id)?.name ?? id).join(", ");
-  const answer = await post("decide", { ...work(), id: item.id, revision: item.revision, tags });
-  await advance(answer);
+  await settle("decide", { tags });
   say(tags.length ? `Accepted: ${names}` : "Noted: no tag fits", true);
 });
 
@@ -183,7 +199,7 @@ const acts = {
   },
   none: () => decide([]),
   skip: () => item && during(async () => {
-    await advance(await post("skip", { ...work(), id: item.id, revision: item.revision }));
+    await settle("skip");
     say("Skipped", true);
   }),
   undo: () => during(async () => {
@@ -195,8 +211,8 @@ const acts = {
     say("Undone");
   }),
   next: () => item && during(async () => {
-    if (at < shown.length - 1) await advance();
-    else show(await get("next", { ...work(), id: item.id }));
+    if (at < shown.length - 1) await forward();
+    else show(ahead ?? await get("next", { ...work(), id: item.id }));
   }),
   previous: () => during(async () => {
     const back = item ? at - 1 : at;
