@@ -1,6 +1,6 @@
 // What the random slice says, as a whole and by tag.
 
-import { $, count, el, get, rate, say, share } from "./dom.js";
+import { $, count, el, get, rate, share } from "./dom.js";
 import { tagOf } from "./vocabulary.js";
 
 const SVG = "http://www.w3.org/2000/svg";
@@ -57,7 +57,6 @@ export async function showTag(id) {
 function replace(parts, title) {
   $("#figures").replaceChildren(...parts);
   document.title = `${title} – tagger review`;
-  say("");
   scrollTo(0, 0);
   $("#figures h2").focus();
 }
