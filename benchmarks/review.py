@@ -285,8 +285,8 @@ def draw(lines: dict[Order, list[Point]], path: Path, model: str) -> None:
     for place, (order, points) in enumerate(lines.items()):
         reviewed = [point.reviewed for point in points]
         axes.plot(
-            [0, *reviewed],
-            [points[0].before, *(point.after for point in points)],
+            reviewed,
+            [point.after for point in points],
             "o-",
             color=f"C{place}",
             label=f"as suggested after learning, order: {order}",
