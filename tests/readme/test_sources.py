@@ -425,3 +425,14 @@ def test_a_line_of_many_values_takes_bounded_memory(tmp_path: Path) -> None:
     assert memory(path) < 400
     path.write_text('{"id": "a", "readme": "x", "more": [' + "[]," * 9 * count + "[]]}\n")
     assert memory(path) < 60
+
+
+def test_sources_come_back_as_they_were_named(tmp_path: Path) -> None:
+    named = Sources((str(tmp_path),), globs=("*.md",), id_from="stem", readme_field="text")
+    assert Sources.from_json(named.to_json()) == named
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"paths": 3}', '{"paths": []}'])
+def test_what_names_no_sources_is_an_error(text: str) -> None:
+    with pytest.raises(ValueError, match="not sources"):
+        Sources.from_json(text)

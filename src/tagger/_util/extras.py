@@ -13,6 +13,17 @@ EXTRAS = {
         {"sklearn": "scikit-learn", "scipy": "scipy", "threadpoolctl": "threadpoolctl"},
     ),
     "parquet": ("Parquet", {"pyarrow": "pyarrow"}),
+    "review": (
+        "reviewing in a browser",
+        {
+            "nh3": "nh3",
+            "starlette": "starlette",
+            "uvicorn": "uvicorn",
+            "sklearn": "scikit-learn",
+            "scipy": "scipy",
+            "threadpoolctl": "threadpoolctl",
+        },
+    ),
 }
 """By extra: what it is for, and its modules with the packages that hold them."""
 

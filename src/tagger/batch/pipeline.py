@@ -1,17 +1,16 @@
 """From items to rows, in order: what fails is a row too, and nothing is read twice."""
 
 import contextlib
-import hashlib
 import logging
 import queue
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice, takewhile
 from typing import Generic, Literal, TypeVar
 
 from tagger._util.text import printable
-from tagger.batch.ledger import Ledger
+from tagger.batch.ledger import Ledger, text_key
 from tagger.batch.streak import Streak
 from tagger.errors import (
     EndpointError,
@@ -20,10 +19,10 @@ from tagger.errors import (
     TaggerError,
 )
 from tagger.methods.base import Capacity, E
-from tagger.readme.readme import Readme
 from tagger.readme.sources import Item
 from tagger.tagger import Tagger
-from tagger.tagging import Failure, Ranking, Tagging, TagsAs
+from tagger.tagging import Failure, GivenTag, Ranking, Tagging, TagsAs
+from tagger.vocabulary import Tag
 
 OnDuplicate = Literal["error", "keep-first", "suffix"]
 """What to do with an id that was met before: stop, leave the README out, or number the id."""
@@ -72,6 +71,7 @@ class _Job(Generic[E]):
     outcome: bytes | Exception | None = None
     read: int = 0
     ranking: Ranking = field(default_factory=Ranking)
+    decided: Tagging | None = None
 
     @property
     def length(self) -> int:
@@ -120,6 +120,7 @@ class Pipeline(Generic[E]):
             default what the method says.
         max_failures: how many failures of a server that look alike, one after another, end the
             batch; None sets no limit.
+        decided: returns the tags that a person has decided for an id; None where nobody has.
 
     """
 
@@ -131,8 +132,10 @@ class Pipeline(Generic[E]):
         on_duplicate: OnDuplicate = "error",
         batch_tokens: int | None = None,
         max_failures: int | None = None,
+        decided: Callable[[str], tuple[Tag, ...] | None] = lambda _: None,
     ) -> None:
         self._tagger = tagger
+        self._decided = decided
         self._method = tagger.method
         self._ledger = ledger
         self._on_duplicate = on_duplicate
@@ -206,9 +209,15 @@ class Pipeline(Generic[E]):
         """Read, clean and tokenise, as far as that is still to do."""
         for item in distinct(items, self._ledger, self._on_duplicate):
             job: _Job[E] = _Job(item.id)
+            if (tags := self._decided(item.id)) is not None:
+                given = tuple(GivenTag(id=tag.id, name=tag.name) for tag in tags)
+                job.decided = Tagging(id=item.id, tags=given, source="human")
+                job.outcome = b""  # nothing is to be read
+                yield job
+                continue
             try:
                 readme = item.read()
-                job.text = _key(readme)
+                job.text = text_key(readme)
             except Exception as error:  # whatever is odd about one of a million is its row
                 job.outcome = error
                 yield job
@@ -273,7 +282,7 @@ class Pipeline(Generic[E]):
 
     def _rank(self, jobs: Sequence[_Job[E]]) -> None:
         """Rank by the readings of jobs, together; if that fails, alone, to tell which failed."""
-        read = [job for job in jobs if isinstance(job.outcome, bytes)]
+        read = [job for job in jobs if isinstance(job.outcome, bytes) and not job.decided]
         readings = [job.outcome for job in read if isinstance(job.outcome, bytes)]
         try:
             rankings = self._method.rank(readings)
@@ -291,6 +300,8 @@ class Pipeline(Generic[E]):
             self._rank([job])
 
     def _row(self, job: _Job[E]) -> Row:
+        if job.decided:
+            return Row(job.decided)
         outcome = job.outcome
         if not isinstance(outcome, Exception):
             try:
@@ -302,11 +313,6 @@ class Pipeline(Generic[E]):
             log.debug("%s: the error in full:", printable(job.id), exc_info=outcome)
             message = f"internal error: {kind}: {message}"
         return Row(Failure(id=job.id, type=kind, message=message))
-
-
-def _key(readme: Readme) -> bytes:
-    """Return what tells a README from others: its text, and the markup by which it is read."""
-    return hashlib.sha256(f"{readme.markup}\n{readme.text}".encode()).digest()
 
 
 def _ahead(items: Iterator[T], size: int, stopped: threading.Event) -> Iterator[list[T]]:

@@ -58,6 +58,8 @@ class StateFile:
         restart: forget what it holds, also what another version wrote.
         remedy: what people are to do about a file that cannot be used.
         foreign: what they are to do about one that is not ours, or a link.
+        user: what may have the file at the moment.
+        durable: whether what is written outlives a power failure, and not only the process.
 
     Raises:
         OutputError: the file cannot be written.
@@ -76,15 +78,19 @@ class StateFile:
         restart: bool,
         remedy: str = RESTART,
         foreign: str = "",
+        user: str = "another tagger batch",
+        durable: bool = False,
     ) -> None:
         self._path = path
+        self._user = user
+        self._durable = durable
         self._remedy = remedy
         self._foreign = foreign
         self._statements = tables.strip().split(";\n")
         self._application = application
         self._version = version
         self._name = printable(str(path)) if path else "a temporary file"
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         if path:
             for file in _files(path):
                 check_own_file(file, foreign)
@@ -138,7 +144,7 @@ class StateFile:
         if new:
             execute("PRAGMA journal_mode = OFF")  # no journal is left if it ends here
         execute("PRAGMA journal_mode = WAL")
-        execute("PRAGMA synchronous = NORMAL")
+        execute(f"PRAGMA synchronous = {'FULL' if self._durable else 'NORMAL'}")
         execute("BEGIN EXCLUSIVE")
         (version,) = execute("PRAGMA user_version").fetchone()
         (mark,) = execute("PRAGMA application_id").fetchone()
@@ -163,7 +169,6 @@ class StateFile:
                 model.execute(statement)
             if schema != _schema(model):
                 raise sqlite3.DatabaseError("its tables are not ours")
-        execute("DELETE FROM met")
         execute("COMMIT")
 
     def _remove(self, path: Path) -> None:
@@ -201,7 +206,7 @@ class StateFile:
         except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter in a damaged schema
             code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the rest says more of the same
             if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-                raise InUseError(f"{self._name} is in use by another tagger batch") from error
+                raise InUseError(f"{self._name} is in use by {self._user}") from error
             path = self._path
             if path is None or (
                 code in _CANNOT_WRITE

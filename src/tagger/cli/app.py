@@ -19,6 +19,7 @@ from tagger.cli import (
     learn,
     models,
     prompt,
+    review,
     run,
     tags,
 )
@@ -59,6 +60,7 @@ app.command("batch")(flattened(batch.batch))
 app.command("eval")(flattened(eval_.evaluate))
 app.command("calibrate")(flattened(calibrate.calibrate))
 app.command("learn")(flattened(learn.learn))
+app.command("review")(flattened(review.review))
 app.command("explain")(flattened(explain.explain))
 app.command("prompt")(flattened(prompt.prompt))
 app.command("config")(flattened(config.config))

@@ -53,9 +53,11 @@ USER = frozenset(
         "map",
         "max-failures",
         "method",
+        "no-browser",
         "no-features",
         "offline",
         "on-duplicate",
+        "port",
         "prompt",
         "quiet",
         "readmes",
@@ -71,6 +73,7 @@ USER = frozenset(
 
 COMMAND_LINE = frozenset(
     {
+        "export",
         "id",
         "labels-out",
         "output",

@@ -13,7 +13,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePath
-from typing import BinaryIO, Literal
+from typing import BinaryIO, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tagger._util.paths import real
 from tagger._util.text import printable, storable
@@ -55,6 +57,19 @@ class Item:
     place: str
     read: Callable[[], Readme]
     sound: bool = True
+
+
+class _Named(BaseModel):
+    """How sources were named."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    paths: tuple[str, ...]
+    globs: tuple[str, ...]
+    id_from: IdFrom
+    id_field: str
+    readme_field: str
+    follow_links: bool
 
 
 @dataclass(frozen=True)
@@ -102,6 +117,27 @@ class Sources:
                 raise UsageError(f"{printable(path)} is both read and written: name another output")
             if stat.S_ISREG(mode) and _ending(path) == "parquet":
                 parquet.check(path, self.id_field, self.readme_field)
+
+    def to_json(self) -> str:
+        """Return how the sources were named, for `from_json`."""
+        return json.dumps(
+            {name: getattr(self, name) for name in _Named.model_fields}, sort_keys=True
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Return sources by what `to_json` has written.
+
+        Raises:
+            ValueError: it is something else.
+            InputError: a source is not there any more.
+
+        """
+        try:
+            said = _Named.model_validate_json(text)
+        except ValidationError as error:
+            raise ValueError("not sources") from error
+        return cls(**said.model_dump())
 
     @property
     def rereadable(self) -> bool:

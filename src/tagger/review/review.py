@@ -1,0 +1,363 @@
+"""`Review`: a curator goes through the output of a batch, and nothing that was decided is lost."""
+
+import logging
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tagger._util.closing import Closing
+from tagger._util.text import printable
+from tagger.batch.decisions import REVIEWED, SKIPPED, Decisions, review_of
+from tagger.batch.ledger import Ledger
+from tagger.errors import InputError, UsageError
+from tagger.readme.readme import Readme
+from tagger.readme.sources import Sources
+from tagger.review import bulk, labels, steps
+from tagger.review.index import index, place_of
+from tagger.review.items import Filter, Item, Order, State
+from tagger.review.queue import STATES, Work
+from tagger.review.show import show
+from tagger.review.statistics import Learned, Statistics, statistics_of
+from tagger.review.texts import noted, take_texts, text_of
+from tagger.types import Progress, no_progress
+from tagger.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from tagger.methods.rank.rank import Rank
+    from tagger.review.relearn import Ranker
+
+_ALL = Filter()
+
+log = logging.getLogger(__name__)
+
+
+class StaleError(UsageError):
+    """The README was decided elsewhere, such as in another tab, since it was shown.
+
+    Attributes:
+        item: the README as it is now.
+
+    """
+
+    def __init__(self, item: Item) -> None:
+        super().__init__(f"{item.id!r} was decided elsewhere since it was shown here")
+        self.item = item
+
+
+class Review(Closing):
+    """A review of an output; a context manager. Safe to use from several threads.
+
+    What was decided is kept beside the output, in a file that ends in `.review`.
+
+    Args:
+        output: what a batch has written.
+        vocabulary: its tags.
+        sources: where its READMEs are; by default where the batch has found them, if that is in
+            the output's folder or the current one.
+        seed: of the random slice.
+        rank: opens what ranks tags by the readings that the batch has kept, for the next best tags
+            and to learn; None does without.
+        progress: hears how many READMEs are read when an output is reviewed first.
+        new: whether a review may be begun.
+
+    Raises:
+        InputError: the output cannot be read, or is not a batch's, or was not reviewed.
+        UsageError: it has other tags; the store is of another output, or damaged.
+        InUseError: another process has the store.
+        OutputError: the store cannot be written.
+
+    """
+
+    def __init__(
+        self,
+        output: Path,
+        vocabulary: Vocabulary,
+        *,
+        sources: Sources | None = None,
+        seed: int = 0,
+        rank: "Callable[[], Rank] | None" = None,
+        progress: Progress = no_progress,
+        new: bool = True,
+    ) -> None:
+        self._vocabulary = vocabulary
+        self._place = place_of(output)
+        self._open_rank = rank
+        self._ranker: Ranker | None = None
+        self._lock = threading.RLock()
+        self._learning = threading.Lock()
+        with ExitStack() as stack:
+            path = review_of(self._place.lines)
+            if not (new or path.exists()):
+                raise InputError(f"{printable(str(path))}: no such file: review the output first")
+            self._store = stack.enter_context(Decisions(path, vocabulary))
+            self._ledger = (
+                stack.enter_context(Ledger(self._place.state))
+                if self._place.state.is_file()
+                else None
+            )
+            index(self._store, self._place.lines, vocabulary, seed)
+            if found := sources or noted(self._ledger, self._place.lines):
+                take_texts(self._store, found, self._place.files, progress)
+            for change in self._store.changes:
+                log.warning("%s", change)
+            self._work = Work(self._store)
+            self._stack = stack.pop_all()
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The tags."""
+        return self._vocabulary
+
+    @property
+    def name(self) -> str:
+        """The output's name, safe to print."""
+        return printable(self._place.output.name)
+
+    def close(self) -> None:
+        """Close the store."""
+        self._stack.close()
+
+    def prepare(self) -> None:
+        """Open what ranks, if there is any, so that items have the next best tags as well.
+
+        Raises:
+            ModelError: the model cannot be used.
+            InputError: something that ranks cannot be used.
+
+        """
+        if self._open_rank:
+            self._prepared(self._open_rank)
+
+    def item(self, id: str, order: Order = "uncertain", filter: Filter = _ALL) -> Item:  # noqa: A002
+        """Return a README, with its place in an order of work.
+
+        Raises:
+            InputError: the output has no such README, or the vocabulary no such tag.
+
+        """
+        with self._lock:
+            return self._item(self._number(id), order, filter)
+
+    def next(
+        self,
+        order: Order = "uncertain",
+        filter: Filter = _ALL,  # noqa: A002
+        after: str | None = None,
+    ) -> Item | None:
+        """Return the README that comes after another, or first; None where no other is left.
+
+        At the end of an order it begins again. Without a filter, the first 50 READMEs that are
+        decided, and then every fifth, are drawn at random, whatever the order. Nothing changes by
+        asking, so the same question has the same answer until something is decided.
+
+        Raises:
+            InputError: the output has no such README, or the vocabulary no such tag.
+
+        """
+        with self._lock:
+            shown = None if after is None else self._number(after)
+            number = self._work.next(order, filter, shown)
+            return None if number is None else self._item(number, order, filter)
+
+    def previous(
+        self,
+        order: Order = "uncertain",
+        filter: Filter = _ALL,  # noqa: A002
+        before: str | None = None,
+    ) -> Item | None:
+        """Return the README that comes before another in an order; None at the start.
+
+        Raises:
+            InputError: the output has no such README, or the vocabulary no such tag.
+
+        """
+        with self._lock:
+            queue = self._work.queue(order, filter)
+            place = queue.place(None if before is None else self._number(before))
+            passing = self._work.passing(queue, filter.state)
+            number = queue.before(len(passing) if place is None else place, passing)
+            return None if number is None else self._item(number, order, filter)
+
+    def readme(self, id: str) -> Readme | None:  # noqa: A002
+        """Return the text of a README as the review has met it, or None where it was not found.
+
+        Raises:
+            InputError: the output has no such README.
+
+        """
+        with self._store.reading() as database:
+            row = database.execute(
+                "SELECT id, source, content FROM text JOIN readme ON number = readme "
+                "WHERE number = ?",
+                (self._number(id),),
+            ).fetchone()
+            return text_of(row) if row else None
+
+    def decide(self, id: str, tags: Iterable[str], revision: int) -> Item:  # noqa: A002
+        """Note the tags of a README, none if none fits. It is on disk when this returns.
+
+        Args:
+            id: of the README.
+            tags: ids of tags as text, the most defining first.
+            revision: that of the item when it was shown.
+
+        Raises:
+            StaleError: it was decided elsewhere since.
+            InputError: there is no such README or tag.
+            OutputError: it cannot be written.
+
+        """
+        return self._decide(id, REVIEWED, list(map(self._tag, tags)), revision)
+
+    def skip(self, id: str, revision: int) -> Item:  # noqa: A002
+        """Leave a README undecided, and out of the open ones. Raises as `decide`."""
+        return self._decide(id, SKIPPED, (), revision)
+
+    def undo(self) -> Item | None:
+        """Take back the last decision, skip or bulk step. Return its README, or one of them.
+
+        None if nothing is left to take back.
+        """
+        with self._lock:
+            numbers = steps.undo(self._store)
+            self._work.load()
+            return self._item(numbers[0]) if numbers else None
+
+    def bulk_count(self, above: float, filter: Filter = _ALL) -> int:  # noqa: A002
+        """Return how many READMEs `bulk_accept` would decide."""
+        with self._lock:
+            return len(self._work.sure(above, filter))
+
+    def bulk_accept(self, above: float, filter: Filter = _ALL) -> int:  # noqa: A002
+        """Accept the replies all of whose tags have at least this confidence. One step to undo.
+
+        Only open READMEs that pass the filter are decided. Returns how many.
+        """
+        with self._lock:
+            count = bulk.accept(self._store, self._work.sure(above, filter))
+            self._work.load()
+            return count
+
+    def replace_count(self, old: str, filter: Filter = _ALL) -> int:  # noqa: A002
+        """Return how many READMEs `bulk_replace` would decide."""
+        with self._lock:
+            return len(bulk.with_tag(self._store, self._work, old, filter))
+
+    def bulk_replace(self, old: str, new: str, filter: Filter = _ALL) -> int:  # noqa: A002
+        """Put a tag in the place of another that was decided or is suggested, by their ids.
+
+        READMEs that were reviewed keep their other tags, and stay what they are: decided one by one
+        or not. Open ones keep the other tags of their reply, and count as bulk decisions. One step
+        to undo. Returns how many READMEs were decided.
+
+        Raises:
+            InputError: there is no such tag.
+
+        """
+        with self._lock:
+            numbers = bulk.with_tag(self._store, self._work, old, filter)
+            bulk.replace(self._store, self._work, numbers, old, self._tag(new))
+            self._work.load()
+            return len(numbers)
+
+    def states(self) -> Mapping[State, int]:
+        """Return how many READMEs of the output are open, reviewed and skipped."""
+        with self._lock:
+            counts = self._work.count()
+            return {state: counts[number] for state, number in STATES.items()}
+
+    def statistics(self) -> Statistics:
+        """Return how far the review is, and what the random slice says."""
+        with self._lock:
+            return statistics_of(self._store, self._vocabulary, self._work.reached)
+
+    def learn(self, progress: Progress = no_progress, head: Path | None = None) -> Learned:
+        """Learn a head from what is reviewed, and suggest tags anew for all other READMEs.
+
+        Bulk decisions weigh less. What the batch has kept of READMEs is not read again. A head that
+        is not better on the random slice than the output is neither written nor used.
+
+        Args:
+            progress: hears what is under way.
+            head: where the head is written; by default beside the output, in a file that ends in
+                `.head.safetensors`.
+
+        Raises:
+            UsageError: nothing ranks tags here, or it already learns.
+            HeadError: too few READMEs are reviewed, or all have the same tags.
+            ModelError: the model is needed and cannot be used.
+            OutputError: the head cannot be written.
+
+        """
+        if self._open_rank is None:
+            raise UsageError("nothing can be learned without a model that runs here")
+        ranker = self._prepared(self._open_rank)
+        if not self._learning.acquire(blocking=False):
+            raise UsageError("learning is already under way")
+        try:
+            from tagger.review.relearn import relearn
+
+            lines = self._place.lines
+            path = head or lines.with_name(f"{lines.name}.head.safetensors")
+            learned = relearn(self._store, ranker, self._work.reached, path, progress)
+        finally:
+            self._learning.release()
+        with self._lock:
+            self._work.load()
+        return learned
+
+    def export(self, path: Path) -> int:
+        """Write what was decided as label rows. Return how many there are.
+
+        Raises:
+            UsageError: there is another file, or a link.
+            OutputError: it cannot be written.
+
+        """
+        labels.check_export(path)
+        return labels.export(self._store, self._work.reached, path)
+
+    def _prepared(self, opener: "Callable[[], Rank]") -> "Ranker":
+        with self._learning:
+            if self._ranker is None:
+                from tagger.review.relearn import Ranker  # which imports PyTorch
+
+                self._ranker = Ranker(opener(), self._ledger)
+            return self._ranker
+
+    def _number(self, id_: str) -> int:
+        with self._store.reading() as database:
+            row = database.execute("SELECT number FROM readme WHERE id = ?", (id_,)).fetchone()
+        if row is None:
+            raise InputError(f"the output has no README with the id {id_!r}")
+        return int(row[0])
+
+    def _tag(self, id_: str) -> int:
+        if id_ not in self._store.numbers:
+            raise InputError(f"there is no tag with the id {id_!r}")
+        return self._store.numbers[id_]
+
+    def _decide(self, id_: str, state: int, tags: Sequence[int], revision: int) -> Item:
+        with self._lock:
+            number = self._number(id_)
+            with self._store.writing() as database:
+                (now,) = database.execute(
+                    "SELECT revision FROM readme WHERE number = ?", (number,)
+                ).fetchone()
+                stale = now != revision
+                if not stale:
+                    steps.decide(database, [steps.Entry(number, state, tags)])
+                    database.execute(
+                        "INSERT OR REPLACE INTO setting VALUES ('reached', ?)",
+                        (str(self._work.reached),),
+                    )
+            if stale:
+                raise StaleError(self._item(number))
+            self._work.decided(number, state)
+            return self._item(number)
+
+    def _item(self, number: int, order: Order = "uncertain", chosen: Filter = _ALL) -> Item:
+        best = self._ranker.best if self._ranker else None
+        return show(self._store, self._work, number, order, chosen, best)
