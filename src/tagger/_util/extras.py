@@ -12,7 +12,12 @@ EXTRAS = {
         "learning from labels",
         {"sklearn": "scikit-learn", "scipy": "scipy", "threadpoolctl": "threadpoolctl"},
     ),
+    "mcp": ("serving agents", {"mcp": "mcp"}),
     "parquet": ("Parquet", {"pyarrow": "pyarrow"}),
+    "serve": (
+        "serving HTTP",
+        {"fastapi": "fastapi", "uvicorn": "uvicorn", "prometheus_client": "prometheus-client"},
+    ),
 }
 """By extra: what it is for, and its modules with the packages that hold them."""
 

@@ -20,6 +20,7 @@ from tagger.cli import (
     models,
     prompt,
     run,
+    serve,
     tags,
 )
 from tagger.cli.flatten import flattened
@@ -60,6 +61,7 @@ app.command("eval")(flattened(eval_.evaluate))
 app.command("calibrate")(flattened(calibrate.calibrate))
 app.command("learn")(flattened(learn.learn))
 app.command("explain")(flattened(explain.explain))
+app.command("serve")(flattened(serve.serve))
 app.command("prompt")(flattened(prompt.prompt))
 app.command("config")(flattened(config.config))
 app.add_typer(learn.app, name="head")

@@ -43,6 +43,7 @@ USER = frozenset(
         "from",
         "grammar",
         "head",
+        "host",
         "include-fitted",
         "incomplete",
         "json",
@@ -55,7 +56,9 @@ USER = frozenset(
         "no-features",
         "offline",
         "on-duplicate",
+        "port",
         "prompt",
+        "queue",
         "quiet",
         "readmes",
         "report",
@@ -63,6 +66,7 @@ USER = frozenset(
         "separator",
         "tags",
         "threads",
+        "timeout",
         "top",
     }
 )
