@@ -17,6 +17,7 @@ from tagger.cli import (
     explain,
     label_files,
     learn,
+    mcp,
     models,
     prompt,
     run,
@@ -62,6 +63,7 @@ app.command("calibrate")(flattened(calibrate.calibrate))
 app.command("learn")(flattened(learn.learn))
 app.command("explain")(flattened(explain.explain))
 app.command("serve")(flattened(serve.serve))
+app.command("mcp")(flattened(mcp.mcp))
 app.command("prompt")(flattened(prompt.prompt))
 app.command("config")(flattened(config.config))
 app.add_typer(learn.app, name="head")

@@ -1,6 +1,6 @@
-"""OpenAI's Decisions: `POST /v1/decisions`, which the client of `openai` calls `decisions.create`."""
+"""OpenAI's Decisions: `POST /v1/decisions`, in its client `decisions.create`."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, StrictBool, StrictStr, model_validator
 
@@ -306,8 +306,7 @@ def response(request: DecisionRequest, model: str, chances: list[Chances]) -> De
     return Decision(
         model=model,
         answers=[
-            question.answer(each)
-            for question, each in zip(request.questions, chances, strict=True)
+            question.answer(each) for question, each in zip(request.questions, chances, strict=True)
         ],
         usage=Usage(input_tokens=read, total_tokens=read),
     )

@@ -1,7 +1,7 @@
 """What a client is told when its request is not answered.
 
-There are two shapes. That of FastAPI and TypeSafe's System One has the errors of a body as a list of
-`loc`, `msg` and `type`, and anything else as `error_type` and `message`. OpenAI's has one object.
+There are two shapes. That of FastAPI and TypeSafe's System One has the errors of a body as a list
+of `loc`, `msg` and `type`, and anything else as `error_type` and `message`. OpenAI's has one object.
 """
 
 import logging
@@ -42,9 +42,7 @@ class Refusal(Exception):  # noqa: N818 (of a request, whose fault it need not b
 
     """
 
-    def __init__(
-        self, status: int, message: str, headers: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(message)
         self.status = status
         self.headers = dict(headers or {})

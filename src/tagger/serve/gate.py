@@ -101,8 +101,8 @@ class Gate:
             log.error("internal error: %s: %s", type(error).__name__, error)
             log.debug("the error in full:", exc_info=error)
             if status == CLIENT_GONE:
-                refusal = Refusal(500, "internal error: the server's log says more")
-                await refusal.response(scope["path"])(scope, receive, watched)
+                failure = Refusal(500, "internal error: the server's log says more")
+                await failure.response(scope["path"])(scope, receive, watched)
         finally:
             path = scope["path"] if scope["path"] in self._paths else "other"
             self._metrics.request(path, status, time.monotonic() - start)
@@ -165,9 +165,7 @@ class Gate:
             seconds = self._bounds.body_seconds
             raise Refusal(408, f"the body took longer than {seconds:g} s") from None
         if size > self._bounds.body and keep:
-            raise Refusal(
-                413, f"the body has {size:,} bytes; {self._bounds.body:,} is the maximum"
-            )
+            raise Refusal(413, f"the body has {size:,} bytes; {self._bounds.body:,} is the maximum")
         return b"".join(chunks)
 
 
@@ -197,4 +195,3 @@ def _host(header: str) -> str:
 def _digest(key: bytes) -> bytes:
     """Return a digest, which takes as long to compare whatever the length of the key."""
     return hashlib.sha256(key).digest()
-

@@ -26,8 +26,12 @@ def page(description: dict[str, Any]) -> HTMLResponse:
         name: json.dumps(schema, indent=2, ensure_ascii=False)
         for name, schema in description["components"]["schemas"].items()
     }
-    text = Environment(autoescape=True).from_string(template).render(
-        info=description["info"], operations=operations, schemas=schemas, schema_of=_schema_of
+    text = (
+        Environment(autoescape=True)
+        .from_string(template)
+        .render(
+            info=description["info"], operations=operations, schemas=schemas, schema_of=_schema_of
+        )
     )
     return HTMLResponse(text, headers={"Content-Security-Policy": _POLICY})
 

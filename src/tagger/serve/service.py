@@ -87,9 +87,7 @@ class Service:
             len(choices), lambda: [self.engine.chances(choice, text) for choice in choices]
         )
 
-    async def _in_time(
-        self, count: int, answers: Callable[[], Sequence[Awaitable[T]]]
-    ) -> list[T]:
+    async def _in_time(self, count: int, answers: Callable[[], Sequence[Awaitable[T]]]) -> list[T]:
         with self.engine.accepted(count):
             try:
                 async with asyncio.timeout(self._seconds):

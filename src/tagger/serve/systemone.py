@@ -1,6 +1,6 @@
 """TypeSafe's System One, the API behind Jev: `POST /v1/systemone`.
 
-https://docs.typesafe.ai; the 48 requirements that `jevcompat` checks are its most exact description.
+See https://docs.typesafe.ai. The 48 requirements that `jevcompat` checks describe it most exactly.
 """
 
 from typing import Annotated, Any, Literal

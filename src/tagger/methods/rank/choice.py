@@ -1,4 +1,4 @@
-"""Questions that come with their own options: how likely is each of these the answer?
+"""How likely each option of a question is, where the question comes with options of its own.
 
 The options take the place of the vocabulary and the text that of the README, and they are scored as
 `Rank` scores tags: the list in both orders, every option in one tree of tokens, less a part of what
@@ -203,7 +203,7 @@ class Chooser:
         tree = self._layout.trees[0]
         lengths = torch.bincount(tree.step_tags, minlength=tree.size)
         number = (lengths.cumsum(0) - 1) // ROWS
-        return [number == each for each in number.unique()]
+        return [number == each for each in range(int(number[-1]) + 1) if (number == each).any()]
 
 
 def _template(choice: Choice) -> PromptTemplate:
