@@ -63,6 +63,7 @@ def application(
     """
     metrics = Metrics()
     engine = Engine(rank, most, metrics)
+    metrics.watch(lambda: engine.waiting)
 
     def ended(work: "asyncio.Task[None]") -> None:
         if not work.cancelled() and (error := work.exception()) is not None:

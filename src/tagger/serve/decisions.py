@@ -1,5 +1,6 @@
 """OpenAI's Decisions: `POST /v1/decisions`, in its client `decisions.create`."""
 
+from collections.abc import Set
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, StrictBool, StrictStr, model_validator
@@ -131,9 +132,9 @@ class ChoiceOf(_Question):
     @property
     def choice(self) -> Choice:
         """What the model is asked. Raises `QuestionError`."""
-        values = [option.value for option in self.choices]
+        booleans = {_label(each.value) for each in self.choices if isinstance(each.value, bool)}
         options = (
-            Option(_label(option.value, values), text_of(option.description))
+            Option(_label(option.value, booleans), text_of(option.description))
             for option in self.choices
         )
         return Choice(self.asked, tuple(options))
@@ -312,9 +313,8 @@ def response(request: DecisionRequest, model: str, chances: list[Chances]) -> De
     )
 
 
-def _label(value: str | bool, values: list[str | bool]) -> str:
+def _label(value: str | bool, booleans: Set[str] = frozenset()) -> str:
     """Return what the model answers for a value: a text that looks like a boolean is quoted."""
     if isinstance(value, bool):
         return str(value).lower()
-    alike = any(isinstance(each, bool) and str(each).lower() == value for each in values)
-    return f'"{value}"' if alike else text_of(value)
+    return f'"{value}"' if value in booleans else text_of(value)

@@ -77,6 +77,10 @@ def install(app: FastAPI) -> None:
     async def _(request: Request, error: Refusal) -> Response:
         return error.response(request.url.path)
 
+    @app.exception_handler(Exception)
+    async def _(request: Request, _error: Exception) -> Response:  # which goes on to the gate
+        return _response(request.url.path, 500, "internal error: the server's log says more")
+
     @app.exception_handler(TaggerError)
     async def _(request: Request, error: TaggerError) -> Response:
         if not is_clients(error):

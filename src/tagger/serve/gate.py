@@ -100,9 +100,6 @@ class Gate:
         except Exception as error:
             log.error("internal error: %s: %s", type(error).__name__, error)
             log.debug("the error in full:", exc_info=error)
-            if status == CLIENT_GONE:
-                failure = Refusal(500, "internal error: the server's log says more")
-                await failure.response(scope["path"])(scope, receive, watched)
         finally:
             path = scope["path"] if scope["path"] in self._paths else "other"
             self._metrics.request(path, status, time.monotonic() - start)
@@ -172,7 +169,7 @@ class Gate:
 async def _until_gone(answer: Any, receive: Receive) -> None:
     """Wait for an answer; drop it when the client goes away. Raises `_Gone`."""
     answering = asyncio.ensure_future(answer)
-    leaving = asyncio.ensure_future(receive())
+    leaving = asyncio.ensure_future(_gone(receive))
     try:
         await asyncio.wait({answering, leaving}, return_when=asyncio.FIRST_COMPLETED)
     finally:
@@ -182,6 +179,12 @@ async def _until_gone(answer: Any, receive: Receive) -> None:
         await answering
     except asyncio.CancelledError:
         raise _Gone from None
+
+
+async def _gone(receive: Receive) -> None:
+    """Wait until the client goes away, or has its answer."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 def _host(header: str) -> str:
