@@ -14,9 +14,9 @@ REFUND: Any = {"type": "predicate", "instructions": "The customer wants money ba
 
 
 @pytest.fixture(scope="module")
-def client(address: str) -> Iterator[openai.OpenAI]:
+def client(server_address: str) -> Iterator[openai.OpenAI]:
     with openai.OpenAI(
-        base_url=f"{address}/v1", api_key="none", timeout=PATIENCE, max_retries=0
+        base_url=f"{server_address}/v1", api_key="none", timeout=PATIENCE, max_retries=0
     ) as client:
         yield client
 

@@ -12,6 +12,7 @@ from support import tiny
 from tagger.methods.rank.rank import Rank
 from tagger.models.language import LanguageModel
 from tagger.models.tokenizer import ChatTokenizer
+from tagger.readme.readme import Readme
 from tagger.selection import Selection
 from tagger.serve.app import application
 from tagger.serve.server import Server, listen
@@ -38,20 +39,50 @@ def rank() -> Rank:
     return Rank(model(), Vocabulary.from_names(TAGS))
 
 
+def get(url: str, **options: Any) -> httpx2.Response:
+    """GET, without loading certificates first: that takes longer than the tiny model."""
+    return httpx2.get(url, verify=False, timeout=PATIENCE, **options)
+
+
+def post(url: str, **options: Any) -> httpx2.Response:
+    """POST in the same way."""
+    return httpx2.post(url, verify=False, timeout=PATIENCE, **options)
+
+
+def readme(text: str) -> Readme:
+    """A README as the server takes it."""
+    return Readme.from_text(text, "README", "README.md")
+
+
+def serve(rank: Rank) -> None:
+    """Serve until the server ends by itself."""
+    with listen("127.0.0.1", 0) as at:
+        server = Server(at)
+        server.serve(application(rank, Selection(), failed=server.fail))
+
+
 @contextmanager
-def serving(rank: Rank, **settings: Any) -> Iterator[str]:
-    """Serve until the block ends; the address."""
+def starting(rank: Rank, **settings: Any) -> Iterator[str]:
+    """Serve until the block ends; the address, where the model may not be loaded yet."""
     with listen("127.0.0.1", 0) as at:
         server = Server(at)
         app = application(rank, Selection(), failed=server.fail, **settings)
         thread = threading.Thread(target=server.serve, args=(app,))
         thread.start()
         try:
-            wait_until(lambda: httpx2.get(f"{server.address}/readyz").status_code == 200)
+            wait_until(lambda: get(f"{server.address}/healthz").status_code == 200)
             yield server.address
         finally:
             server.stop()
             thread.join()
+
+
+@contextmanager
+def serving(rank: Rank, **settings: Any) -> Iterator[str]:
+    """Serve until the block ends; the address."""
+    with starting(rank, **settings) as address:
+        wait_until(lambda: get(f"{address}/readyz").status_code == 200)
+        yield address
 
 
 def wait_until(holds: Any) -> None:

@@ -1,7 +1,8 @@
 """What a client is told when its request is not answered.
 
 There are two shapes. That of FastAPI and TypeSafe's System One has the errors of a body as a list
-of `loc`, `msg` and `type`, and anything else as `error_type` and `message`. OpenAI's has one object.
+of `loc`, `msg` and `type`, and anything else as `error_type` and `message`. OpenAI's has a single
+object.
 """
 
 import logging
