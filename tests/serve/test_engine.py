@@ -33,15 +33,13 @@ class Held:
         self.reading, self.go_on = threading.Event(), threading.Event()
         self.passes: list[int] = []
         self._read = Rank.read
-        monkeypatch.setattr(
-            Rank, "read", lambda server_rank, readmes: self._hold(server_rank, readmes)
-        )
+        monkeypatch.setattr(Rank, "read", lambda rank, readmes: self._hold(rank, readmes))
 
-    def _hold(self, server_rank: Rank, readmes: Sequence[Encoded]) -> list[bytes]:
+    def _hold(self, rank: Rank, readmes: Sequence[Encoded]) -> list[bytes]:
         self.passes.append(len(readmes))
         self.reading.set()
         self.go_on.wait(serving.PATIENCE)
-        return self._read(server_rank, readmes)
+        return self._read(rank, readmes)
 
 
 @pytest.fixture
@@ -99,10 +97,10 @@ def test_on_a_gpu_readmes_that_wait_share_passes(
 def test_a_pass_that_is_too_large_is_split(
     server_rank: Rank, held: Held, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def hold(self: Held, server_rank: Rank, readmes: Sequence[Encoded]) -> list[bytes]:
+    def hold(self: Held, rank: Rank, readmes: Sequence[Encoded]) -> list[bytes]:
         if len(readmes) > 2:
             raise OutOfMemoryError("not enough memory")
-        return read(self, server_rank, readmes)
+        return read(self, rank, readmes)
 
     read = Held._hold
     monkeypatch.setattr(Held, "_hold", hold)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import mcp.client
@@ -76,3 +77,9 @@ def test_what_goes_wrong_is_told_to_the_agent_in_a_line(server_rank: Rank) -> No
 def test_arguments_of_other_kinds_are_refused(server_rank: Rank) -> None:
     for arguments in ({}, {"readme": 5}, {"readme": "x", "max_tags": 11}):
         assert isinstance(call(lambda: server_rank, server_rank, "tag_readme", **arguments), str)
+
+
+def test_a_path_is_a_text_like_any_other(server_rank: Rank, workplace: Path) -> None:
+    path = str(workplace / "README.md")
+    found = call(lambda: server_rank, server_rank, "explain_readme", readme=path, file=path)
+    assert found["readme"]["characters"] == len(path)
