@@ -26,7 +26,8 @@ from tagger.models.language import LanguageModel
 from tagger.prompts.prompt import PromptTemplate
 from tagger.vocabulary import MAX_DESCRIPTION, MAX_NAME, Tag, Vocabulary, fold
 
-TEMPLATE = "choice"
+TEMPLATE = "questions/choice"
+"""The prompt, which is none for tagging and so stands apart from those."""
 
 MAX_OPTIONS = 1024
 """Options of one question."""
