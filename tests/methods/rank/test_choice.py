@@ -102,12 +102,13 @@ def test_a_long_text_is_read_to_its_end(model: LanguageModel) -> None:
         (),
         tuple(Option(str(number)) for number in range(MAX_OPTIONS + 1)),
         (Option("yes"), Option("")),
+        (Option("a"), Option("b"), Option("a")),
         (Option("yes"), Option("no"), Option(" YES")),
         (Option("é"), Option("e\u0301")),
         (Option("x" * 201),),
         (Option("yes", "x" * 1001),),
     ],
-    ids=["none", "many", "empty", "case", "normal forms", "long name", "long description"],
+    ids=["none", "many", "empty", "twice", "case", "normal forms", "long name", "long description"],
 )
 def test_options_that_are_none(options: tuple[Option, ...]) -> None:
     with refused(QuestionError):

@@ -98,12 +98,12 @@ class Choice:
                     raise QuestionError(
                         f"{what} has {len(text):,} characters; {most:,} is the maximum"
                     )
-            first = seen.setdefault(fold(option.name), option.name)
-            if first is not option.name:
+            if (first := seen.get(fold(option.name))) is not None:
                 raise QuestionError(
                     f"the options {first!r} and {option.name!r} are the same (case and outer "
                     "spaces do not count): rename one"
                 )
+            seen[fold(option.name)] = option.name
 
 
 @dataclass(frozen=True)
