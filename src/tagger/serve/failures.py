@@ -106,7 +106,8 @@ def _invalid(path: str, faults: Sequence[Mapping[str, Any]]) -> Response:
         return JSONResponse({"detail": told}, 422)
     # Of several readings of a value the one that went furthest was meant.
     fault = max(told, key=lambda fault: len(fault["loc"]))
-    place = ".".join(str(each) for each in fault["loc"][1:])
+    # What stands in brackets is how Pydantic calls that reading; no key of this protocol has any.
+    place = ".".join(str(each) for each in fault["loc"][1:] if "[" not in str(each))
     message = f"{place}: {fault['msg']}" if place else fault["msg"]
     return _response(path, 400, message, param=place or None)
 
