@@ -56,18 +56,24 @@ KINDS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
 
 
 @cache
-def tokenizer() -> PreTrainedTokenizerFast:
-    """A byte-level BPE tokenizer of 400 tokens with ChatML's control tokens."""
+def tokenizer(texts: tuple[str, ...] = (), size: int = 400) -> PreTrainedTokenizerFast:
+    """A byte-level BPE tokenizer of so many tokens with ChatML's control tokens.
+
+    Args:
+        texts: what it is trained on beside the corpus, so that it has few tokens for that.
+        size: how many tokens.
+
+    """
     bpe = Tokenizer(models.BPE())
     bpe.normalizer = normalizers.NFC()
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=400,
+        vocab_size=size,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    bpe.train_from_iterator(CORPUS, trainer)
+    bpe.train_from_iterator([*CORPUS, *texts], trainer)
     bpe.add_special_tokens(["<|endoftext|>", "<|im_start|>", "<|im_end|>"])
     bpe.add_tokens([AddedToken("<tool_call>", special=False)])
     return PreTrainedTokenizerFast(

@@ -12,6 +12,7 @@ EXTRAS = {
         "learning from labels",
         {"sklearn": "scikit-learn", "scipy": "scipy", "threadpoolctl": "threadpoolctl"},
     ),
+    "mcp": ("serving agents", {"mcp": "mcp"}),
     "parquet": ("Parquet", {"pyarrow": "pyarrow"}),
     "review": (
         "reviewing in a browser",
@@ -23,6 +24,10 @@ EXTRAS = {
             "scipy": "scipy",
             "threadpoolctl": "threadpoolctl",
         },
+    ),
+    "serve": (
+        "serving HTTP",
+        {"fastapi": "fastapi", "uvicorn": "uvicorn", "prometheus_client": "prometheus-client"},
     ),
 }
 """By extra: what it is for, and its modules with the packages that hold them."""

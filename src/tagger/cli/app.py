@@ -17,10 +17,12 @@ from tagger.cli import (
     explain,
     label_files,
     learn,
+    mcp,
     models,
     prompt,
     review,
     run,
+    serve,
     tags,
 )
 from tagger.cli.flatten import flattened
@@ -62,6 +64,8 @@ app.command("calibrate")(flattened(calibrate.calibrate))
 app.command("learn")(flattened(learn.learn))
 app.command("review")(flattened(review.review))
 app.command("explain")(flattened(explain.explain))
+app.command("serve")(flattened(serve.serve))
+app.command("mcp")(flattened(mcp.mcp))
 app.command("prompt")(flattened(prompt.prompt))
 app.command("config")(flattened(config.config))
 app.add_typer(learn.app, name="head")

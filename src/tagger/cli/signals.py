@@ -45,6 +45,12 @@ def on_first(act: Callable[[int], None], *, in_order: bool = False) -> None:
             _reset_by_the_system(each)
 
 
+def end_at_once() -> None:
+    """Have the first signal kill the process: with it nothing is lost."""
+    for each in _handled():
+        signal.signal(each, signal.SIG_DFL)
+
+
 class Stoppable(Protocol):
     """Work on many READMEs."""
 

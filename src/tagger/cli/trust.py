@@ -43,6 +43,7 @@ USER = frozenset(
         "from",
         "grammar",
         "head",
+        "host",
         "include-fitted",
         "incomplete",
         "json",
@@ -59,6 +60,7 @@ USER = frozenset(
         "on-duplicate",
         "port",
         "prompt",
+        "queue",
         "quiet",
         "readmes",
         "report",
@@ -66,6 +68,7 @@ USER = frozenset(
         "separator",
         "tags",
         "threads",
+        "timeout",
         "top",
     }
 )

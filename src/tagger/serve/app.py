@@ -1,0 +1,149 @@
+"""The application: every path, and what it answers."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.responses import HTMLResponse, Response
+from pydantic import BaseModel
+from starlette.types import ASGIApp
+
+from tagger import __version__
+from tagger.methods.rank.rank import Rank
+from tagger.selection import Selection
+from tagger.serve import decisions, failures, systemone
+from tagger.serve.engine import LOADING, Engine
+from tagger.serve.gate import Bounds, Gate
+from tagger.serve.metrics import Metrics
+from tagger.serve.page import page
+from tagger.serve.schemas import TagRequest, TagsOut
+from tagger.serve.service import Service
+from tagger.tagging import Failure, Tagging
+
+
+class Replies(BaseModel):
+    """The replies to several READMEs, in their order."""
+
+    replies: list[Tagging | Failure]
+
+
+class Models(BaseModel):
+    """The model, as TypeSafe's clients and as OpenAI's look for it."""
+
+    models: list[systemone.Model]
+    object: str = "list"
+    data: list[dict[str, Any]]
+
+
+def application(
+    rank: Rank,
+    selection: Selection,
+    key: str | None = None,
+    *,
+    most: int = 256,
+    seconds: float = 120.0,
+    bounds: Bounds | None = None,
+    failed: Callable[[BaseException], None] = lambda _: None,
+) -> ASGIApp:
+    """Return an ASGI application that answers with one model.
+
+    The model is loaded when the application starts; until then it answers 503.
+
+    Args:
+        rank: the method.
+        selection: how many tags are given where a request does not say.
+        key: what clients must bring; None where no key is needed.
+        most: READMEs and questions that may wait.
+        seconds: how long a request may wait for its answer.
+        bounds: how much is taken from a client.
+        failed: hears why the model cannot be loaded.
+
+    """
+    metrics = Metrics()
+    engine = Engine(rank, most, metrics)
+    metrics.watch(lambda: engine.waiting)
+
+    def ended(work: "asyncio.Task[None]") -> None:
+        if not work.cancelled() and (error := work.exception()) is not None:
+            failed(error)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        work = asyncio.create_task(engine.run())
+        work.add_done_callback(ended)
+        yield
+        work.cancel()
+        engine.close()
+
+    app = FastAPI(
+        title="tagger",
+        version=__version__,
+        summary="Tags from a fixed list for READMEs, and decisions over any options.",
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+    failures.install(app)
+    _add_answers(app, Service(rank, engine, selection, seconds))
+    _add_probes(app, engine, metrics)
+    return Gate(app, metrics, {*app.openapi()["paths"], "/docs", "/openapi.json"}, key, bounds)
+
+
+def _add_answers(app: FastAPI, service: Service) -> None:
+    """Add the paths that answer with the model, or tell of it."""
+    name = service.rank.name
+
+    @app.post("/v1/tag", response_model=Tagging | Replies, summary="Tag one README or several")
+    async def tag(request: TagRequest) -> Response:
+        return Response(await service.tag(request), media_type="application/json")
+
+    @app.get("/v1/tags", summary="The vocabulary")
+    async def tags() -> TagsOut:
+        return TagsOut.of(service.rank.vocabulary)
+
+    @app.post(systemone.PATH, summary="Decisions: TypeSafe's System One")
+    async def system_one(request: systemone.SystemOneRequest) -> systemone.SystemOneResponse:
+        chances = await service.chances(request.choices, request.text)
+        return systemone.response(request, name, chances)
+
+    @app.post(decisions.PATH, summary="Decisions: OpenAI's")
+    async def decide(request: decisions.DecisionRequest) -> decisions.Decision:
+        chances = await service.chances(request.choices, request.text)
+        return decisions.response(request, name, chances)
+
+    @app.get("/v1/models", summary="The model")
+    async def models() -> Models:
+        names = dict.fromkeys((systemone.ALIAS, name))
+        return Models(
+            models=[
+                systemone.Model(name=each, description=f"tagger with {name}") for each in names
+            ],
+            data=[
+                {"id": each, "object": "model", "created": 0, "owned_by": "tagger"}
+                for each in names
+            ],
+        )
+
+
+def _add_probes(app: FastAPI, engine: Engine, metrics: Metrics) -> None:
+    """Add the paths for whoever keeps the server running, and the page for whoever uses it."""
+
+    @app.get("/healthz", summary="Whether the server runs")
+    async def healthz() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @app.get("/readyz", summary="Whether the model is loaded")
+    async def readyz() -> dict[str, str]:
+        if not engine.ready:
+            raise LOADING
+        return {"status": "ready"}
+
+    @app.get("/metrics", summary="Measurements for Prometheus")
+    async def measurements() -> Response:
+        return Response(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> HTMLResponse:
+        return page(app.openapi())

@@ -1,0 +1,200 @@
+"""What every request passes before anything reads it, and every answer after.
+
+The key, the address by which the server was called, the size of the body and the time it takes, and
+clients that go away: bounds that do not depend on what is asked.
+"""
+
+import asyncio
+import hashlib
+import hmac
+import logging
+import time
+from collections.abc import Set
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from tagger.serve.failures import Refusal
+from tagger.serve.metrics import Metrics
+
+OPEN = frozenset({"/healthz", "/readyz"})
+"""Paths without a key: they are for whoever keeps the server running, and tell nothing."""
+
+CLIENT_GONE = 499
+"""The status under which a request counts whose client has gone away."""
+
+_DRAINED = 16
+"""Bodies are read to this many times the size that is taken, so that their clients hear why not."""
+
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """How much is taken from a client.
+
+    Attributes:
+        body: bytes of a body.
+        body_seconds: how long a body may take to arrive.
+
+    """
+
+    body: int = 1024 * 1024
+    body_seconds: float = 10.0
+
+
+class _Gone(Exception):  # noqa: N818 (nobody's error)
+    """The client has gone away."""
+
+
+class Gate:
+    """An ASGI application around another.
+
+    Args:
+        app: the application.
+        metrics: where requests are counted.
+        paths: the paths by whose names they are counted; all others are one.
+        key: what a client must bring as `Authorization: Bearer`; None where no key is needed.
+        bounds: how much is taken from a client.
+
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        metrics: Metrics,
+        paths: Set[str],
+        key: str | None = None,
+        bounds: Bounds | None = None,
+    ) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._paths = paths
+        self._key = None if key is None else _digest(key.encode())
+        self._bounds = bounds or Bounds()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        start = time.monotonic()
+        status = CLIENT_GONE
+
+        async def watched(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._pass(scope, receive, watched)
+        except Refusal as refusal:
+            await refusal.response(scope["path"])(scope, receive, watched)
+        except _Gone:
+            pass
+        except Exception as error:
+            log.error("internal error: %s: %s", type(error).__name__, error)
+            log.debug("the error in full:", exc_info=error)
+        finally:
+            path = scope["path"] if scope["path"] in self._paths else "other"
+            self._metrics.request(path, status, time.monotonic() - start)
+
+    async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request through, once its body is here. Raises `Refusal` or `_Gone`."""
+        headers = dict(scope["headers"])
+        refusal = self._refusal(scope["path"], headers)
+        # A body that is not wanted is taken all the same, within bounds: many clients read no
+        # answer before they have sent everything.
+        body = await self._body(receive, keep=refusal is None)
+        if refusal is not None:
+            raise refusal
+
+        async def replay() -> Message:
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        await _until_gone(self._app(scope, replay, send), receive)
+
+    def _refusal(self, path: str, headers: dict[bytes, bytes]) -> Refusal | None:
+        """Return why a request is not let through, if it is not."""
+        if path in OPEN:
+            return None
+        if self._key is None:
+            host = _host(headers.get(b"host", b"").decode("latin-1"))
+            if host not in LOOPBACK:
+                # A page in a browser could have its own name lead here (DNS rebinding).
+                return Refusal(
+                    403, f"without TAGGER_SERVE_KEY only {', '.join(sorted(LOOPBACK))} is answered"
+                )
+            return None
+        scheme, _, given = headers.get(b"authorization", b"").partition(b" ")
+        right = hmac.compare_digest(_digest(given.strip()), self._key)
+        if scheme.lower() != b"bearer" or not right:
+            return Refusal(
+                401,
+                "the key is missing or wrong: send it as Authorization: Bearer KEY",
+                {"WWW-Authenticate": "Bearer"},
+            )
+        return None
+
+    async def _body(self, receive: Receive, *, keep: bool) -> bytes:
+        """Return the body of a request. Raises `Refusal` or `_Gone`."""
+        chunks, size = [], 0
+        try:
+            async with asyncio.timeout(self._bounds.body_seconds):
+                more = True
+                while more and size <= _DRAINED * self._bounds.body:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        raise _Gone
+                    chunk = message.get("body", b"")
+                    size += len(chunk)
+                    if keep and size <= self._bounds.body:
+                        chunks.append(chunk)
+                    else:
+                        chunks.clear()
+                    more = message.get("more_body", False)
+        except TimeoutError:
+            seconds = self._bounds.body_seconds
+            raise Refusal(408, f"the body took longer than {seconds:g} s") from None
+        if size > self._bounds.body and keep:
+            raise Refusal(413, f"the body has {size:,} bytes; {self._bounds.body:,} is the maximum")
+        return b"".join(chunks)
+
+
+async def _until_gone(answer: Any, receive: Receive) -> None:
+    """Wait for an answer; drop it when the client goes away. Raises `_Gone`."""
+    answering = asyncio.ensure_future(answer)
+    leaving = asyncio.ensure_future(_gone(receive))
+    try:
+        await asyncio.wait({answering, leaving}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        leaving.cancel()
+        answering.cancel()  # unless it is done
+    try:
+        await answering
+    except asyncio.CancelledError:
+        raise _Gone from None
+
+
+async def _gone(receive: Receive) -> None:
+    """Wait until the client goes away, or has its answer."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _host(header: str) -> str:
+    """Return the name in a Host header, without its port."""
+    try:
+        return urlsplit(f"//{header}").hostname or ""
+    except ValueError:
+        return ""
+
+
+def _digest(key: bytes) -> bytes:
+    """Return a digest, which takes as long to compare whatever the length of the key."""
+    return hashlib.sha256(key).digest()

@@ -1,0 +1,116 @@
+"""The tools that agents are given over the Model Context Protocol.
+
+A README comes as text, never as a path: an agent that follows a planted instruction must not get to
+read files through this.
+"""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cached_property
+from typing import Annotated, Any
+
+from mcp.server import MCPServer
+from mcp.server.mcpserver.exceptions import ToolError
+from pydantic import Field
+
+from tagger import __version__
+from tagger.errors import TaggerError
+from tagger.evaluation.explain import Explanation, explain
+from tagger.methods.rank.rank import Rank
+from tagger.readme.readme import Readme
+from tagger.selection import MAX_TAGS, Selection
+from tagger.serve.schemas import TagsOut
+from tagger.tagger import Tagger
+from tagger.vocabulary import Vocabulary
+
+Text = Annotated[str, Field(description="The README's text, with its markup.")]
+File = Annotated[str, Field(description="Its file name, whose ending says how it is marked up.")]
+MaxTags = Annotated[
+    int | None, Field(ge=1, le=MAX_TAGS, description="The most tags that are given.")
+]
+Top = Annotated[int, Field(ge=1, le=100, description="How many of the best tags to explain.")]
+
+
+class Tools:
+    """What the tools do.
+
+    Args:
+        vocabulary: the tags.
+        open_rank: loads the model, when a tool first needs it.
+        selection: how many tags are given.
+
+    """
+
+    def __init__(
+        self, vocabulary: Vocabulary, open_rank: Callable[[], Rank], selection: Selection
+    ) -> None:
+        self._vocabulary = vocabulary
+        self._open_rank = open_rank
+        self._selection = selection
+        self._lock = threading.Lock()  # tools are called from several threads
+
+    def tag_readme(
+        self, readme: Text, file: File = "README.md", max_tags: MaxTags = None
+    ) -> dict[str, Any]:
+        """Give a repository's README the best tags of the fixed list, with their confidences."""
+        with self._alone():
+            selection = self._chosen(max_tags)
+            found = Readme.from_text(readme, file, file)
+            (tagging,) = Tagger(self._rank, selection).tag([found])
+        reply: dict[str, Any] = json.loads(tagging.to_json(scores=True))
+        return reply
+
+    def list_tags(self) -> TagsOut:
+        """List the tags that a README can be given."""
+        return TagsOut.of(self._vocabulary)
+
+    def explain_readme(
+        self, readme: Text, file: File = "README.md", top: Top = 10, max_tags: MaxTags = None
+    ) -> Explanation:
+        """Explain why a README gets its tags: the evidence for the best ones, and what was read."""
+        with self._alone():
+            found = Readme.from_text(readme, file, file)
+            explained = explain(self._rank, self._chosen(max_tags), found)
+        return explained.model_copy(update={"tags": explained.tags[:top]})
+
+    def _chosen(self, max_tags: int | None) -> Selection:
+        if max_tags is None:
+            return self._selection
+        least = min(self._selection.min_tags, max_tags)
+        return replace(self._selection, max_tags=max_tags, min_tags=least)
+
+    @cached_property
+    def _rank(self) -> Rank:
+        rank = self._open_rank()
+        rank.prepare()
+        return rank
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Use the model alone; what goes wrong is told to the agent in a line."""
+        with self._lock:
+            try:
+                yield
+            except TaggerError as error:
+                raise ToolError(str(error)) from error
+            except Exception as error:
+                raise ToolError(f"internal error: {type(error).__name__}: {error}") from error
+
+
+def server(
+    vocabulary: Vocabulary, open_rank: Callable[[], Rank], selection: Selection
+) -> MCPServer[Any]:
+    """Return a server of the tools; see `Tools`."""
+    tools = Tools(vocabulary, open_rank, selection)
+    made: MCPServer[Any] = MCPServer(
+        "tagger",
+        version=__version__,
+        instructions="Tags from a fixed list for the READMEs of repositories.",
+        log_level="CRITICAL",
+    )
+    for tool in (tools.tag_readme, tools.list_tags, tools.explain_readme):
+        made.add_tool(tool)
+    return made

@@ -1,0 +1,167 @@
+"""What holds for every request: key, host, size and time of a body, clients that go away."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import httpx2
+import pytest
+
+from support import serving
+from support.messages import MESSAGES
+from tagger.methods.rank.rank import Rank
+from tagger.serve.gate import Bounds
+
+README = {"readme": "A game."}
+HEAD = b"POST /v1/tag HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+
+
+@pytest.fixture(scope="module")
+def guarded(server_rank: Rank, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server with a key that takes little."""
+    bounds = Bounds(body=1000, body_seconds=0.2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TAGGER_HOME", str(tmp_path_factory.mktemp("guarded")))
+        with serving.serving(server_rank, key="sesame", bounds=bounds) as address:
+            yield address
+
+
+def told(response: httpx2.Response) -> int:
+    MESSAGES.check(response.json()["detail"]["message"])
+    return response.status_code
+
+
+def connected(address: str) -> socket.socket:
+    parts = urlsplit(address)
+    assert parts.hostname
+    assert parts.port
+    return socket.create_connection((parts.hostname, parts.port), timeout=serving.PATIENCE)
+
+
+def bearer(key: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"}
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{}, bearer("sesam"), bearer("sesame2"), {"Authorization": "Basic sesame"}],
+    ids=str,
+)
+def test_without_the_key_nothing_is_answered(guarded: str, headers: dict[str, str]) -> None:
+    response = serving.post(f"{guarded}/v1/tag", json=README, headers=headers)
+    assert response.status_code == 401
+    assert response.headers["WWW-Authenticate"] == "Bearer"
+    assert response.json()["detail"]["error_type"] == "authentication_error"
+    for path in ("/metrics", "/docs", "/openapi.json", "/v1/tags", "/v1/models", "/nothing"):
+        assert serving.get(guarded + path, headers=headers).status_code == 401
+
+
+def test_with_the_key_everything_is_answered(guarded: str) -> None:
+    assert serving.post(f"{guarded}/v1/tag", json=README, headers=bearer("sesame")).json()["tags"]
+    response = serving.get(f"{guarded}/v1/tags", headers={"Authorization": "bearer  sesame"})
+    assert response.status_code == 200
+
+
+def test_whoever_keeps_the_server_running_needs_no_key(guarded: str) -> None:
+    assert serving.get(f"{guarded}/healthz").json() == {"status": "ok"}
+    assert serving.get(f"{guarded}/readyz").json() == {"status": "ready"}
+
+
+def test_without_a_key_the_server_answers_to_no_other_name(server: httpx2.Client) -> None:
+    assert told(server.get("/v1/tags", headers={"Host": "evil.example:80"})) == 403
+    for host in ("localhost", "LOCALHOST:1", "127.0.0.1:8000", "[::1]:8000"):
+        assert server.get("/v1/tags", headers={"Host": host}).status_code == 200
+    for host in ("", "[::1", "localhost.evil.example"):
+        assert server.get("/v1/tags", headers={"Host": host}).status_code == 403
+
+
+@pytest.mark.parametrize("size", [1001, 100_000, 20_000_000])
+def test_a_body_that_is_too_large(guarded: str, size: int) -> None:
+    content = b"x" * size
+    try:
+        response = serving.post(f"{guarded}/v1/tag", content=content, headers=bearer("sesame"))
+    except httpx2.TransportError:  # much too large: the server does not read on
+        assert size > 16 * 1000
+    else:
+        assert response.status_code == 413
+
+
+def test_a_body_whose_size_is_not_announced(guarded: str) -> None:
+    response = serving.post(
+        f"{guarded}/v1/tag", content=(b"x" * 100 for _ in range(11)), headers=bearer("sesame")
+    )
+    assert told(response) == 413
+
+
+def test_a_body_that_takes_too_long(guarded: str) -> None:
+    with connected(guarded) as connection:
+        connection.sendall(HEAD + b"Authorization: Bearer sesame\r\nContent-Length: 9\r\n\r\n{")
+        assert connection.recv(1000).startswith(b"HTTP/1.1 408 ")
+
+
+def test_what_is_no_http(guarded: str) -> None:
+    with connected(guarded) as connection:
+        connection.sendall(b"\x16\x03\x01 hello\r\n\r\n")
+        assert connection.recv(1000).startswith(b"HTTP/1.1 400 ")
+
+
+def test_a_client_that_goes_away_leaves_nothing_behind(
+    server_rank: Rank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reading, go_on = threading.Event(), threading.Event()
+    read = Rank.read
+
+    def held(self: Rank, readmes: object) -> object:
+        reading.set()
+        go_on.wait(serving.PATIENCE)
+        return read(self, readmes)  # type: ignore[arg-type]
+
+    def waiting() -> float:
+        text = serving.get(f"{address}/metrics").text
+        (line,) = [line for line in text.split("\n") if line.startswith("tagger_waiting ")]
+        return float(line.split()[1])
+
+    monkeypatch.setattr(Rank, "read", held)
+    body = b'{"readme": "A game."}'
+    request = HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body
+    with serving.serving(server_rank) as address:
+        clients = [connected(address) for _ in range(3)]
+        for client in clients:
+            client.sendall(request)
+        assert reading.wait(serving.PATIENCE)
+        serving.wait_until(lambda: waiting() == 3)
+        for client in clients:
+            client.close()
+        serving.wait_until(lambda: waiting() == 0)
+        go_on.set()
+        assert serving.post(f"{address}/v1/tag", json=README).status_code == 200
+        text = serving.get(f"{address}/metrics").text
+        assert 'tagger_requests_total{path="/v1/tag",status="499"} 3.0' in text
+        # The one whose pass had begun, and the last: the others were never read.
+        assert "tagger_pass_readmes_count 2.0" in text
+
+
+def test_what_nobody_foresaw_is_told_in_a_line(
+    server_rank: Rank, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(Rank, "read", lambda *_: 1 / 0)
+    with serving.serving(server_rank) as address:
+        response = serving.post(f"{address}/v1/tag", json=README)
+        assert serving.get(f"{address}/healthz").status_code == 200
+    assert told(response) == 500
+    assert "internal error: ZeroDivisionError: division by zero" in caplog.messages
+
+
+def test_a_connection_without_a_request_is_closed(
+    server_rank: Rank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tagger.serve.server.IDLE_SECONDS", 0.3)
+    with (
+        serving.serving(server_rank) as address,
+        connected(address) as silent,
+        connected(address) as dripping,
+    ):
+        dripping.sendall(b"GET /healthz HTTP/1.1\r\nX-Never-Ends: ")
+        assert dripping.recv(1000) == b""
+        assert silent.recv(1000) == b""
