@@ -255,10 +255,10 @@ class LanguageModel:
         mask[:nodes, : visible.shape[1]] = visible
         mask[:nodes, visible.shape[1] : len(prefix)] = True
         mask[:nodes, len(prefix) : len(prefix) + nodes] = ancestors
-        order = Tree(torch.zeros(padded, padded, dtype=torch.bool))
-        order.ancestors[:nodes, :nodes] = ancestors
+        lineage = torch.zeros(padded, padded, dtype=torch.bool)
+        lineage[:nodes, :nodes] = ancestors
         with self._features() as features:
-            hidden, *_ = self._forward(ids, positions, mask, order, prefix)
+            hidden, *_ = self._forward(ids, positions, mask, Tree(lineage), prefix)
         return hidden[:, :nodes], features[0][:, :nodes]
 
     @contextmanager
@@ -323,7 +323,9 @@ class LanguageModel:
                 use_cache=True,
                 **({"order": order} if recurrent else {}),
             )
-        layers = tuple((cache.layers[index].keys, cache.layers[index].values) for index in attention)
+        layers = tuple(
+            (cache.layers[index].keys, cache.layers[index].values) for index in attention
+        )
         return output.last_hidden_state, layers, tuple(cache.layers[i].state for i in recurrent)
 
     def batch_tokens(self) -> int | None:

@@ -14,9 +14,9 @@ import logging
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial, wraps
+from functools import wraps
 from importlib.util import find_spec
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -140,10 +140,12 @@ class Tree:
         )
         query = query * query.shape[-1] ** -0.5
         ancestors, state = self.ancestors.to(g.device), initial_state.float()
-        decay = g @ ancestors.float().T
-        between = (decay[..., :, None] - decay[..., None, :]).masked_fill_(~ancestors, -torch.inf)
-        between.exp_()
-        since = decay.exp()[..., None]
+        # In float32, differences of sums over hundreds of tokens are lost in what was summed.
+        exact = torch.float32 if g.device.type == "mps" else torch.float64
+        decay = g.to(exact) @ ancestors.to(exact).T
+        between = (decay[..., :, None] - decay[..., None, :]).float()
+        between = between.masked_fill_(~ancestors, -torch.inf).exp_()
+        since = decay.float().exp()[..., None]
         beta = beta[..., None]
         # What a token writes is less what its ancestors wrote under its key, and they under theirs.
         written = torch.linalg.solve_triangular(
@@ -212,7 +214,10 @@ def take_orders(network: Any, device: torch.device) -> None:
     A warning says so where a GPU has to do without fast kernels.
     """
     module = sys.modules[type(network.base_model).__module__]
-    for name, ours in (("causal_conv1d_fn", "convolve"), ("torch_chunk_gated_delta_rule", "update")):
+    for name, ours in (
+        ("causal_conv1d_fn", "convolve"),
+        ("torch_chunk_gated_delta_rule", "update"),
+    ):
         theirs = getattr(module, name)
         if not hasattr(theirs, "takes_orders"):
             setattr(module, name, _with_order(theirs, ours))
