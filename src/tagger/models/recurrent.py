@@ -92,17 +92,21 @@ class Tree:
             weight: [channels, kernel].
             bias: [channels].
 
+        Returns:
+            [rows, channels, tokens].
+
         """
         kernel = weight.shape[-1]
         ancestors = self.ancestors.to(inputs.device)
         depths = ancestors.sum(dim=1)
-        total = torch.zeros_like(inputs)
+        tokens, weight = inputs.mT.float().contiguous(), weight.float()
+        total = tokens.new_zeros(()) if bias is None else bias.float()
         for back in range(kernel):
             # The ancestor so many tokens back or, at the top of the tree, what was read before it.
             at = (ancestors & (depths == depths[:, None] - back)).int().argmax(dim=1) + kernel
             at = torch.where(depths > back, at, kernel - 1 - back + depths)
-            total[..., kernel:] += inputs[..., at] * weight[:, kernel - 1 - back, None]
-        return silu(total if bias is None else total + bias[:, None])
+            total = total + tokens[:, at] * weight[:, kernel - 1 - back]
+        return silu(total).to(inputs.dtype).mT
 
     def update(
         self,
@@ -162,7 +166,7 @@ Order = Rows | Tree
 """What the tokens of a pass follow."""
 
 
-class StateLayer(LinearAttentionLayer):
+class StateLayer(LinearAttentionLayer):  # type: ignore[misc]
     """The state of one layer during a pass; that of rows is kept as after each row's last token.
 
     Args:
