@@ -22,7 +22,13 @@ PATTERN = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
-"""How all of Qwen's tokenizers split text into words."""
+"""How Qwen's tokenizers split text into words."""
+
+_PATTERN_MARKS = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}"
+    r"| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+"""How those of Qwen3.5 do, in which combining marks belong to words."""
 
 _LINEAR = {"Sequence", "ByteLevel", "Digits", "NFC", "NFD", "NFKC", "NFKD"}
 """Steps whose time and output grow with the text alone. A pattern of the folder's own could take
@@ -169,7 +175,8 @@ def _check_rule(path: Path, rule: Any) -> None:
     if rule is None:
         return
     kind, pattern = rule.get("type"), rule.get("pattern")
-    if kind not in _LINEAR and (kind, pattern) != ("Split", {"Regex": PATTERN}):
+    known = ({"Regex": PATTERN}, {"Regex": _PATTERN_MARKS})
+    if kind not in _LINEAR and not (kind == "Split" and pattern in known):
         raise LoadError(
             f"{path}: has a pre-tokenization rule of the type {reprlib.repr(kind)} that Qwen's "
             "tokenizers do not have: run the model behind a server, and use that "

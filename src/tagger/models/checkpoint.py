@@ -20,11 +20,20 @@ from tagger.errors import LoadError
 
 FIRST_GENERATION = "qwen"
 
-SUPPORTED = (FIRST_GENERATION, "qwen2", "qwen2_moe", "qwen3", "qwen3_moe")
-"""Architectures whose attention a mask can divide into branches."""
+_WITH_IMAGES = ("qwen3_5", "qwen3_5_moe")
+"""Architectures that see, too; of these the part that reads text is used."""
 
-_LINEAR = ("qwen3_next", "qwen3_5", "qwen3_5_text", "qwen3_5_moe", "qwen3_5_moe_text")
-"""Architectures with linear attention, in which what was read is one state."""
+SUPPORTED = (
+    FIRST_GENERATION,
+    "qwen2",
+    "qwen2_moe",
+    "qwen3",
+    "qwen3_moe",
+    "qwen3_next",
+    *_WITH_IMAGES,
+    *(f"{kind}_text" for kind in _WITH_IMAGES),
+)
+"""Architectures whose passes can be divided into branches."""
 
 _INDEX = "model.safetensors.index.json"
 _WHOLE = "model.safetensors"
@@ -35,7 +44,7 @@ _MOST_JSON = 16 * 2**20
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """Return a model folder's configuration.
+    """Return a model folder's configuration; of a model that sees, the part that reads text.
 
     Raises:
         LoadError: there is none, it cannot be read, or it is of an architecture that is not
@@ -49,16 +58,16 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise LoadError(f"{folder}: has no config.json, so it is not a model folder")
     config = read_json(path)
     kind = config.get("model_type")
-    if kind in _LINEAR:
-        raise LoadError(
-            f"{folder}: {kind} uses linear attention, so tags cannot be scored side by side: "
-            "run it on a server, and pass the server's address as --endpoint"
-        )
     if kind not in SUPPORTED:
         raise LoadError(
             f"{folder}: the model_type {reprlib.repr(kind)} in its config.json is not supported; "
             f"supported are {', '.join(SUPPORTED)}"
         )
+    if kind in _WITH_IMAGES:
+        text = config.get("text_config")
+        if not isinstance(text, Mapping):
+            raise LoadError(f"{path}: does not state its text_config: fetch it again")
+        return {**config, **text, "model_type": f"{kind}_text"}
     return config
 
 

@@ -14,6 +14,7 @@ from transformers import AutoConfig
 
 from tagger.errors import LoadError
 from tagger.models.checkpoint import FIRST_GENERATION
+from tagger.models.recurrent import recurrent_layers
 
 # Bounds that no model comes near, so that damaged files do not take the machine's memory and time.
 Layers = Annotated[int, Field(ge=1, le=1_000)]
@@ -24,6 +25,7 @@ Positions = Annotated[int, Field(ge=1, le=10**9)]
 Epsilon = Annotated[float, Field(ge=0, le=1)]
 Base = Annotated[float, Field(gt=1, le=1e12)]
 Ratio = Annotated[float, Field(gt=0, le=10**6)]
+Share = Annotated[float, Field(gt=0, le=1)]
 
 
 class Shape(BaseModel):
@@ -60,6 +62,7 @@ class Rope(Shape):
     mscale: Ratio | None = None
     mscale_all_dim: Ratio | None = None
     truncate: bool | None = None
+    partial_rotary_factor: Share | None = None
 
     @model_validator(mode="after")
     def _has_its_factor(self) -> Self:
@@ -119,6 +122,26 @@ class Experts3(Experts):
     attention_bias: bool | None = None
 
 
+class Hybrid(Decoder):
+    """Qwen3.5: recurrent layers between those with attention."""
+
+    attention_bias: bool | None = None
+    partial_rotary_factor: Share | None = None
+    full_attention_interval: Layers | None = None
+    layer_types: list[Literal["full_attention", "linear_attention"]] | None = None
+    linear_conv_kernel_dim: Annotated[int, Field(ge=1, le=100)] | None = None
+    linear_key_head_dim: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    linear_value_head_dim: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    linear_num_key_heads: Heads | None = None
+    linear_num_value_heads: Heads | None = None
+
+
+class HybridExperts(Hybrid, Experts):
+    """Qwen3-Next, and Qwen3.5 with experts."""
+
+    shared_expert_intermediate_size: Width | None = None
+
+
 class Window(Shape):
     """Which layers see only what is near."""
 
@@ -146,6 +169,9 @@ ARCHITECTURES: Mapping[str, type[Decoder]] = {
     "qwen2_moe": Experts2,
     "qwen3": Dense3,
     "qwen3_moe": Experts3,
+    "qwen3_next": HybridExperts,
+    "qwen3_5_text": Hybrid,
+    "qwen3_5_moe_text": HybridExperts,
 }
 
 
@@ -166,8 +192,9 @@ def native(config: Mapping[str, Any]) -> Any:
         from tagger.models.qwen1 import native_config
 
         return native_config(config)
-    shape = ARCHITECTURES[kind].read(config).model_dump(exclude_none=True)
-    window = Window.read(config).size
+    architecture = ARCHITECTURES[kind]
+    shape = architecture.read(config).model_dump(exclude_none=True)
+    window = None if issubclass(architecture, Hybrid) else Window.read(config).size
     try:
         made = AutoConfig.for_model(kind, **shape)
     except Exception as error:  # whatever Transformers makes of values that do not go together
@@ -199,6 +226,18 @@ def _check_division(made: Any) -> None:
             f"config.json: num_experts_per_tok is {made.num_experts_per_tok}, and there are "
             f"{experts} experts"
         )
+    if recurrent_layers(made):
+        keys, values = made.linear_num_key_heads, made.linear_num_value_heads
+        if values % keys:
+            raise LoadError(
+                f"config.json: linear_num_value_heads is {values}, no multiple of "
+                f"linear_num_key_heads, which is {keys}"
+            )
+        rotated = made.rope_parameters.get("partial_rotary_factor", 1.0) * made.head_dim
+        if rotated % 2:
+            raise LoadError(
+                f"config.json: partial_rotary_factor times head_dim is {rotated:g}, no even number"
+            )
 
 
 def _complaint(error: ValidationError) -> str:

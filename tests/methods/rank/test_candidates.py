@@ -13,8 +13,10 @@ from support.messages import refused
 from support.passes import CONTEXT, EVERYTHING, OPENING, log_probs_of, one_by_one, tree_scores
 from tagger.errors import VocabularyError
 from tagger.methods.rank.tree import Forest, TagTree
+from tagger.models import language
 from tagger.models.kv import concat
 from tagger.models.language import LanguageModel
+from tagger.models.recurrent import Tree
 from tagger.vocabulary import Vocabulary, fold
 
 pytestmark = pytest.mark.slow
@@ -70,6 +72,7 @@ def test_awkward_names_score_as_they_do_alone(names: list[str]) -> None:
 NESTED = ["http", "http-client", "game", "game-engine", "web server", "web client"]
 
 
+@pytest.mark.parametrize("kind", ["qwen2", *tiny.RECURRENT])
 @pytest.mark.parametrize(
     "breakage",
     [
@@ -87,12 +90,26 @@ NESTED = ["http", "http-client", "game", "game-engine", "web server", "web clien
         "no close",
     ],
 )
-def test_a_broken_tree_is_noticed(breakage: object) -> None:
-    model = MODELS["qwen2"]
+def test_a_broken_tree_is_noticed(breakage: object, kind: str) -> None:
+    model = MODELS[kind]
     tree = tree_of(NESTED, model)
     broken = dataclasses.replace(tree, **breakage(tree))  # type: ignore[operator]
     difference = (tree_scores(broken, model) - one_by_one(NESTED, model)).abs().max()
     assert difference > 1e-2
+
+
+@pytest.mark.parametrize("kind", tiny.RECURRENT)
+def test_a_state_that_siblings_share_is_noticed(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Attention still tells them apart."""
+
+    def shared(ancestors: Tensor) -> Tree:
+        return Tree(torch.ones_like(ancestors).tril())
+
+    model = MODELS[kind]
+    alone = one_by_one(NESTED, model)
+    assert (tree_scores(tree_of(NESTED, model), model) - alone).abs().max() < 1e-4
+    monkeypatch.setattr(language, "Tree", shared)
+    assert (tree_scores(tree_of(NESTED, model), model) - alone).abs().max() > 1e-2
 
 
 QUESTIONS = {
@@ -119,7 +136,7 @@ def test_questions_asked_together_are_answered_as_each_alone(
         assert (row - alone).abs().max() < 1e-4
 
 
-@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.parametrize("kind", tiny.ATTENTION)
 def test_a_branch_attends_to_its_own_list_alone(kind: str) -> None:
     """Two lists of one length, a README that attends to neither, and a branch for each."""
     model = MODELS[kind]
