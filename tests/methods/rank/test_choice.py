@@ -54,6 +54,16 @@ def test_options_are_scored_as_rank_scores_tags(model: LanguageModel, names: lis
     torch.testing.assert_close(torch.tensor(found), expected, rtol=1e-3, atol=1e-6)
 
 
+def test_options_are_scored_by_a_model_with_recurrent_layers() -> None:
+    model = tiny.model("qwen3_5_text")
+    choice = choice_of(SMALL)
+    rank = rank_of(model, choice)
+    evidence = rank.evidence([rank.encode(Readme("x", TEXT))])
+    expected = rank.calibration.margins(evidence)[0].softmax(-1)
+    found = Chooser(model, choice).chances(TEXT).probabilities
+    torch.testing.assert_close(torch.tensor(found), expected, rtol=1e-3, atol=1e-6)
+
+
 def test_parts_give_what_one_pass_gives(
     model: LanguageModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -141,7 +141,12 @@ class Chooser:
         names = sum(len(model.tokenizer.encode(option.name)) for option in choice.options)
         _check("the names of the options have", names, NAME_TOKENS)
         try:
-            self._layout = Layout(_template(choice), _vocabulary(choice), model.tokenizer)
+            self._layout = Layout(
+                _template(choice),
+                _vocabulary(choice),
+                model.tokenizer,
+                one_list=model.recurrent,
+            )
         except VocabularyError as error:
             raise QuestionError(
                 "the model reads two of the options as the same tokens: rename one"
