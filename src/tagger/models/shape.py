@@ -164,6 +164,27 @@ class Window(Shape):
         return self.sliding_window
 
 
+class Packing(Shape):
+    """How the matrices of a quantised model are stored, as `models/packed.py` reads them."""
+
+    quant_method: Literal["gptq", "awq"]
+    bits: Literal[4, 8]
+    group_size: Literal[-1] | Annotated[int, Field(ge=1, le=10**6)]
+    """Inputs that share a scale; -1: all of them."""
+
+    desc_act: bool = False
+    """Whether the inputs of a group lie apart."""
+
+    checkpoint_format: str = Field(
+        default="gptq", validation_alias=AliasChoices("checkpoint_format", "format")
+    )
+    version: str = "gemm"
+
+
+class _Quantised(Shape):
+    quantization_config: Packing | None = None
+
+
 ARCHITECTURES: Mapping[str, type[Decoder]] = {
     "qwen2": Decoder,
     "qwen2_moe": Experts2,
@@ -185,8 +206,7 @@ def native(config: Mapping[str, Any]) -> Any:
         LoadError: its values cannot be used.
 
     """
-    if config.get("quantization_config"):
-        raise LoadError("config.json: quantised models are not supported: use the unquantised one")
+    packing(config)
     kind = config["model_type"]
     if kind == FIRST_GENERATION:
         from tagger.models.qwen1 import native_config
@@ -205,6 +225,29 @@ def native(config: Mapping[str, Any]) -> Any:
         # Within its window a layer sees all, and farther than that nothing is read.
         made.max_position_embeddings = min(made.max_position_embeddings, window)
     return made
+
+
+def packing(config: Mapping[str, Any]) -> Packing | None:
+    """Return how a model is quantised, or None if it is not.
+
+    Raises:
+        LoadError: in a way that is not supported.
+
+    """
+    if not config.get("quantization_config"):
+        return None
+    stated = _Quantised.read(config).quantization_config
+    assert stated is not None
+    if stated.quant_method == "gptq":
+        key, layout, known = "checkpoint_format", stated.checkpoint_format, ("gptq", "gptq_v2")
+    else:
+        key, layout, known = "version", stated.version.lower(), ("gemm",)
+    if layout not in known or (stated.quant_method == "awq" and stated.bits != 4):
+        raise LoadError(
+            f"config.json: the {key} {reprlib.repr(layout)} of {stated.quant_method} with "
+            f"{stated.bits} bits is not supported: use the unquantised model"
+        )
+    return stated
 
 
 def _check_division(made: Any) -> None:
