@@ -1,8 +1,6 @@
-"""Models quantised by GPTQ and AWQ: the fixture's matrices are packed by the packages themselves."""
+"""Models quantised by GPTQ and AWQ; the fixture's matrices were packed by published packages."""
 
-import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from support import ROOT, legacy, quantised, tiny
-from support.console import Run
-from support.messages import refused
-from support.quantised import WEIGHTS, Scheme, change
-from tagger.errors import LoadError, UsageError
+from support import ROOT, quantised, tiny
+from support.quantised import WEIGHTS, Scheme
 from tagger.models import packed
-from tagger.models.load import convert, load
+from tagger.models.load import load
 from tagger.models.packed import Matrix
-from tagger.models.plan import config_of
 from tagger.models.shape import Packing
 
 FIXTURE = ROOT / "tests" / "support" / "packed-matrices" / "matrices.safetensors"
@@ -51,7 +44,7 @@ def logits(network: Any) -> torch.Tensor:
         return network(torch.arange(5, 60)[None]).logits
 
 
-def model(tmp_path: Path, kind: str = "qwen2", scheme: Scheme = Scheme()) -> tuple[Path, Path]:
+def model(tmp_path: Path, kind: str = "qwen2", scheme: Scheme = SCHEMES[0]) -> tuple[Path, Path]:
     """A quantised model, and the unquantised one that it stands for."""
     plain, folder = tmp_path / "plain", tmp_path / "model"
     tiny.save(plain, kind)
@@ -62,9 +55,7 @@ def model(tmp_path: Path, kind: str = "qwen2", scheme: Scheme = Scheme()) -> tup
     return folder, plain
 
 
-@pytest.mark.parametrize(
-    "name", sorted({name.rpartition(".")[0] for name in BY_PACKAGES})
-)
+@pytest.mark.parametrize("name", sorted({name.rpartition(".")[0] for name in BY_PACKAGES}))
 def test_a_matrix_is_what_the_package_that_packed_it_unpacks(name: str, tmp_path: Path) -> None:
     layout, bits, rest = name.split("-", 2)
     size = rest.removesuffix("-asymmetric").removesuffix("-scattered")

@@ -15,7 +15,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 WEIGHTS = "model.safetensors"
-_QUANTISED = re.compile(r"layers\.\d+\..*(proj|experts\.\d+\.\w+)\.weight|transformer\.h\.\d+\..*\.weight")
+_QUANTISED = re.compile(
+    r"layers\.\d+\..*(proj|experts\.\d+\.\w+)\.weight|transformer\.h\.\d+\..*\.weight"
+)
 
 
 @dataclass(frozen=True)

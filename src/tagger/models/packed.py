@@ -213,9 +213,7 @@ def opened(
                 raise LoadError(f"{folder}: its weights have {name}, which is not supported")
 
 
-def _unpacked(
-    stored: Mapping[str, Any], packing: Packing, dtype: torch.dtype
-) -> dict[str, Any]:
+def _unpacked(stored: Mapping[str, Any], packing: Packing, dtype: torch.dtype) -> dict[str, Any]:
     """Return weights in which the parts of each quantised matrix have become one."""
     layers = {name.rpartition(".")[0] for name in stored if name.endswith(PACKED)}
     parts: dict[str, dict[str, Any]] = {layer: {} for layer in sorted(layers)}

@@ -9,6 +9,7 @@ import reprlib
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
+import torch
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from transformers import AutoConfig
 
@@ -181,8 +182,20 @@ class Packing(Shape):
     version: str = "gemm"
 
 
+_DTYPES = {
+    str(dtype).removeprefix("torch."): dtype
+    for dtype in (torch.bfloat16, torch.float16, torch.float32)
+}
+
+
+class _Stored(Shape):
+    dtype: Literal["bfloat16", "float16", "float32"] | None = Field(
+        default=None, validation_alias=AliasChoices("dtype", "torch_dtype")
+    )
+
+
 class _Quantised(Shape):
-    quantization_config: Packing | None = None
+    quantization_config: Packing
 
 
 ARCHITECTURES: Mapping[str, type[Decoder]] = {
@@ -237,7 +250,6 @@ def packing(config: Mapping[str, Any]) -> Packing | None:
     if not config.get("quantization_config"):
         return None
     stated = _Quantised.read(config).quantization_config
-    assert stated is not None
     if stated.quant_method == "gptq":
         key, layout, known = "checkpoint_format", stated.checkpoint_format, ("gptq", "gptq_v2")
     else:
@@ -248,6 +260,17 @@ def packing(config: Mapping[str, Any]) -> Packing | None:
             f"{stated.bits} bits is not supported: use the unquantised model"
         )
     return stated
+
+
+def number_format(config: Mapping[str, Any]) -> torch.dtype:
+    """Return the number format of a model's files or, if it is quantised, of its scales.
+
+    Raises:
+        LoadError: it is not one that models are run in.
+
+    """
+    usual = "float16" if config.get("quantization_config") else "bfloat16"
+    return _DTYPES[_Stored.read(config).dtype or usual]
 
 
 def _check_division(made: Any) -> None:

@@ -53,7 +53,9 @@ def grid(
             low = -high
         scale = (high - low) / (2**bits - 1)
         scales.append(scale)
-        zeros.append(torch.full_like(scale, 2 ** (bits - 1)) if symmetric else (-low / scale).round())
+        zeros.append(
+            torch.full_like(scale, 2 ** (bits - 1)) if symmetric else (-low / scale).round()
+        )
     return torch.stack(scales, 1).half(), torch.stack(zeros, 1).clamp(1, 2**bits - 1)
 
 
