@@ -97,7 +97,7 @@ def quantise(folder: Path, scheme: Scheme) -> dict[str, torch.Tensor]:
                 stored[name] = weight
         save_file(stored, path, {"format": "pt"})
         _index(folder, path.name, stored)
-    change(folder / "config.json", quantization_config=scheme.config, torch_dtype="float16")
+    change(folder / "config.json", quantization_config=scheme.config, dtype="float16")
     return unquantised
 
 

@@ -69,8 +69,8 @@ class Matrix:
             of = parts["g_idx"][...]
             if self.inputs and not 0 <= of.min() <= of.max() < groups:
                 raise LoadError(
-                    f"{name}.g_idx names groups from {of.min()} to {of.max()}, and there are "
-                    f"{groups}: the weights are damaged"
+                    f"{name}.g_idx names the groups {of.min()} to {of.max()}, and there are 0 to "
+                    f"{groups - 1}: the weights are damaged"
                 )
 
     def get_shape(self) -> list[int]:
@@ -203,14 +203,17 @@ def opened(
         # A network takes no more than it has, but what does not fit is unpacked to find that out.
         if sum(each.inputs * each.outputs for each in matrices) > 2 * parameters:
             raise LoadError(
-                f"{folder}: its weights are more than its config.json describes: they do not "
+                f"{folder}: its matrices are larger than its config.json describes: they do not "
                 "belong to the same model"
             )
         yield weights
         # Some quantisers give every layer a bias, of zeros where there was none.
         for name, tensor in weights.items():
             if isinstance(tensor, Bias) and tensor.is_lost:
-                raise LoadError(f"{folder}: its weights have {name}, which is not supported")
+                raise LoadError(
+                    f"{folder}: its weights have a {name} that is not zero, and the architecture "
+                    "has none: use the unquantised model"
+                )
 
 
 def _unpacked(stored: Mapping[str, Any], packing: Packing, dtype: torch.dtype) -> dict[str, Any]:
@@ -226,7 +229,8 @@ def _unpacked(stored: Mapping[str, Any], packing: Packing, dtype: torch.dtype) -
             weights[name] = Bias(tensor)
         elif part == "weight":
             raise LoadError(
-                f"the weights have both {name} and {layer}.qweight: they were converted by half"
+                f"the weights have both {name} and {layer}.qweight: their conversion was not "
+                "finished, fetch them again"
             )
         else:
             parts[layer][part] = tensor

@@ -10,7 +10,15 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 import torch
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 from transformers import AutoConfig
 
 from tagger.errors import LoadError
@@ -165,12 +173,18 @@ class Window(Shape):
         return self.sliding_window
 
 
+def _not_zero(number: int) -> int:
+    if number == 0:
+        raise ValueError("it should be -1 or at least 1")
+    return number
+
+
 class Packing(Shape):
     """How the matrices of a quantised model are stored, as `models/packed.py` reads them."""
 
     quant_method: Literal["gptq", "awq"]
     bits: Literal[4, 8]
-    group_size: Literal[-1] | Annotated[int, Field(ge=1, le=10**6)]
+    group_size: Annotated[int, Field(ge=-1, le=10**6), AfterValidator(_not_zero)]
     """Inputs that share a scale; -1: all of them."""
 
     desc_act: bool = False
