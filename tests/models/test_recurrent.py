@@ -5,13 +5,16 @@ import logging
 import pytest
 import torch
 from torch import Tensor
+from transformers.models.qwen3_5 import modeling_qwen3_5
 from transformers.models.qwen3_next.modeling_qwen3_next import torch_recurrent_gated_delta_rule
 
 from support import tiny
+from support.messages import refused
+from tagger.errors import LoadError
 from tagger.models import recurrent
 from tagger.models.kv import concat
 from tagger.models.language import LanguageModel
-from tagger.models.recurrent import Tree, take_orders
+from tagger.models.recurrent import Tree, take_arrangements, warn_if_slow
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
@@ -91,13 +94,13 @@ def test_a_tree_reads_what_each_of_its_paths_reads_alone(decay: float) -> None:
 
 
 @pytest.mark.parametrize("kind", tiny.RECURRENT)
-def test_a_network_that_takes_orders_computes_the_same_without_one(kind: str) -> None:
+def test_a_network_that_takes_arrangements_computes_the_same_without_one(kind: str) -> None:
     network = tiny.network(kind)
     ids = torch.arange(5, 90)[None]
     with torch.inference_mode():
         before = network(ids).logits
-        take_orders(network, CPU)
-        take_orders(network, CPU)
+        take_arrangements(network)
+        take_arrangements(network)
         assert network(ids).logits.equal(before)
 
 
@@ -116,10 +119,29 @@ def test_missing_fast_kernels_are_said_once_where_there_is_a_gpu(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(recurrent, "find_spec", lambda name: object() if name in there else None)
-    network = tiny.network("qwen3_5_text")
     with caplog.at_level(logging.WARNING):
-        take_orders(network, CPU)
+        warn_if_slow(CPU)
         assert not caplog.messages
-        take_orders(network, GPU)
+        warn_if_slow(GPU)
     assert len(caplog.messages) == bool(warning)
     assert warning in caplog.text
+
+
+def test_a_transformers_that_computes_these_layers_otherwise_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Before it reads a tree as if its nodes came one after the other."""
+    network = tiny.network("qwen3_5_text")
+    with monkeypatch.context() as patch:
+        patch.delattr(modeling_qwen3_5, "causal_conv1d_fn")
+        with refused(LoadError):
+            take_arrangements(network)
+    model = tiny.model_of(network)
+    prefix = model.prefill([[1, 2, 3]])
+    plain = modeling_qwen3_5.torch_chunk_gated_delta_rule.__wrapped__
+    monkeypatch.setattr(modeling_qwen3_5, "torch_chunk_gated_delta_rule", plain)
+    nodes = torch.tensor([4, 5])
+    with refused(LoadError):
+        model.forward_tree(
+            prefix, nodes, torch.ones(2).long(), torch.eye(2).bool(), torch.ones(2, 0).bool()
+        )

@@ -17,13 +17,14 @@ from tagger.models.kv import KVCache, Pairs
 from tagger.models.plan import free, per_row, per_token
 from tagger.models.processor import Processor
 from tagger.models.recurrent import (
-    Order,
+    Arrangement,
     Rows,
     State,
     StateLayer,
     Tree,
     recurrent_layers,
-    take_orders,
+    take_arrangements,
+    warn_if_slow,
 )
 from tagger.models.tokenizer import ChatTokenizer
 
@@ -106,7 +107,8 @@ class LanguageModel:
         """The Transformers model itself; reads the weights if need be, as `load` does."""
         network = self._read_weights().eval()
         if self.recurrent:
-            take_orders(network, self.device)
+            take_arrangements(network)
+            warn_if_slow(self.device)
         return network
 
     @property
@@ -281,7 +283,7 @@ class LanguageModel:
         ids: Tensor,
         positions: Tensor,
         visible: Tensor,
-        order: Order,
+        arrangement: Arrangement,
         prefix: KVCache | None,
     ) -> tuple[Tensor, Pairs, tuple[State, ...]]:
         """Return the last hidden states, and keys and values of the prefix and the new tokens.
@@ -290,7 +292,7 @@ class LanguageModel:
             ids: [rows, new] tokens.
             positions: [rows, new] their positions.
             visible: [new, prefix + new] which tokens each attends to, unless they are padding.
-            order: what they follow in recurrent layers.
+            arrangement: how they follow one another in recurrent layers.
             prefix: what precedes them.
 
         Returns:
@@ -313,7 +315,7 @@ class LanguageModel:
         for index, (keys, values) in zip(attention, past.layers if past else (), strict=False):
             cache.update(keys, values, index)
         for number, index in enumerate(recurrent):
-            cache.layers[index] = StateLayer(order, past.states[number] if past else None)
+            cache.layers[index] = StateLayer(arrangement, past.states[number] if past else None)
         with _allocating():
             output = self.network.base_model(
                 input_ids=ids.to(self.device),
@@ -321,7 +323,7 @@ class LanguageModel:
                 attention_mask=attention_mask[:, None],
                 past_key_values=cache,
                 use_cache=True,
-                **({"order": order} if recurrent else {}),
+                **({"arrangement": arrangement} if recurrent else {}),
             )
         layers = tuple(
             (cache.layers[index].keys, cache.layers[index].values) for index in attention

@@ -161,7 +161,7 @@ def per_row(config: Any) -> int:
     values = config.linear_num_value_heads * config.linear_value_head_dim
     numbers = (2 * keys + values) * config.linear_conv_kernel_dim
     numbers += values * config.linear_key_head_dim
-    return layers * numbers * torch.float32.itemsize
+    return int(layers * numbers * torch.float32.itemsize)
 
 
 def _intermediate(config: Any) -> int:

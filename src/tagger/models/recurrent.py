@@ -7,7 +7,7 @@ chunk in which a token's past is its ancestors: one pass computes what a state o
 branch would give, and nothing is copied.
 
 Transformers computes a layer by two functions, a short convolution and the delta rule. They are
-replaced by those below, which do what they did unless a pass says what its tokens follow.
+replaced by those below, which do what they did unless a pass says how its tokens are arranged.
 """
 
 import logging
@@ -23,6 +23,8 @@ from torch import Tensor
 from torch.nn.functional import silu
 from transformers.cache_utils import LinearAttentionLayer
 
+from tagger.errors import LoadError
+
 State = tuple[Tensor, Tensor]
 """What one layer has read: the last inputs of its convolution, [rows, channels, kernel], and the
 recurrent state, [rows, heads, key size, value size]."""
@@ -30,6 +32,14 @@ recurrent state, [rows, heads, key size, value size]."""
 _LINEAR = "linear_attention"
 _FAST = {"fla": "flash-linear-attention", "causal_conv1d": "causal-conv1d"}
 """Modules with fast kernels, and the packages that they come with."""
+
+_REPLACED = {"causal_conv1d_fn": "convolve", "torch_chunk_gated_delta_rule": "update"}
+"""Functions of Transformers, and the methods of an arrangement that take their place."""
+
+_UNKNOWN = (
+    "this version of Transformers computes recurrent layers in an unknown way: install the one "
+    "that tagger's constraints.txt names"
+)
 
 log = logging.getLogger(__name__)
 
@@ -92,17 +102,21 @@ class Tree:
             weight: [channels, kernel].
             bias: [channels].
 
+        Returns:
+            [rows, channels, tokens].
+
         """
         kernel = weight.shape[-1]
         ancestors = self.ancestors.to(inputs.device)
         depths = ancestors.sum(dim=1)
-        total = torch.zeros_like(inputs)
+        tokens, weight = inputs.mT.float().contiguous(), weight.float()
+        total = tokens.new_zeros(()) if bias is None else bias.float()
         for back in range(kernel):
             # The ancestor so many tokens back or, at the top of the tree, what was read before it.
             at = (ancestors & (depths == depths[:, None] - back)).int().argmax(dim=1) + kernel
             at = torch.where(depths > back, at, kernel - 1 - back + depths)
-            total[..., kernel:] += inputs[..., at] * weight[:, kernel - 1 - back, None]
-        return silu(total if bias is None else total + bias[:, None])
+            total = total + tokens[:, at] * weight[:, kernel - 1 - back]
+        return silu(total).to(inputs.dtype).mT
 
     def update(
         self,
@@ -158,22 +172,22 @@ class Tree:
         return output.transpose(1, 2).to(dtype), None
 
 
-Order = Rows | Tree
-"""What the tokens of a pass follow."""
+Arrangement = Rows | Tree
+"""How the tokens of a pass follow one another."""
 
 
-class StateLayer(LinearAttentionLayer):
+class StateLayer(LinearAttentionLayer):  # type: ignore[misc]
     """The state of one layer during a pass; that of rows is kept as after each row's last token.
 
     Args:
-        order: what the tokens of the pass follow.
+        arrangement: how the tokens of the pass follow one another.
         state: what was read before, if anything.
 
     """
 
-    def __init__(self, order: Order, state: State | None) -> None:
+    def __init__(self, arrangement: Arrangement, state: State | None) -> None:
         super().__init__()
-        self._order = order
+        self._arrangement = arrangement
         if state is not None:
             # Single tokens are written into what is here, and the cache is shared.
             self.conv_states[0], self.recurrent_states[0] = (each.clone() for each in state)
@@ -192,8 +206,8 @@ class StateLayer(LinearAttentionLayer):
         if before is None:
             before = conv_states.new_zeros(*conv_states.shape[:2], conv_kernel_size)
         inputs = torch.cat([before, conv_states], dim=-1)
-        if isinstance(self._order, Rows):
-            last = self._order.lengths.to(inputs.device)[:, None]
+        if isinstance(self._arrangement, Rows):
+            last = self._arrangement.lengths.to(inputs.device)[:, None]
             last = last + torch.arange(conv_kernel_size, device=inputs.device)
             last = last[:, None].expand(-1, inputs.shape[1], -1)
             self.conv_states[state_idx] = inputs.gather(-1, last)
@@ -201,26 +215,38 @@ class StateLayer(LinearAttentionLayer):
         return inputs
 
     def update_recurrent_state(
-        self, recurrent_states: Tensor, state_idx: int = 0, **_options: Any
-    ) -> Tensor:
-        """Keep the state after the pass, of which a tree has none."""
+        self, recurrent_states: Tensor | None, state_idx: int = 0, **_options: Any
+    ) -> Tensor | None:
+        """Keep the state after the pass.
+
+        Raises:
+            LoadError: a tree has left one, and so was read as a row.
+
+        """
+        if isinstance(self._arrangement, Tree) and recurrent_states is not None:
+            raise LoadError(_UNKNOWN)
         self.recurrent_states[state_idx] = recurrent_states
         return recurrent_states
 
 
-def take_orders(network: Any, device: torch.device) -> None:
-    """Have a network take an `Order` as the keyword `order` of its base model.
+def take_arrangements(network: Any) -> None:
+    """Have a network take an `Arrangement` as the keyword `arrangement` of its base model.
 
-    A warning says so where a GPU has to do without fast kernels.
+    Raises:
+        LoadError: Transformers computes its recurrent layers by other functions.
+
     """
     module = sys.modules[type(network.base_model).__module__]
-    for name, ours in (
-        ("causal_conv1d_fn", "convolve"),
-        ("torch_chunk_gated_delta_rule", "update"),
-    ):
-        theirs = getattr(module, name)
-        if not hasattr(theirs, "takes_orders"):
-            setattr(module, name, _with_order(theirs, ours))
+    for name, ours in _REPLACED.items():
+        theirs = getattr(module, name, None)
+        if theirs is None:
+            raise LoadError(_UNKNOWN)
+        if not hasattr(theirs, "takes_arrangements"):
+            setattr(module, name, _with_arrangement(theirs, ours))
+
+
+def warn_if_slow(device: torch.device) -> None:
+    """Say so where a GPU has to do without fast kernels."""
     missing = [package for name, package in _FAST.items() if find_spec(name) is None]
     if device.type == "cuda" and missing:
         log.warning(
@@ -230,12 +256,12 @@ def take_orders(network: Any, device: torch.device) -> None:
         )
 
 
-def _with_order(theirs: Callable[..., Any], ours: str) -> Callable[..., Any]:
+def _with_arrangement(theirs: Callable[..., Any], ours: str) -> Callable[..., Any]:
     @wraps(theirs)
-    def function(*args: Any, order: Order | None = None, **options: Any) -> Any:
-        if order is None:
+    def function(*args: Any, arrangement: Arrangement | None = None, **options: Any) -> Any:
+        if arrangement is None:
             return theirs(*args, **options)
-        return getattr(order, ours)(theirs, *args, **options)
+        return getattr(arrangement, ours)(theirs, *args, **options)
 
-    function.takes_orders = True  # type: ignore[attr-defined]
+    function.takes_arrangements = True  # type: ignore[attr-defined]
     return function
