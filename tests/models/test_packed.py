@@ -42,7 +42,7 @@ LAYER = "model.layers.0.mlp.up_proj"
 def matrix(parts: dict[str, torch.Tensor], scheme: Scheme, folder: Path) -> Matrix:
     """A matrix in a file."""
     save_file(parts, folder / WEIGHTS)
-    file = safe_open(folder / WEIGHTS, framework="pt")
+    file: Any = safe_open(folder / WEIGHTS, framework="pt")
     slices = {name: file.get_slice(name) for name in parts}
     return Matrix("layer", slices, Packing.read(scheme.config), torch.float16)
 
@@ -56,7 +56,8 @@ def network(folder: Path) -> Any:
 
 def logits(network: Any) -> torch.Tensor:
     with torch.inference_mode():
-        return network(torch.arange(5, 60)[None]).logits
+        computed: torch.Tensor = network(torch.arange(5, 60)[None]).logits
+    return computed
 
 
 def model(tmp_path: Path, kind: str = "qwen2", scheme: Scheme = SCHEMES[0]) -> tuple[Path, Path]:

@@ -163,7 +163,8 @@ class Bias:
     def __getitem__(self, everything: Any) -> Tensor:
         """Return what is stored."""
         self._read = True
-        return self._stored[everything]
+        bias: Tensor = self._stored[everything]
+        return bias
 
     @property
     def is_lost(self) -> bool:

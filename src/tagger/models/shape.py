@@ -265,10 +265,12 @@ def packing(config: Mapping[str, Any]) -> Packing | None:
         return None
     stated = _Quantised.read(config).quantization_config
     if stated.quant_method == "gptq":
-        key, layout, known = "checkpoint_format", stated.checkpoint_format, ("gptq", "gptq_v2")
+        key, layout = "checkpoint_format", stated.checkpoint_format
+        is_known = layout in ("gptq", "gptq_v2")
     else:
-        key, layout, known = "version", stated.version.lower(), ("gemm",)
-    if layout not in known or (stated.quant_method == "awq" and stated.bits != 4):
+        key, layout = "version", stated.version.lower()
+        is_known = layout == "gemm" and stated.bits == 4
+    if not is_known:
         raise LoadError(
             f"config.json: the {key} {reprlib.repr(layout)} of {stated.quant_method} with "
             f"{stated.bits} bits is not supported: use the unquantised model"

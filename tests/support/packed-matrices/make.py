@@ -103,7 +103,7 @@ def main() -> None:
         "gptq_v2-8-32": by_auto_round(8, 32),
         "awq-4-16": by_autoawq(16),
     }
-    tensors = {}
+    tensors: dict[str, torch.Tensor] = {}
     for name, layer in made.items():
         parts = {part: getattr(layer, part) for part in PARTS if hasattr(layer, part)}
         tensors |= {f"{name}.{part}": tensor for part, tensor in parts.items()}
