@@ -74,6 +74,7 @@ def _words(numbers: Any, scheme: Scheme, axis: int) -> torch.Tensor:
     each = 32 // scheme.bits
     order = (0, 2, 4, 6, 1, 3, 5, 7) if scheme.quant_method == "awq" else tuple(range(each))
     along = np.moveaxis(numbers.astype(np.uint64), axis, 0)
+    along = np.pad(along, ((0, -len(along) % each), (0, 0)))
     words = np.zeros((len(along) // each, along.shape[1]), np.uint64)
     for place, number in enumerate(order):
         words |= along[number::each] << np.uint64(scheme.bits * place)

@@ -7,7 +7,8 @@ lowest bits; with AWQ those of outputs, of which every other comes first. Zeros 
 same ways, by outputs, and in GPTQ's first format each is one less than it should be.
 
 Transformers' own loading takes a matrix when its turn comes, from a dictionary of whatever can be
-sliced. So it is unpacked then, and never is there more of it than a block in any other form.
+sliced. Only then is it read and unpacked, a block at a time, so that memory holds the unpacked
+model once and of the packed one some matrices.
 """
 
 from collections.abc import Iterator, Mapping
@@ -29,7 +30,7 @@ _WORD = 32
 _APART = (0, 4, 1, 5, 2, 6, 3, 7)
 """Where in a word AWQ puts each of eight outputs."""
 
-_BLOCK = 2**20
+_BLOCK = 2**18
 """Weights that are unpacked at a time: few enough to stay in a processor's cache."""
 
 
@@ -79,41 +80,43 @@ class Matrix:
 
     def __getitem__(self, _everything: Any) -> Tensor:
         """Return the unpacked matrix."""
-        scales = self._parts["scales"][...].float()
-        zeros = self._zeros()
+        scales = self._parts["scales"][...].float().T.contiguous()
+        zeros = self._zeros().float()
         groups = (
             self._parts["g_idx"][...]
             if "g_idx" in self._parts
             else torch.arange(self.inputs) // max(1, self._group)
         )
+        # By outputs, as weights are wanted: to turn what is packed takes an eighth of the time.
+        words = self._parts["qweight"][...].T.contiguous()
         weights = torch.empty(self.outputs, self.inputs, dtype=self._dtype)
-        each = _WORD // self._packing.bits if self._by_inputs else 1
-        step = max(1, _BLOCK // max(1, self.outputs) // each)
-        stored = self._parts["qweight"]
-        for start in range(0, self.inputs // each, step):
-            inputs = slice(start * each, (start + step) * each)
-            numbers = self._numbers(stored[start : start + step], by_inputs=self._by_inputs)
-            of = groups[inputs]
+        each = 1 if self._by_inputs else _WORD // self._packing.bits
+        step = max(1, _BLOCK // max(1, self.inputs) // each)
+        for start in range(0, len(words), step):
+            outputs = slice(start * each, (start + step) * each)
+            numbers = self._numbers(words[start : start + step], by_inputs=self._by_inputs).float()
             # Exact in float32: eleven bits of the scale by at most nine.
-            weights[:, inputs] = ((numbers - zeros[of]) * scales[of]).T
+            numbers.sub_(zeros[outputs].index_select(1, groups))
+            weights[outputs] = numbers.mul_(scales[outputs].index_select(1, groups))
         return weights
 
     def _zeros(self) -> Tensor:
-        """Return [groups, outputs] zeros."""
-        zeros = self._numbers(self._parts["qzeros"][...], by_inputs=False)[:, : self.outputs]
+        """Return [outputs, groups] zeros."""
+        words = self._parts["qzeros"][...].T.contiguous()
+        zeros = self._numbers(words, by_inputs=False)[: self.outputs]
         if self._by_inputs and self._packing.checkpoint_format != "gptq_v2":
             # What was 0 less one has all bits set.
             zeros = (zeros + 1) & self._mask
         return zeros
 
     def _numbers(self, words: Tensor, *, by_inputs: bool) -> Tensor:
-        """Return the [inputs, outputs] numbers in [inputs, outputs] words of several each."""
+        """Return the numbers in [outputs, inputs] words, of several inputs or outputs each."""
         shifts = torch.arange(0, _WORD, self._packing.bits, dtype=torch.int32)
         if by_inputs:
-            return ((words[:, None] >> shifts[:, None]) & self._mask).flatten(0, 1)
+            return (words[..., None] >> shifts).bitwise_and_(self._mask).flatten(1)
         if self._packing.quant_method == "awq":
             shifts = shifts[list(_APART)]
-        return ((words[..., None] >> shifts) & self._mask).flatten(1)
+        return (words[:, None] >> shifts[:, None]).bitwise_and_(self._mask).flatten(0, 1)
 
     @property
     def _mask(self) -> int:
