@@ -133,6 +133,8 @@ def test_a_quantised_model_computes_what_its_unquantised_one_does(
 @pytest.mark.parametrize("kind", sorted({*tiny.KINDS} - {"qwen2"}))
 def test_every_architecture_can_be_quantised(kind: str, tmp_path: Path) -> None:
     folder, plain = model(tmp_path, kind)
+    if kind in ("qwen2_moe", "qwen3_moe"):
+        assert "model.layers.0.mlp.experts.0.up_proj.qweight" in load_file(folder / WEIGHTS)
     ours, theirs = (load(str(each), device="cpu", dtype="float32") for each in (folder, plain))
     assert logits(ours.network).equal(logits(theirs.network))
 
