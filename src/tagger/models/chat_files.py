@@ -37,6 +37,8 @@ for ever."""
 _TURN_END = "<|im_end|>"
 """What ends a turn in ChatML, which all Qwen chat models speak."""
 
+_GENERATION = "generation_config.json"
+
 _MOST_VOCABULARY = 64 * 2**20
 _MOST_TEMPLATE = 2**20
 
@@ -126,14 +128,36 @@ def is_trained_on_chats(
         LoadError: what the folder says of it is of no known form.
 
     """
-    stated = _read(_Ends, folder / "generation_config.json")
+    stated = _read(_Ends, folder / _GENERATION)
     if (stated.chat_format or "chatml") != "chatml":  # how first-generation models say it
         return False
+    known = {*turn_ends(folder, config), tokenizer.eos_token_id}
+    return tokenizer.convert_tokens_to_ids(_TURN_END) in known
+
+
+def turn_ends(folder: Path, config: Mapping[str, Any]) -> list[int]:
+    """Return the ids of the tokens that a model's files say end its turn; raises as above."""
+    stated = _read(_Ends, folder / _GENERATION)
     if stated.eos_token_id is None:
         stated = _validated(_Ends, config, folder / "config.json")
     ends = stated.eos_token_id
-    known = {*(ends if isinstance(ends, list) else [ends]), tokenizer.eos_token_id}
-    return tokenizer.convert_tokens_to_ids(_TURN_END) in known
+    return ends if isinstance(ends, list) else [] if ends is None else [ends]
+
+
+def check_tokenizer(folder: Path, config: Any, tokenizer: Any) -> None:
+    """Refuse a tokenizer that cannot be the one of the weights, which have some rows to spare.
+
+    Raises:
+        LoadError: it is one.
+
+    """
+    rows = config.vocab_size
+    tokens = 1 + max(tokenizer.get_vocab().values(), default=-1)
+    if not rows // 2 <= tokens <= rows:
+        raise LoadError(
+            f"{folder}: its tokenizer has {tokens:,} tokens and its weights are for {rows:,}: they "
+            "do not belong to the same model"
+        )
 
 
 def _template(folder: Path, settings: _Settings) -> str | None:

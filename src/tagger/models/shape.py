@@ -9,7 +9,16 @@ import reprlib
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, model_validator
+import torch
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 from transformers import AutoConfig
 
 from tagger.errors import LoadError
@@ -164,6 +173,45 @@ class Window(Shape):
         return self.sliding_window
 
 
+def _not_zero(number: int) -> int:
+    if number == 0:
+        raise ValueError("it should be -1 or at least 1")
+    return number
+
+
+class Packing(Shape):
+    """How the matrices of a quantised model are stored, as `models/packed.py` reads them."""
+
+    quant_method: Literal["gptq", "awq"]
+    bits: Literal[4, 8]
+    group_size: Annotated[int, Field(ge=-1, le=10**6), AfterValidator(_not_zero)]
+    """Inputs that share a scale; -1: all of them."""
+
+    desc_act: bool = False
+    """Whether the inputs of a group lie apart."""
+
+    checkpoint_format: str = Field(
+        default="gptq", validation_alias=AliasChoices("checkpoint_format", "format")
+    )
+    version: str = "gemm"
+
+
+_DTYPES = {
+    str(dtype).removeprefix("torch."): dtype
+    for dtype in (torch.bfloat16, torch.float16, torch.float32)
+}
+
+
+class _Stored(Shape):
+    dtype: Literal["bfloat16", "float16", "float32"] | None = Field(
+        default=None, validation_alias=AliasChoices("dtype", "torch_dtype")
+    )
+
+
+class _Quantised(Shape):
+    quantization_config: Packing
+
+
 ARCHITECTURES: Mapping[str, type[Decoder]] = {
     "qwen2": Decoder,
     "qwen2_moe": Experts2,
@@ -185,8 +233,7 @@ def native(config: Mapping[str, Any]) -> Any:
         LoadError: its values cannot be used.
 
     """
-    if config.get("quantization_config"):
-        raise LoadError("config.json: quantised models are not supported: use the unquantised one")
+    packing(config)
     kind = config["model_type"]
     if kind == FIRST_GENERATION:
         from tagger.models.qwen1 import native_config
@@ -205,6 +252,41 @@ def native(config: Mapping[str, Any]) -> Any:
         # Within its window a layer sees all, and farther than that nothing is read.
         made.max_position_embeddings = min(made.max_position_embeddings, window)
     return made
+
+
+def packing(config: Mapping[str, Any]) -> Packing | None:
+    """Return how a model is quantised, or None if it is not.
+
+    Raises:
+        LoadError: in a way that is not supported.
+
+    """
+    if not config.get("quantization_config"):
+        return None
+    stated = _Quantised.read(config).quantization_config
+    if stated.quant_method == "gptq":
+        key, layout = "checkpoint_format", stated.checkpoint_format
+        is_known = layout in ("gptq", "gptq_v2")
+    else:
+        key, layout = "version", stated.version.lower()
+        is_known = layout == "gemm" and stated.bits == 4
+    if not is_known:
+        raise LoadError(
+            f"config.json: the {key} {reprlib.repr(layout)} of {stated.quant_method} with "
+            f"{stated.bits} bits is not supported: use the unquantised model"
+        )
+    return stated
+
+
+def number_format(config: Mapping[str, Any]) -> torch.dtype:
+    """Return the number format of a model's files or, if it is quantised, of its scales.
+
+    Raises:
+        LoadError: it is not one that models are run in.
+
+    """
+    usual = "float16" if config.get("quantization_config") else "bfloat16"
+    return _DTYPES[_Stored.read(config).dtype or usual]
 
 
 def _check_division(made: Any) -> None:
