@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from tagger.serve.body import check
 from tagger.serve.failures import Refusal
 from tagger.serve.metrics import Metrics
 
@@ -113,6 +114,9 @@ class Gate:
         body = await self._body(receive, keep=refusal is None)
         if refusal is not None:
             raise refusal
+        if scope["path"] in self._paths:
+            content_type = headers.get(b"content-type", b"").decode("latin-1")
+            check(body, content_type)
 
         async def replay() -> Message:
             return {"type": "http.request", "body": body, "more_body": False}
