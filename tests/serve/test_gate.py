@@ -1,8 +1,11 @@
 """What holds for every request: key, host, size and time of a body, clients that go away."""
 
+import logging
+import resource
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from urllib.parse import urlsplit
 
 import httpx2
@@ -12,6 +15,7 @@ from support import serving
 from support.messages import MESSAGES
 from tagger.methods.rank.rank import Rank
 from tagger.serve.gate import Bounds
+from tagger.serve.server import most_connections
 
 README = {"readme": "A game."}
 HEAD = b"POST /v1/tag HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
@@ -70,7 +74,7 @@ def test_whoever_keeps_the_server_running_needs_no_key(guarded: str) -> None:
 
 def test_without_a_key_the_server_answers_to_no_other_name(server: httpx2.Client) -> None:
     assert told(server.get("/v1/tags", headers={"Host": "evil.example:80"})) == 403
-    for host in ("localhost", "LOCALHOST:1", "127.0.0.1:8000", "[::1]:8000"):
+    for host in ("localhost", "LOCALHOST:1", "127.0.0.1:8000", "127.0.0.2", "[::1]:8000"):
         assert server.get("/v1/tags", headers={"Host": host}).status_code == 200
     for host in ("", "[::1", "localhost.evil.example"):
         assert server.get("/v1/tags", headers={"Host": host}).status_code == 403
@@ -133,8 +137,9 @@ def test_a_client_that_goes_away_leaves_nothing_behind(
         serving.wait_until(lambda: waiting() == 3)
         for client in clients:
             client.close()
-        serving.wait_until(lambda: waiting() == 0)
+        serving.wait_until(lambda: waiting() == 1)  # nothing interrupts a pass
         go_on.set()
+        serving.wait_until(lambda: waiting() == 0)
         assert serving.post(f"{address}/v1/tag", json=README).status_code == 200
         text = serving.get(f"{address}/metrics").text
         assert 'tagger_requests_total{path="/v1/tag",status="499"} 3.0' in text
@@ -165,3 +170,54 @@ def test_a_connection_without_a_request_is_closed(
         dripping.sendall(b"GET /healthz HTTP/1.1\r\nX-Never-Ends: ")
         assert dripping.recv(1000) == b""
         assert silent.recv(1000) == b""
+
+
+def test_a_client_that_reads_nothing_is_cut_off(
+    server_rank: Rank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tagger.serve.server.SEND_SECONDS", 0.3)
+    with serving.serving(server_rank) as address, socket.socket() as deaf:
+        parts = urlsplit(address)
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
+        deaf.settimeout(serving.PATIENCE)
+        deaf.connect((parts.hostname, parts.port))
+        requests = b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n" * 1_000_000
+        with pytest.raises(OSError, match=r"reset|pipe"):
+            deaf.sendall(requests)
+    # And the server has ended, although that client never read on.
+
+
+def test_connections_far_beyond_the_limit_are_cut_off(
+    server_rank: Rank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tagger.serve.server.MOST_CONNECTIONS", 3)
+    with serving.serving(server_rank) as address, ExitStack() as stack:
+        connections = [stack.enter_context(connected(address)) for _ in range(12)]
+        assert connections[-1].recv(1) == b""
+        connections[0].sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert connections[0].recv(1000).startswith(b"HTTP/1.1 503 ")
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "most"),
+    [(256, 256, 96), (1024, 1024, 480), (1024, 4096, 1024), (1024, 1_000_000, 1024), (64, 64, 1)],
+)
+def test_connections_leave_room_for_other_files(
+    monkeypatch: pytest.MonkeyPatch, soft: int, hard: int, most: int
+) -> None:
+    asked: list[tuple[int, int]] = []
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (soft, hard))
+    monkeypatch.setattr(resource, "setrlimit", lambda _, limits: asked.append(limits))
+    assert most_connections() == most
+    assert asked == ([] if soft == hard else [(4096, hard)])
+
+
+def test_what_asyncio_says_is_a_line(server_rank: Rank, caplog: pytest.LogCaptureFixture) -> None:
+    with serving.serving(server_rank):
+        for number in range(3):
+            logging.getLogger("asyncio").error(
+                "out of files\nsocket: %d", number, exc_info=OSError(24, "Too many open files")
+            )
+    (record,) = [record for record in caplog.records if record.name == "asyncio"]
+    assert record.getMessage() == "out of files: OSError: [Errno 24] Too many open files"
+    assert record.exc_info is None

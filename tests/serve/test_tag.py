@@ -82,7 +82,7 @@ def test_the_vocabulary_as_it_is_spelled(server: httpx2.Client) -> None:
         b"",
         b'{"readme": "x"',
         b'{"readme": "\xff"}',
-        b"[" * 100_000,
+        b"[" * 40_000,
         b'{"readme": ' + b"1" * 5_000 + b"}",
         b'{"readme": "x", "threshold": NaN}',
         b'{"readme": "x", "id": "\\ud800"}',
@@ -114,7 +114,7 @@ def test_bodies_that_are_no_requests(server: httpx2.Client, body: object) -> Non
 
 def test_a_body_of_another_type(server: httpx2.Client) -> None:
     response = server.post("/v1/tag", content=b'{"readme": "x"}', headers={"Content-Type": "text"})
-    assert response.status_code == 422
+    assert response.status_code == 415
 
 
 def test_paths_and_methods_that_are_not_there(server: httpx2.Client) -> None:

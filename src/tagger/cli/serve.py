@@ -56,7 +56,8 @@ def serve(
     # Here, not above: `--help` and wrong usage are answered without them.
     from tagger.cli import methods
     from tagger.serve.app import application
-    from tagger.serve.server import Server, is_loopback, listen
+    from tagger.serve.gate import is_loopback
+    from tagger.serve.server import Server, listen
 
     if key is None and not is_loopback(host):
         raise UsageError(

@@ -83,6 +83,7 @@ def application(
         summary="Tags from a fixed list for READMEs, and decisions over any options.",
         docs_url=None,
         redoc_url=None,
+        strict_content_type=True,
         lifespan=lifespan,
     )
     failures.install(app)

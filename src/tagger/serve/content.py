@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterable
 from typing import Annotated, Any
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, WithJsonSchema
 
 from tagger._util.text import storable
 
@@ -15,6 +15,8 @@ MAX_DEPTH = 32
 
 def _bounded(content: Any) -> Any:
     """Refuse JSON that is nested too deeply or holds what is no JSON. Raises `ValueError`."""
+    if not isinstance(content, str | dict | list):
+        raise ValueError("give text, a JSON object or an array")
     level: list[Any] = [content]
     for _ in range(MAX_DEPTH + 1):
         if any(isinstance(each, float) and not math.isfinite(each) for each in level):
@@ -31,8 +33,12 @@ def _inside(value: Any) -> Iterable[Any]:
     return value if isinstance(value, list) else ()
 
 
-Content = Annotated[str | dict[str, Any] | list[Any], AfterValidator(_bounded)]
-"""Text, or a JSON object or array."""
+Content = Annotated[
+    Any,
+    AfterValidator(_bounded),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "object"}, {"type": "array"}]}),
+]
+"""Text, or a JSON object or array: one fault where it is neither, instead of one for each."""
 
 
 def text_of(content: Any) -> str:

@@ -1,12 +1,20 @@
 """OpenAI's Decisions: `POST /v1/decisions`, in its client `decisions.create`."""
 
 from collections.abc import Set
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, StrictBool, StrictStr, model_validator
+from pydantic import (
+    BaseModel,
+    Discriminator,
+    Field,
+    StrictBool,
+    StrictStr,
+    Tag,
+    model_validator,
+)
 
 from tagger.errors import QuestionError
-from tagger.methods.rank.choice import Chances, Choice, Option
+from tagger.methods.rank.choice import MAX_OPTIONS, Chances, Choice, Option
 from tagger.serve import answers
 from tagger.serve.content import Content, text_of
 from tagger.serve.systemone import MAX_QUESTIONS
@@ -45,7 +53,7 @@ class Refused(BaseModel):
 
 
 Part = Annotated[Text | Json | Refused, Field(discriminator="type")]
-Parts = str | list[Part]
+Parts = str | Annotated[list[Part], Field(fail_fast=True)]
 
 
 def _joined(parts: Parts) -> str:
@@ -127,7 +135,9 @@ class ChoiceOf(_Question):
     """A choice among options."""
 
     type: Literal["choice"]
-    choices: Annotated[list[ChoiceOption], Field(min_length=2)]
+    choices: Annotated[
+        list[ChoiceOption], Field(min_length=2, max_length=MAX_OPTIONS, fail_fast=True)
+    ]
 
     @property
     def choice(self) -> Choice:
@@ -167,7 +177,7 @@ class Score(_Question):
     """A rating by levels, the lowest first."""
 
     type: Literal["score"]
-    levels: Annotated[list[Level], Field(min_length=1)]
+    levels: Annotated[list[Level], Field(min_length=1, max_length=MAX_OPTIONS, fail_fast=True)]
 
     @property
     def choice(self) -> Choice:
@@ -190,7 +200,25 @@ class Score(_Question):
         )
 
 
-Item = Message | Call | Output
+def _kind(item: Any) -> str | None:
+    """Return which kind of item is meant, so that a wrong one is not tried as each in turn."""
+    kind = item.get("type", "message") if isinstance(item, dict) else None
+    return _KINDS.get(kind) if isinstance(kind, str) else None
+
+
+_KINDS = {
+    "message": "message",
+    "function_call": "call",
+    "custom_tool_call": "call",
+    "function_call_output": "output",
+    "custom_tool_call_output": "output",
+}
+Item = Annotated[
+    Annotated[Message, Tag("message")]
+    | Annotated[Call, Tag("call")]
+    | Annotated[Output, Tag("output")],
+    Discriminator(_kind),
+]
 Question = Annotated[Predicate | ChoiceOf | Score, Field(discriminator="type")]
 
 
@@ -199,8 +227,10 @@ class DecisionRequest(BaseModel):
 
     model: str
     """Any name: there is one model here."""
-    input: str | list[Item]
-    questions: Annotated[list[Question], Field(min_length=1, max_length=MAX_QUESTIONS)]
+    input: str | Annotated[list[Item], Field(fail_fast=True)]
+    questions: Annotated[
+        list[Question], Field(min_length=1, max_length=MAX_QUESTIONS, fail_fast=True)
+    ]
 
     @property
     def text(self) -> str:

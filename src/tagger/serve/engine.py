@@ -48,14 +48,13 @@ class Engine:
 
     Attributes:
         rank: the method.
-        waiting: READMEs and questions that are accepted and not answered.
         ready: whether the model is loaded.
 
     """
 
     def __init__(self, rank: Rank, most: int, metrics: Metrics) -> None:
         self.rank = rank
-        self.waiting = 0
+        self._accepted = 0
         self.ready = False
         self._metrics = metrics
         self._most = most
@@ -81,6 +80,15 @@ class Engine:
         self._cleaning.close()
         self._model.close()
 
+    @property
+    def waiting(self) -> int:
+        """READMEs and questions that are accepted and not answered.
+
+        What the model has begun counts until it is done, even if its client has gone: nothing
+        interrupts a pass.
+        """
+        return self._accepted + self._cleaning.abandoned + self._model.abandoned
+
     @contextmanager
     def accepted(self, count: int) -> Iterator[None]:
         """Count READMEs or questions as waiting while the block runs.
@@ -96,11 +104,11 @@ class Engine:
                 f"{self.waiting:,} READMEs and questions wait already: ask again later",
                 min(_LATEST, self.waiting * self._seconds),
             )
-        self.waiting += count
+        self._accepted += count
         try:
             yield
         finally:
-            self.waiting -= count
+            self._accepted -= count
 
     async def ranking(self, readme: Readme) -> Ranking:
         """Return the best tags of a README. Raises as `Rank.encode` and `Rank.read`."""

@@ -7,6 +7,7 @@ clients that go away: bounds that do not depend on what is asked.
 import asyncio
 import hashlib
 import hmac
+import ipaddress
 import logging
 import time
 from collections.abc import Set
@@ -16,6 +17,7 @@ from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from tagger.serve.body import check
 from tagger.serve.failures import Refusal
 from tagger.serve.metrics import Metrics
 
@@ -28,7 +30,8 @@ CLIENT_GONE = 499
 _DRAINED = 16
 """Bodies are read to this many times the size that is taken, so that their clients hear why not."""
 
-LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+LOOPBACK = "localhost, 127.0.0.0/8 or ::1"
+"""The names of this machine for itself, as people are told them."""
 
 log = logging.getLogger(__name__)
 
@@ -113,6 +116,9 @@ class Gate:
         body = await self._body(receive, keep=refusal is None)
         if refusal is not None:
             raise refusal
+        if scope["path"] in self._paths:
+            content_type = headers.get(b"content-type", b"").decode("latin-1")
+            check(body, content_type)
 
         async def replay() -> Message:
             return {"type": "http.request", "body": body, "more_body": False}
@@ -125,10 +131,10 @@ class Gate:
             return None
         if self._key is None:
             host = _host(headers.get(b"host", b"").decode("latin-1"))
-            if host not in LOOPBACK:
+            if not is_loopback(host):
                 # A page in a browser could have its own name lead here (DNS rebinding).
                 return Refusal(
-                    403, f"without TAGGER_SERVE_KEY only {', '.join(sorted(LOOPBACK))} is answered"
+                    403, f"without TAGGER_SERVE_KEY only calls to {LOOPBACK} are answered"
                 )
             return None
         scheme, _, given = headers.get(b"authorization", b"").partition(b" ")
@@ -185,6 +191,14 @@ async def _gone(receive: Receive) -> None:
     """Wait until the client goes away, or has its answer."""
     while (await receive())["type"] != "http.disconnect":
         pass
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether a name or an address is this machine's for itself."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _host(header: str) -> str:

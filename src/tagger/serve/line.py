@@ -37,12 +37,18 @@ class Line(Generic[Item]):
         self._work = work
         self._joins = joins
         self._items: deque[_Waiting[Item]] = deque()
+        self._taken: list[_Waiting[Item]] = []
         self._more = asyncio.Event()
         self._thread = ThreadPoolExecutor(1)
 
     def __len__(self) -> int:
         """Return how many items stand in the line, without those in the thread."""
         return len(self._items)
+
+    @property
+    def abandoned(self) -> int:
+        """How many items are in the thread that nobody waits for any more."""
+        return sum(each.future.done() for each in self._taken)
 
     async def put(self, item: Item) -> Any:
         """Return what an item has come to; raises what its work has raised."""
@@ -66,11 +72,12 @@ class Line(Generic[Item]):
             while not self._items:
                 self._more.clear()
                 await self._more.wait()
-            taken = [self._items.popleft()]
+            taken = self._taken = [self._items.popleft()]
             while self._items and self._joins([each.item for each in taken], self._items[0].item):
                 taken.append(self._items.popleft())
             items = [each.item for each in taken]
             outcomes = await loop.run_in_executor(self._thread, self._outcomes, items)
+            self._taken = []
             for each, outcome in zip(taken, outcomes, strict=True):
                 if each.future.done():
                     continue

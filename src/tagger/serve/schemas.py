@@ -13,10 +13,25 @@ MAX_READMES = 64
 """READMEs of one request."""
 
 
-class ReadmeIn(BaseModel):
-    """One README."""
+_MOST_FIELDS = 20
+"""Fields of an object that are looked at, of which more than half cannot be known."""
+
+
+class _Strict(BaseModel):
+    """An object without unknown fields."""
 
     model_config = ConfigDict(extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _few(cls, given: Any) -> Any:
+        if isinstance(given, dict) and len(given) > _MOST_FIELDS:
+            raise ValueError(f"{len(given):,} fields; known are {', '.join(cls.model_fields)}")
+        return given
+
+
+class ReadmeIn(_Strict):
+    """One README."""
 
     id: Annotated[StrictStr, Field(min_length=1, max_length=MAX_ID)] | StrictInt = "README"
     """What the reply calls it."""
@@ -30,15 +45,16 @@ class ReadmeIn(BaseModel):
         return Readme.from_text(self.readme, str(self.id), self.file)
 
 
-class TagRequest(BaseModel):
+class TagRequest(_Strict):
     """One README or several, and how many tags they are given."""
-
-    model_config = ConfigDict(extra="forbid")
 
     id: Annotated[StrictStr, Field(min_length=1, max_length=MAX_ID)] | StrictInt | None = None
     readme: StrictStr | None = None
     file: Annotated[StrictStr, Field(max_length=MAX_ID)] | None = None
-    readmes: Annotated[list[ReadmeIn], Field(min_length=1, max_length=MAX_READMES)] | None = None
+    readmes: (
+        Annotated[list[ReadmeIn], Field(min_length=1, max_length=MAX_READMES, fail_fast=True)]
+        | None
+    ) = None
     """Instead of `readme`, `id` and `file`."""
     max_tags: Annotated[int, Field(strict=True, ge=1, le=MAX_TAGS)] | None = None
     min_tags: Annotated[int, Field(strict=True, ge=0, le=MAX_TAGS)] | None = None

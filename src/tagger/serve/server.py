@@ -2,8 +2,8 @@
 
 import asyncio
 import contextlib
-import ipaddress
 import logging
+import resource
 import socket
 from collections.abc import Iterator
 
@@ -16,19 +16,35 @@ from tagger.errors import UsageError
 IDLE_SECONDS = 30
 """How long a connection stays open on which no request comes, or the head of one does not end."""
 
+SEND_SECONDS = 30
+"""How long a client may take to read what is sent to it, until its connection is cut."""
+
 MOST_CONNECTIONS = 1024
 """Connections at a time; requests on more are answered 503."""
+
+_MOST_FILES = 4096
+_OTHER_FILES = 64
+"""Files that are open besides connections, those that are being refused among them."""
 
 BACKLOG = 512
 """Connections that wait to be accepted."""
 
 
-def is_loopback(host: str) -> bool:
-    """Say whether only this machine can reach an address."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+def most_connections() -> int:
+    """Return how many connections the operating system's limit of open files leaves room for.
+
+    The limit is raised as far as the system lets a process do so itself.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            soft = wanted
+    if soft == resource.RLIM_INFINITY:
+        return MOST_CONNECTIONS
+    # Half of them: a connection that is refused is open too until its request has come.
+    return max(1, min(MOST_CONNECTIONS, (soft - _OTHER_FILES) // 2))
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -79,6 +95,9 @@ class Server:
         """
         # What Uvicorn has to say is said by the application, in one line each.
         logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+        asyncio_log = logging.getLogger("asyncio")
+        in_a_line = _InALine()
+        asyncio_log.addFilter(in_a_line)
         self._running = _Uvicorn(
             uvicorn.Config(
                 app,
@@ -89,11 +108,14 @@ class Server:
                 access_log=False,
                 server_header=False,
                 timeout_keep_alive=IDLE_SECONDS,
-                limit_concurrency=MOST_CONNECTIONS,
+                limit_concurrency=most_connections(),
                 backlog=BACKLOG,
             )
         )
-        self._running.run(sockets=[self._at])
+        try:
+            self._running.run(sockets=[self._at])
+        finally:
+            asyncio_log.removeFilter(in_a_line)
         if self._failure is not None:
             raise self._failure
 
@@ -108,6 +130,24 @@ class Server:
         self.stop()
 
 
+class _InALine(logging.Filter):
+    """Takes the tracebacks from what asyncio has to say, and leaves out what it has just said.
+
+    When there are too many open files, it says so for every connection, again and again.
+    """
+
+    _last = ""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.exc_info:
+            error = record.exc_info[1]
+            first = record.getMessage().partition("\n")[0]
+            record.msg, record.args = f"{first}: {type(error).__name__}: {error}", ()
+            record.exc_info = record.exc_text = None
+        said, self._last = self._last, record.getMessage()
+        return said != self._last
+
+
 class _Uvicorn(uvicorn.Server):
     """Leaves signals to the program."""
 
@@ -117,21 +157,43 @@ class _Uvicorn(uvicorn.Server):
 
 
 class _Protocol(H11Protocol):
-    """Closes connections on which no request has come for a while.
+    """Closes connections on which no request has come, or no answer is read, for a while.
 
-    Uvicorn does so between requests, but waits for ever for the first, and for the end of the head
-    of any.
+    Uvicorn does so between requests, but waits for ever for the first, for the end of the head of
+    any, and for clients to read their answers.
     """
 
     _idle: asyncio.TimerHandle | None = None
+    _sending: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        if (
+            self.limit_concurrency is not None
+            and len(self.connections) > 2 * self.limit_concurrency
+        ):
+            transport.abort()  # without waiting for a request to answer 503 to
+        # Paused as soon as the system takes no more, and not only at 64 KiB.
+        transport.set_write_buffer_limits(high=0)
         self._wait()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._sending = self.loop.call_later(SEND_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._stop_sending()
+
+    def _stop_sending(self) -> None:
+        if self._sending is not None:
+            self._sending.cancel()
+            self._sending = None
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._idle is not None:
             self._idle.cancel()
+        self._stop_sending()
         super().connection_lost(exc)
 
     def on_response_complete(self) -> None:

@@ -5,10 +5,10 @@ See https://docs.typesafe.ai. The 48 requirements that `jevcompat` checks descri
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
 from tagger.errors import QuestionError
-from tagger.methods.rank.choice import Chances, Choice, Option
+from tagger.methods.rank.choice import MAX_OPTIONS, Chances, Choice, Option
 from tagger.serve import answers
 from tagger.serve.content import Content, text_of
 
@@ -19,6 +19,19 @@ ALIAS = "jev-latest"
 
 MAX_QUESTIONS = 400
 """Questions of one request, as in OpenAI's protocol."""
+
+
+def _described(criteria: Any) -> Any:
+    """Refuse too many options, and stop at the first that is described by what is no text.
+
+    Pydantic has a fault for each item of an object. Raises `ValueError`.
+    """
+    if isinstance(criteria, dict):
+        if len(criteria) > MAX_OPTIONS:
+            raise ValueError(f"{len(criteria):,} options: there must be at most {MAX_OPTIONS:,}")
+        if not all(isinstance(each, str | dict | list | None) for each in criteria.values()):
+            raise ValueError("describe each option by text, a JSON object or an array, or null")
+    return criteria
 
 
 class _Question(answers.Question):
@@ -58,7 +71,7 @@ class ChoiceOf(_Question):
     """A choice among named options."""
 
     type: Literal["choice"]
-    criteria: dict[str, Content | None]
+    criteria: Annotated[dict[str, Content | None], BeforeValidator(_described)]
 
     @property
     def choice(self) -> Choice:
@@ -80,7 +93,7 @@ class Score(_Question):
     """A rating by levels, the lowest first."""
 
     type: Literal["score"]
-    criteria: list[Content]
+    criteria: Annotated[list[Content], Field(max_length=MAX_OPTIONS, fail_fast=True)]
 
     @property
     def choice(self) -> Choice:

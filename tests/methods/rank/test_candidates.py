@@ -12,7 +12,7 @@ from support import tiny
 from support.messages import refused
 from support.passes import CONTEXT, EVERYTHING, OPENING, log_probs_of, one_by_one, tree_scores
 from tagger.errors import VocabularyError
-from tagger.methods.rank.tree import Forest, TagTree
+from tagger.methods.rank.tree import Forest, TagTree, _nodes
 from tagger.models import language
 from tagger.models.kv import concat
 from tagger.models.language import LanguageModel
@@ -220,6 +220,28 @@ def test_first_log_probs_are_what_a_tree_without_nodes_gives() -> None:
 def test_only_inner_nodes_are_forwarded() -> None:
     tree = tree_of(["a", "b", "c"], MODELS["qwen2"])
     assert len(tree.tokens) == 0
+
+
+@settings(max_examples=30, deadline=None)
+@given(names=st.lists(st.text("ab", min_size=1, max_size=9), min_size=1, max_size=20, unique=True))
+def test_nodes_are_the_beginnings_of_names_in_their_order(names: list[str]) -> None:
+    tails = [tuple(name.encode()) for name in names]
+    tokens, depths, ancestors, rows = _nodes(tails)
+    inner = sorted({tail[:end] for tail in tails for end in range(1, len(tail))})
+    assert tokens.tolist() == [node[-1] for node in inner]
+    assert depths.tolist() == list(map(len, inner))
+    assert ancestors.tolist() == [[node[: len(each)] == each for each in inner] for node in inner]
+    row = {(): 0} | {node: number for number, node in enumerate(inner, start=1)}
+    assert rows == [
+        [row[tail[:end]] for end in range(len(tail) + 1) if tail[:end] in row] for tail in tails
+    ]
+
+
+def test_long_names_make_no_more_than_their_nodes() -> None:
+    names = [tuple(range(start, start + 2000)) for start in range(3)]
+    tokens, _, ancestors, _ = _nodes(names)
+    assert len(tokens) == 3 * 1999
+    assert int(ancestors.sum()) == 3 * sum(range(2000))
 
 
 def test_names_that_tokenise_alike_are_refused() -> None:

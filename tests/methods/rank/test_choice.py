@@ -125,11 +125,13 @@ def test_options_that_are_none(options: tuple[Option, ...]) -> None:
         Choice("?", options)
 
 
-@pytest.mark.parametrize("limit", ["NAME_TOKENS", "LIST_TOKENS", "QUESTION_TOKENS", "TEXT_TOKENS"])
+@pytest.mark.parametrize(
+    "limit", ["ONE_NAME_TOKENS", "NAME_TOKENS", "LIST_TOKENS", "QUESTION_TOKENS", "TEXT_TOKENS"]
+)
 def test_what_would_take_too_much_memory(
     model: LanguageModel, monkeypatch: pytest.MonkeyPatch, limit: str
 ) -> None:
-    monkeypatch.setattr(choice_module, limit, 3)
+    monkeypatch.setattr(choice_module, limit, 1 if limit == "ONE_NAME_TOKENS" else 3)
     with refused(QuestionError):
         Chooser(model, choice_of(SMALL)).chances(TEXT)
 

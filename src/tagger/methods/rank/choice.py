@@ -42,6 +42,9 @@ QUESTION_TOKENS = 2048
 LIST_TOKENS = 16_384
 """Tokens of the list of options: attention masks take memory by the square of them."""
 
+ONE_NAME_TOKENS = 256
+"""Tokens of the name of one option: a character can have several, and each is a step of its own."""
+
 NAME_TOKENS = 16_384
 """Tokens of the names of all options: the mask of a tree takes memory by the square of them."""
 
@@ -138,8 +141,9 @@ class Chooser:
     def __init__(self, model: LanguageModel, choice: Choice) -> None:
         self._model = model
         self._calibration = Calibration.shipped(model.name)
-        names = sum(len(model.tokenizer.encode(option.name)) for option in choice.options)
-        _check("the names of the options have", names, NAME_TOKENS)
+        names = [len(model.tokenizer.encode(option.name)) for option in choice.options]
+        _check("the name of an option has", max(names), ONE_NAME_TOKENS)
+        _check("the names of the options have", sum(names), NAME_TOKENS)
         try:
             self._layout = Layout(
                 _template(choice),
