@@ -91,6 +91,8 @@ def test_unknown_tags_are_written_to_be_mapped(run: Run, catalogue: Path, workpl
     assert run(*arguments, "--unknown", "map.json").code == 0
     assert json.loads((workplace / "map.json").read_text()) == {"posix": None}
     (workplace / "map.json").write_text('{"posix": ["3d", "cli"]}')
+    assert run(*arguments, "--unknown", "map.json").code == 0
+    assert json.loads((workplace / "map.json").read_text()) == {"posix": ["3d", "cli"]}
     assert run(*arguments, "--map", "map.json").code == 0
     shell = rows((workplace / "labels.jsonl").read_text())[1]
     assert shell["tags"] == ["cli", "3d"]

@@ -930,6 +930,15 @@ def test_what_is_read_for_suggestions_need_not_be_read_to_learn(
     assert "learned from 48 READMEs, 0 of them read now" in learn(run).err
 
 
+def test_fewer_suggestions_than_asked_for_are_said(
+    run: Run, readmes: Path, labels: Path, workplace: Path
+) -> None:
+    write(workplace / "most.jsonl", [row(number) for number in range(45)])
+    outcome = learn(run, "readmes.jsonl", "--suggest", "5", "--labelled", "most.jsonl")
+    assert (outcome.code, len(outcome.out.splitlines())) == (0, 3)
+    assert outcome.err.splitlines()[-1] == "tagger: READMEs without a label that there are: 3"
+
+
 @pytest.mark.parametrize(
     "more",
     [
@@ -938,6 +947,7 @@ def test_what_is_read_for_suggestions_need_not_be_read_to_learn(
         ("--suggest", "50", "--sample", "40"),
         ("--suggest", "5", "--teacher-endpoint", "http://127.0.0.1:9/v1"),
         ("--suggest", "5", "--labelled", "none.jsonl"),
+        ("--suggest", "5", "--incomplete"),
     ],
 )
 def test_suggestions_that_cannot_be_made_are_one_line(

@@ -212,7 +212,7 @@ def test_unknown_tags_make_a_mapping_to_edit(workplace: Path, readmes: Sources) 
     content = table("t.csv", "id,tags\na,clis;css\nb,CSS;cli\n")
     conversion = Conversion(content, Names(VOCABULARY), readmes)
     assert [label.id for label in conversion.labels()] == ["b"]
-    text = conversion.mapping()
+    text = conversion.mapping({})
     assert json.loads(text) == {"css": None, "clis": "cli"}
     (workplace / "map.json").write_text(text)
     mapping = load_mapping(workplace / "map.json", VOCABULARY)

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from tagger.errors import UsageError
 from tagger.evaluation.label import Label
 from tagger.learning.suggest import farthest_first, suggest
 from tagger.methods.rank.rank import Rank
@@ -54,3 +55,5 @@ def test_what_is_labelled_is_not_suggested_and_equal_readmes_come_last(
     assert ids[-1] in ("r1", "r2"), "by then its like has been chosen"
     assert all(tagging.tags for tagging in taggings)
     assert [tagging.id for tagging in suggest(rank, readmes, 1, labelled)] == ids[:1]
+    with pytest.raises(UsageError, match="2 READMEs have the id 'r1'"):
+        suggest(rank, [*readmes, Readme.from_text("another", "r1", "readme")], 1)

@@ -187,6 +187,10 @@ def test_one_that_always_gives_the_same_is_stopped_and_its_labels_are_kept(path:
         teacher(Method(lambda _: ["cli", "web"]), path).label(readmes(60))
     assert len(load_labels(path, VOCABULARY)) == MOST_ALIKE
     assert MOST_ALIKE % Method.capacity.readmes == 0, "all that it was asked for"
+    again = teacher(Method(), path)
+    with pytest.raises(EndpointError, match="the very same tags"):
+        again.label(readmes(60))
+    assert len(load_labels(path, VOCABULARY)) == MOST_ALIKE, "nothing more was asked"
 
 
 def test_a_stop_keeps_what_was_begun(path: Path) -> None:

@@ -34,8 +34,6 @@ Digests = Annotated[
 _BEGINNING = 16 * 1024 * 1024
 """Bytes of a file that tell what it is."""
 
-_LISTED = 10
-
 
 @app.command()
 @flattened
@@ -79,7 +77,8 @@ def convert(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Write the unknown tags here, each with the nearest known one: a --map to edit.",
+            help="Write the unknown tags here, each with the nearest known one: a --map to edit. "
+            "What the file maps already is kept.",
         ),
     ] = None,
     id_from: options.IdOfReadme = "relative",
@@ -107,6 +106,8 @@ def convert(
     if unknown:
         also = [each for each in (map_, output) if each]
         _check_target(unknown, [*inputs, *also], _is_mapping, "mapping")
+    content = unknown.read_bytes() if unknown and unknown.exists() else b""
+    edited = json.loads(content) if content else {}
     table = Table(catalogue, label_id_field, label_field, separator)
     conversion = Conversion(table, Names(vocabulary, mapping), source.sources(readmes, id_from))
     try:
@@ -116,7 +117,7 @@ def convert(
     finally:
         if unknown and conversion.unknown:
             with reporting(printable(str(unknown))):
-                write_atomically(unknown, conversion.mapping())
+                write_atomically(unknown, conversion.mapping(edited))
 
 
 @app.command()
@@ -197,12 +198,11 @@ def _is_mapping(content: dict[str, Any]) -> bool:
 
 
 def _listed(tags: Iterable[str]) -> str:
-    """Return how many tags there are, and the first of them."""
+    """Return how many tags there are, and which."""
     from tagger._util.text import printable
 
     names = list(map(printable, tags))
-    more = ", …" if len(names) > _LISTED else ""
-    return f"{len(names)} ({', '.join(names[:_LISTED])}{more})" if names else "0"
+    return f"{len(names)} ({', '.join(names)})" if names else "0"
 
 
 def _check_target(

@@ -99,6 +99,8 @@ def learn(
         vocabulary, prompt, model, head=methods.NO_HEAD, quiet=common.quiet
     )
     if unlabelled.suggest:
+        if incomplete:
+            raise UsageError("--suggest learns nothing: leave out --incomplete")
         sources = source.sources(labels, unlabelled.id_from)
         known = unlabelled.labelled
         labelled = load_labels(known, vocabulary, readmes, source) if known else []

@@ -126,6 +126,8 @@ def suggest(
         taggings = choose(rank, readmes, asked.suggest or 0, merged(labelled), progress)
     for tagging in taggings:
         write_line(tagging.to_json(scores=True))
+    if len(taggings) < (asked.suggest or 0):
+        options.log.warning("READMEs without a label that there are: %d", len(taggings))
 
 
 def ask_teacher(

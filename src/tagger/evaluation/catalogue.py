@@ -242,12 +242,18 @@ class Conversion:
             else:
                 yield from names
 
-    def mapping(self) -> str:
-        """Return the unknown tags as a mapping to be edited: each with the nearest known tag."""
+    def mapping(self, edited: Mapping[str, Any]) -> str:
+        """Return the unknown tags as a mapping to be edited: each with the nearest known tag.
+
+        Args:
+            edited: the mapping until now, which is kept.
+
+        """
         ordered = [tag for tag, _ in self.unknown.most_common()]
         rows = {tag: self._nearest[tag] for tag in ordered[:SUGGESTED]} | dict.fromkeys(
             ordered[SUGGESTED:]
         )
+        rows = {**edited, **{tag: near for tag, near in rows.items() if tag not in edited}}
         return printable_json(json.dumps(rows, ensure_ascii=False, indent=2)) + "\n"
 
     def report(self) -> Iterator[str]:

@@ -216,6 +216,11 @@ def _rows(path: Path, vocabulary: Vocabulary) -> list[_Placed]:
 
 
 def _lines(path: Path, name: str) -> list[str]:
+    if path.is_dir():
+        raise LabelsError(
+            f"{name}: is a folder, not a file of label rows; READMEs without labels can be "
+            "labelled by a teacher, or suggested for labelling"
+        )
     try:
         return read_bounded(path, MAX_LABELS).decode("utf-8-sig").split("\n")
     except FileNotFoundError as error:

@@ -21,7 +21,7 @@ def draw(sources: Sources, size: int) -> list[Readme]:
         size: the most that are drawn.
 
     Raises:
-        InputError: there are no READMEs.
+        InputError: there are no READMEs, or none can be read.
 
     """
     drawn: dict[str, Readme] = {}
@@ -30,12 +30,12 @@ def draw(sources: Sources, size: int) -> list[Readme]:
         drawn[digest(readme.text)] = readme
         if len(drawn) > 2 * size:
             drawn = dict(sorted(drawn.items())[:size])
-    if failures:
+    if failures and drawn:
         log.warning(
             "READMEs that cannot be read are left out: %d, the first: %s",
             len(failures),
             failures[0],
         )
     if not drawn:
-        raise sources.nothing_found()
+        raise failures[0] if failures else sources.nothing_found()
     return [readme for _, readme in sorted(drawn.items())[:size]]

@@ -1,9 +1,11 @@
 """Which READMEs to label next: those that are least like any that is labelled already."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 
+from tagger.errors import UsageError
 from tagger.evaluation.label import Label, text_digest
 from tagger.evaluation.measures import Floats
 from tagger.learning.fit import features_of
@@ -67,10 +69,17 @@ def suggest(
         progress: hears how many READMEs are read.
 
     Raises:
+        UsageError: two READMEs have the same id.
         ReadmeError: a README cannot be read.
         ModelError: as `Rank.read`.
 
     """
+    (id_, count), *_ = Counter(readme.id for readme in readmes).most_common(1) or [("", 0)]
+    if count > 1:
+        raise UsageError(
+            f"{count} READMEs have the id {id_!r}, so nobody could tell which one is meant: choose "
+            "another way to name READMEs"
+        )
     known = {label.text_digest: label.to_readme() for label in labelled}
     fresh = [readme for readme in readmes if text_digest(readme.text) not in known]
     evidence, _ = read_readmes(rank, [*fresh, *known.values()], progress)

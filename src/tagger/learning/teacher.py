@@ -54,13 +54,18 @@ class Teacher:
 
     def __init__(self, method: Method[Any], path: Path) -> None:
         self._method, self._path = method, path
-        self._streak = Streak(MAX_FAILURES, "run it again to continue")
-        self._replies: list[tuple[str, ...]] = []
+        self._streak = Streak(
+            MAX_FAILURES,
+            f"{printable(str(path))} holds what the teacher has labelled: learn from that, or run "
+            "it again to continue",
+        )
         self.preparing = self.stopped = False
         check_own_file(path)
         check_target(path, lambda: True, "file of label rows")
         kept = path.exists() and path.stat().st_size
         self._kept = load_labels(path, method.vocabulary) if kept else []
+        given = [label.tags for label in self._kept if label.source == SOURCE]
+        self._replies = [tuple(sorted(tags)) for tags in given[:MOST_ALIKE]]
 
     def label(
         self, readmes: Sequence[Readme], progress: Progress = no_progress
@@ -85,6 +90,7 @@ class Teacher:
         wanted = [readme for readme in readmes if text_digest(readme.text) not in known]
         done = len(readmes) - len(wanted)
         labels, failures = list(self._kept), list[TaggerError]()
+        self._check_variety()
         if wanted:
             self.preparing = True
             self._method.prepare()
@@ -160,13 +166,15 @@ class Teacher:
             self._streak.fail(reply)
             return
         self._streak.succeed()
-        tags = tuple(sorted(reply))
-        if len(self._replies) == MOST_ALIKE:
-            return
-        self._replies.append(tags)
-        if len(self._replies) == MOST_ALIKE and set(self._replies) == {tags}:
+        if len(self._replies) < MOST_ALIKE:
+            self._replies.append(tuple(sorted(reply)))
+            self._check_variety()
+
+    def _check_variety(self) -> None:
+        """Make sure that the first replies are not all the same. Raises `EndpointError`."""
+        if len(self._replies) == MOST_ALIKE and len(set(self._replies)) == 1:
             raise EndpointError(
                 f"{self._method.name} has given {MOST_ALIKE} READMEs the very same tags: "
-                f"{', '.join(map(printable, tags)) or 'none'}; ask another model, and keep its "
-                "labels in another file"
+                f"{', '.join(map(printable, self._replies[0])) or 'none'}; remove "
+                f"{printable(str(self._path))} and ask another model"
             )
