@@ -206,7 +206,7 @@ def changed_list(vocabulary: Vocabulary) -> Vocabulary:
     kept = random.permutation(len(vocabulary))[len(NEW_TAGS) :]
     tags = [vocabulary.tags[place] for place in kept]
     tags += [Tag(id=f"new-{name}", name=name) for name in NEW_TAGS]
-    return Vocabulary([tags[place] for place in random.permutation(len(tags))])
+    return Vocabulary(tuple(tags[place] for place in random.permutation(len(tags))))
 
 
 def changed(rank: Rank, labels: list[Label], others: dict[str, list[Label]]) -> None:
@@ -244,8 +244,12 @@ def known_to(vocabulary: Vocabulary, labels: list[Label]) -> list[Label]:
 
 def of_tags(judged: Judged, tags: list[int]) -> Judged:
     """Return the judgement of some of the tags."""
-    parts = (judged.confidences, judged.given, judged.gold, judged.accepted)
-    return Judged(*(part[:, tags] for part in parts))
+    return Judged(
+        judged.confidences[:, tags],
+        judged.given[:, tags],
+        judged.gold[:, tags],
+        judged.accepted[:, tags],
+    )
 
 
 def main() -> None:
