@@ -936,7 +936,7 @@ def test_fewer_suggestions_than_asked_for_are_said(
     write(workplace / "most.jsonl", [row(number) for number in range(45)])
     outcome = learn(run, "readmes.jsonl", "--suggest", "5", "--labelled", "most.jsonl")
     assert (outcome.code, len(outcome.out.splitlines())) == (0, 3)
-    assert outcome.err.splitlines()[-1] == "tagger: READMEs without a label that there are: 3"
+    assert outcome.err.splitlines()[-1] == "tagger: only 3 READMEs without a label are left"
 
 
 @pytest.mark.parametrize(

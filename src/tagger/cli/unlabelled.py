@@ -121,13 +121,14 @@ def suggest(
     from tagger.learning.sample import draw
     from tagger.learning.suggest import suggest as choose
 
+    size = asked.suggest or 0
     readmes = draw(sources, asked.sample)
     with counting(quiet=quiet) as progress:
-        taggings = choose(rank, readmes, asked.suggest or 0, merged(labelled), progress)
+        taggings = choose(rank, readmes, size, merged(labelled), progress)
     for tagging in taggings:
         write_line(tagging.to_json(scores=True))
-    if len(taggings) < (asked.suggest or 0):
-        options.log.warning("READMEs without a label that there are: %d", len(taggings))
+    if len(taggings) < size:
+        options.log.warning("only %d READMEs without a label are left", len(taggings))
 
 
 def ask_teacher(

@@ -253,7 +253,7 @@ class Conversion:
         rows = {tag: self._nearest[tag] for tag in ordered[:SUGGESTED]} | dict.fromkeys(
             ordered[SUGGESTED:]
         )
-        rows = {**edited, **{tag: near for tag, near in rows.items() if tag not in edited}}
+        rows = {**edited, **rows, **edited}
         return printable_json(json.dumps(rows, ensure_ascii=False, indent=2)) + "\n"
 
     def report(self) -> Iterator[str]:

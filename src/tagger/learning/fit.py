@@ -5,8 +5,8 @@ they are fitted in the dual, unless there are more READMEs than features. Their 
 (Wolpert 1992, "Stacked Generalization") then become one more input of the logistic function that
 gives confidences. That is fitted with a Gaussian prior around the zero-shot calibration: few labels
 move it little. READMEs of one group, such as near-duplicates, stay in one fold: what is said of one
-must not help to guess the other.
-The regressions also see some texts that say nothing, for which no tag is right.
+must not help to guess the other. The regressions also see some texts that say nothing, for which no
+tag is right.
 
 Whether labels have taught anything is asked of READMEs that the fit has not seen. If their
 log-likelihood is not higher by more than its standard error would allow, the head counts for

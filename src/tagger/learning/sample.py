@@ -30,12 +30,12 @@ def draw(sources: Sources, size: int) -> list[Readme]:
         drawn[digest(readme.text)] = readme
         if len(drawn) > 2 * size:
             drawn = dict(sorted(drawn.items())[:size])
-    if failures and drawn:
+    if not drawn:
+        raise failures[0] if failures else sources.nothing_found()
+    if failures:
         log.warning(
             "READMEs that cannot be read are left out: %d, the first: %s",
             len(failures),
             failures[0],
         )
-    if not drawn:
-        raise failures[0] if failures else sources.nothing_found()
     return [readme for _, readme in sorted(drawn.items())[:size]]

@@ -56,8 +56,8 @@ class Teacher:
         self._method, self._path = method, path
         self._streak = Streak(
             MAX_FAILURES,
-            f"{printable(str(path))} holds what the teacher has labelled: learn from that, or run "
-            "it again to continue",
+            f"labels until then are in {printable(str(path))}: learn from these, or run it again "
+            "to continue",
         )
         self.preparing = self.stopped = False
         check_own_file(path)
