@@ -86,7 +86,7 @@ CHAT = tiny.model().tokenizer
 TOKENIZER = tokenizer_of(CHAT, 512)
 
 
-@settings(max_examples=2000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     names=awkward,
     id_=st.builds("".join, st.lists(parts, max_size=4)),
