@@ -14,8 +14,8 @@ from tagger import __version__
 from tagger.methods.rank.rank import Rank
 from tagger.selection import Selection
 from tagger.serve import decisions, failures, systemone
+from tagger.serve.admission import AdmissionControl, Limits
 from tagger.serve.engine import LOADING, Engine
-from tagger.serve.gate import Bounds, Gate
 from tagger.serve.metrics import Metrics
 from tagger.serve.page import page
 from tagger.serve.schemas import TagRequest, TagsOut
@@ -44,7 +44,7 @@ def application(
     *,
     most: int = 256,
     seconds: float = 120.0,
-    bounds: Bounds | None = None,
+    bounds: Limits | None = None,
     failed: Callable[[BaseException], None] = lambda _: None,
 ) -> ASGIApp:
     """Return an ASGI application that answers with one model.
@@ -89,7 +89,9 @@ def application(
     failures.install(app)
     _add_answers(app, Service(rank, engine, selection, seconds))
     _add_probes(app, engine, metrics)
-    return Gate(app, metrics, {*app.openapi()["paths"], "/docs", "/openapi.json"}, key, bounds)
+    return AdmissionControl(
+        app, metrics, {*app.openapi()["paths"], "/docs", "/openapi.json"}, key, bounds
+    )
 
 
 def _add_answers(app: FastAPI, service: Service) -> None:
@@ -106,13 +108,13 @@ def _add_answers(app: FastAPI, service: Service) -> None:
 
     @app.post(systemone.PATH, summary="Decisions: TypeSafe's System One")
     async def system_one(request: systemone.SystemOneRequest) -> systemone.SystemOneResponse:
-        chances = await service.chances(request.choices, request.text)
-        return systemone.response(request, name, chances)
+        found = await service.probabilities(request.choices, request.text)
+        return systemone.response(request, name, found)
 
     @app.post(decisions.PATH, summary="Decisions: OpenAI's")
     async def decide(request: decisions.DecisionRequest) -> decisions.Decision:
-        chances = await service.chances(request.choices, request.text)
-        return decisions.response(request, name, chances)
+        found = await service.probabilities(request.choices, request.text)
+        return decisions.response(request, name, found)
 
     @app.get("/v1/models", summary="The model")
     async def models() -> Models:

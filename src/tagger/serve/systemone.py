@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
 from tagger.errors import QuestionError
-from tagger.methods.rank.choice import MAX_OPTIONS, Chances, Choice, Option
+from tagger.methods.rank.choice import MAX_OPTIONS, Choice, Option, OptionProbabilities
 from tagger.serve import answers
 from tagger.serve.content import Content, text_of
 
@@ -62,9 +62,9 @@ class Noul(_Question):
             raise QuestionError("neither instructions nor criteria: there is nothing to answer")
         return answers.yes_or_no(asked, yes, no)
 
-    def answer(self, chances: Chances) -> "NoulAnswer":
+    def answer(self, found: OptionProbabilities) -> "NoulAnswer":
         """Return the answer by its options' probabilities."""
-        return NoulAnswer(noul=round(chances.probabilities[0], 6))
+        return NoulAnswer(noul=round(found.values[0], 6))
 
 
 class ChoiceOf(_Question):
@@ -79,9 +79,9 @@ class ChoiceOf(_Question):
         options = (Option(name, text_of(text)) for name, text in self.criteria.items())
         return Choice(text_of(self.instructions), tuple(options))
 
-    def answer(self, chances: Chances) -> "ChoiceAnswer":
+    def answer(self, found: OptionProbabilities) -> "ChoiceAnswer":
         """Return the answer by its options' probabilities."""
-        names, shares = list(self.criteria), chances.probabilities
+        names, shares = list(self.criteria), found.values
         return ChoiceAnswer(
             choice=names[answers.best(shares)],
             confidence=answers.choice_confidence(shares),
@@ -100,9 +100,9 @@ class Score(_Question):
         """What the model is asked. Raises `QuestionError`."""
         return answers.rating(text_of(self.instructions), [text_of(each) for each in self.criteria])
 
-    def answer(self, chances: Chances) -> "ScoreAnswer":
+    def answer(self, found: OptionProbabilities) -> "ScoreAnswer":
         """Return the answer by its levels' probabilities."""
-        shares = chances.probabilities
+        shares = found.values
         return ScoreAnswer(
             score=answers.expected(shares),
             confidence=answers.rating_confidence(shares),
@@ -191,13 +191,15 @@ class Model(BaseModel):
     release_date: str = ""
 
 
-def response(request: SystemOneRequest, model: str, chances: list[Chances]) -> SystemOneResponse:
+def response(
+    request: SystemOneRequest, model: str, found: list[OptionProbabilities]
+) -> SystemOneResponse:
     """Return the answers by the probabilities of each question's options, in their order."""
     return SystemOneResponse(
         model=model,
         answers={
             id_: question.answer(each)
-            for (id_, question), each in zip(request.questions.items(), chances, strict=True)
+            for (id_, question), each in zip(request.questions.items(), found, strict=True)
         },
-        usage=Usage(input_tokens=sum(each.tokens for each in chances)),
+        usage=Usage(input_tokens=sum(each.tokens for each in found)),
     )

@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Bounds:
+class Limits:
     """How much is taken from a client.
 
     Attributes:
@@ -54,7 +54,7 @@ class _Gone(Exception):  # noqa: N818 (nobody's error)
     """The client has gone away."""
 
 
-class Gate:
+class AdmissionControl:
     """An ASGI application around another.
 
     Args:
@@ -72,13 +72,13 @@ class Gate:
         metrics: Metrics,
         paths: Set[str],
         key: str | None = None,
-        bounds: Bounds | None = None,
+        bounds: Limits | None = None,
     ) -> None:
         self._app = app
         self._metrics = metrics
         self._paths = paths
         self._key = None if key is None else _digest(key.encode())
-        self._bounds = bounds or Bounds()
+        self._bounds = bounds or Limits()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""

@@ -14,7 +14,7 @@ import pytest
 from support import serving
 from support.messages import MESSAGES
 from tagger.methods.rank.rank import Rank
-from tagger.serve.gate import Bounds
+from tagger.serve.admission import Limits
 from tagger.serve.server import most_connections
 
 README = {"readme": "A game."}
@@ -24,7 +24,7 @@ HEAD = b"POST /v1/tag HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/j
 @pytest.fixture(scope="module")
 def guarded(server_rank: Rank, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A server with a key that takes little."""
-    bounds = Bounds(body=1000, body_seconds=0.2)
+    bounds = Limits(body=1000, body_seconds=0.2)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TAGGER_HOME", str(tmp_path_factory.mktemp("guarded")))
         with serving.serving(server_rank, key="sesame", bounds=bounds) as address:
