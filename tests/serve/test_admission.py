@@ -24,10 +24,10 @@ HEAD = b"POST /v1/tag HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/j
 @pytest.fixture(scope="module")
 def guarded(server_rank: Rank, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A server with a key that takes little."""
-    bounds = Limits(body=1000, body_seconds=0.2)
+    limits = Limits(body=1000, body_seconds=0.2)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TAGGER_HOME", str(tmp_path_factory.mktemp("guarded")))
-        with serving.serving(server_rank, key="sesame", bounds=bounds) as address:
+        with serving.serving(server_rank, key="sesame", limits=limits) as address:
             yield address
 
 
@@ -195,7 +195,12 @@ def test_connections_far_beyond_the_limit_are_cut_off(
         connections = [stack.enter_context(connected(address)) for _ in range(12)]
         assert connections[-1].recv(1) == b""
         connections[0].sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        assert connections[0].recv(1000).startswith(b"HTTP/1.1 503 ")
+        assert connections[0].recv(1000).startswith(b"HTTP/1.1 200 ")
+        connections[4].sendall(b"GET /v1/tags HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        answer = b"".join(iter(lambda: connections[4].recv(1000), b""))  # and it is closed
+        assert answer.startswith(b"HTTP/1.1 503 ")
+        assert b"\r\nretry-after: 1\r\n" in answer.lower()
+        assert b'"error_type":"server_error"' in answer
 
 
 @pytest.mark.parametrize(

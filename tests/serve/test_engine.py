@@ -26,12 +26,14 @@ class Held:
         reading: set when the model holds a pass.
         go_on: to be set by the test.
         passes: the READMEs of each pass.
+        finished: how many passes have been let go.
 
     """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.reading, self.go_on = threading.Event(), threading.Event()
         self.passes: list[int] = []
+        self.finished = 0
         self._read = Rank.read
         monkeypatch.setattr(Rank, "read", lambda rank, readmes: self._hold(rank, readmes))
 
@@ -39,6 +41,7 @@ class Held:
         self.passes.append(len(readmes))
         self.reading.set()
         self.go_on.wait(serving.PATIENCE)
+        self.finished += 1
         return self._read(rank, readmes)
 
 
@@ -138,6 +141,18 @@ def test_an_answer_that_takes_too_long_is_given_up(server_rank: Rank, held: Held
         assert told(late[0].result()) == 504
         held.go_on.set()
         serving.wait_until(lambda: post(address, GAME).status_code == 200)
+
+
+def test_work_that_nobody_waits_for_does_not_hold_up_the_end(server_rank: Rank, held: Held) -> None:
+    with (
+        serving.serving(server_rank, seconds=0.2) as address,
+        ThreadPoolExecutor(3) as clients,
+    ):
+        late = [clients.submit(post, address, {"readmes": [GAME] * 5}) for _ in range(3)]
+        assert [each.result().status_code for each in late] == [504] * 3
+    # The server has ended, although a pass is still held.
+    assert len(held.passes) == 1
+    assert held.finished == 0
 
 
 def test_until_the_model_is_loaded_nothing_is_accepted(

@@ -75,3 +75,4 @@ def serve(
         log.info("listening on %s", server.address)
         with signals.finishing(server):
             server.serve(app)
+    signals.exit_despite_threads(0)

@@ -96,7 +96,7 @@ class Output(BaseModel):
 
 
 class _Question(answers.Question):
-    """A question with a name, by which its answer is told."""
+    """A question with a name, which its answer repeats."""
 
     name: str | None = None
     instructions: Parts
@@ -217,7 +217,11 @@ Item = Annotated[
     Annotated[Message, Tag("message")]
     | Annotated[Call, Tag("call")]
     | Annotated[Output, Tag("output")],
-    Discriminator(_kind),
+    Discriminator(
+        _kind,
+        custom_error_type="invalid",
+        custom_error_message="must be a message, a call of a tool or the output of a tool",
+    ),
 ]
 Question = Annotated[Predicate | ChoiceOf | Score, Field(discriminator="type")]
 
@@ -301,7 +305,7 @@ class ScoreAnswer(BaseModel):
 
 
 class InputDetails(BaseModel):
-    """What caching has saved is not told."""
+    """Cached tokens are not counted."""
 
     cached_tokens: int = 0
     cache_write_tokens: int = 0

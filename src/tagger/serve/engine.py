@@ -1,6 +1,6 @@
 """A `Rank` that serves many clients at a time.
 
-READMEs and questions come to the model in the order in which they were cleaned. On a CPU each has a
+The model reads READMEs and questions in the order in which they were cleaned. On a CPU each has a
 pass of its own. On a GPU READMEs that wait one behind the other share a pass, as many as fit.
 """
 
@@ -78,7 +78,7 @@ class Engine:
         await asyncio.gather(self._cleaning.run(), self._model.run())
 
     def close(self) -> None:
-        """End the threads, once what they do is done."""
+        """End the threads, without waiting for a pass that nobody waits for any more."""
         self._cleaning.close()
         self._model.close()
 

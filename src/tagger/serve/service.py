@@ -1,4 +1,4 @@
-"""What requests come to, whatever protocol they speak."""
+"""Answers to requests, whatever protocol they speak."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence

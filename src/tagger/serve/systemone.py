@@ -6,11 +6,13 @@ See https://docs.typesafe.ai. The 48 requirements that `jevcompat` checks descri
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from tagger.errors import QuestionError
 from tagger.methods.rank.choice import MAX_OPTIONS, Choice, Option, OptionProbabilities
 from tagger.serve import answers
 from tagger.serve.content import Content, text_of
+from tagger.serve.faults import TOO_LARGE
 
 PATH = "/v1/systemone"
 
@@ -28,7 +30,7 @@ def _described(criteria: Any) -> Any:
     """
     if isinstance(criteria, dict):
         if len(criteria) > MAX_OPTIONS:
-            raise ValueError(f"{len(criteria):,} options: there must be at most {MAX_OPTIONS:,}")
+            raise PydanticCustomError(TOO_LARGE, f"has more than {MAX_OPTIONS:,} options")
         if not all(isinstance(each, str | dict | list | None) for each in criteria.values()):
             raise ValueError("describe each option by text, a JSON object or an array, or null")
     return criteria

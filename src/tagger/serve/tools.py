@@ -90,7 +90,7 @@ class Tools:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """Use the model alone; what goes wrong is told to the agent in a line."""
+        """Use the model alone; an error becomes one line for the agent."""
         with self._lock:
             try:
                 yield

@@ -87,8 +87,8 @@ class WorkQueue(Generic[Item]):
                     each.future.set_result(result)
 
     def close(self) -> None:
-        """End the thread, once what it does is done."""
-        self._thread.shutdown(cancel_futures=True)
+        """End the thread, without waiting for what it does: the results have no taker any more."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
 
     def _results(self, items: Sequence[Item]) -> Sequence[object]:
         try:
