@@ -88,6 +88,19 @@ def test_other_machines_need_a_key(run: Run, monkeypatch: pytest.MonkeyPatch) ->
     check_line(outcome.err)
 
 
+def test_a_kubernetes_service_called_tagger_sets_no_port(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        monkeypatch.setenv("TAGGER_PORT", port)
+        assert f"port {port}" in run("serve", "-q").err
+    monkeypatch.setenv("TAGGER_PORT", "tcp://10.0.0.1:8000")
+    check_line(run("serve", "--host", "0.0.0.0").err)  # and nothing about a port
+    monkeypatch.setenv("TAGGER_PORT", "eighty")
+    check_line(run("serve").err)
+
+
 def test_an_address_that_is_taken(run: Run) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         outcome = run("serve", "-q", "--port", str(taken.getsockname()[1]))
