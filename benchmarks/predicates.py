@@ -2,11 +2,12 @@
 
     python benchmarks/predicates.py ../shared/eval/github-dev.jsonl --model qwen2.5-coder-0.5b
 
-Twelve statements are put about the beginnings of six READMEs, as `predicate` and `noul` questions
-are by `tagger serve`, and in other ways. It prints the area under the ROC curve (AUC: how often a
-true statement gets a higher probability than a false one), over all pairs of a statement and a
-README, and as the mean over statements (the same statement about two READMEs) and over READMEs (two
-statements about the same README), and what the shipped way gives true and false ones.
+Twelve statements are put about the beginnings of six READMEs, as `tagger serve` asks `predicate`
+and `noul` questions, and with `--prompts 3` in other words too. It prints the area under the ROC
+curve (AUC: how often a true statement gets a higher probability than a false one), over all pairs
+of a statement and a README, and as the mean over statements (the same statement about two READMEs)
+and over READMEs (two statements about the same README), and what the shipped way gives true and
+false ones.
 """
 
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from common import SAMPLE, file, parser, reported
+from common import SAMPLE, count, file, parser, reported
 from tagger import Vocabulary
 from tagger.evaluation.labels import load_labels
 from tagger.methods.rank.calibration import Calibration
@@ -129,6 +130,12 @@ def main() -> None:
     made = parser(__doc__)
     made.add_argument("labels", type=file, help="JSON Lines of id, readme and tags")
     made.add_argument("--model", default="qwen2.5-coder-0.5b", help="a model's name or folder")
+    made.add_argument(
+        "--prompts",
+        type=count,
+        default=1,
+        help=f"how many of these, in order: {'; '.join(PROMPTS)}",
+    )
     options = made.parse_args()
     by_id = {label.id: label for label in load_labels(options.labels, SAMPLE)}
     texts = [by_id[id_].to_readme().plain_text[:CHARACTERS] for id_ in READMES]
@@ -136,8 +143,8 @@ def main() -> None:
     model = load(options.model)
     calibration = Calibration.shipped(model.name)
     print("| the statement | the scores | AUC | of one statement | of one README |")
-    print("|---|---|---|---|---|")
-    for prompt in PROMPTS:
+    print("|---|---|---|---|---|", flush=True)
+    for prompt in PROMPTS[: options.prompts]:
         scores = [scores_of(model, template_of(prompt, each), texts) for each in STATEMENTS]
         rows = [ways(calibration, each) for each in scores]
         for way in rows[0]:
@@ -146,7 +153,10 @@ def main() -> None:
             for table, truth in ((found, true), (found.T, true.T)):
                 each = [auc(row, right) for row, right in zip(table, truth, strict=True)]
                 areas.append(sum(each) / len(each))
-            print(f"| {prompt} | {way} | " + " | ".join(f"{area:.2f}" for area in areas) + " |")
+            print(
+                f"| {prompt} | {way} | " + " | ".join(f"{area:.2f}" for area in areas) + " |",
+                flush=True,
+            )
             if (prompt, way) == (PROMPTS[0], next(iter(rows[0]))):
                 shipped = found.sigmoid()
     for name, of in (("true", shipped[true]), ("false", shipped[~true])):

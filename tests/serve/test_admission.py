@@ -31,7 +31,7 @@ def guarded(server_rank: Rank, tmp_path_factory: pytest.TempPathFactory) -> Iter
             yield address
 
 
-def told(response: httpx2.Response) -> int:
+def checked(response: httpx2.Response) -> int:
     MESSAGES.check(response.json()["detail"]["message"])
     return response.status_code
 
@@ -73,7 +73,7 @@ def test_whoever_keeps_the_server_running_needs_no_key(guarded: str) -> None:
 
 
 def test_without_a_key_the_server_answers_to_no_other_name(server: httpx2.Client) -> None:
-    assert told(server.get("/v1/tags", headers={"Host": "evil.example:80"})) == 403
+    assert checked(server.get("/v1/tags", headers={"Host": "evil.example:80"})) == 403
     for host in ("localhost", "LOCALHOST:1", "127.0.0.1:8000", "127.0.0.2", "[::1]:8000"):
         assert server.get("/v1/tags", headers={"Host": host}).status_code == 200
     for host in ("", "[::1", "localhost.evil.example"):
@@ -95,7 +95,7 @@ def test_a_body_whose_size_is_not_announced(guarded: str) -> None:
     response = serving.post(
         f"{guarded}/v1/tag", content=(b"x" * 100 for _ in range(11)), headers=bearer("sesame")
     )
-    assert told(response) == 413
+    assert checked(response) == 413
 
 
 def test_a_body_that_takes_too_long(guarded: str) -> None:
@@ -147,14 +147,14 @@ def test_a_client_that_goes_away_leaves_nothing_behind(
         assert "tagger_pass_readmes_count 2.0" in text
 
 
-def test_what_nobody_foresaw_is_told_in_a_line(
+def test_an_internal_error_is_one_line(
     server_rank: Rank, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(Rank, "read", lambda *_: 1 / 0)
     with serving.serving(server_rank) as address:
         response = serving.post(f"{address}/v1/tag", json=README)
         assert serving.get(f"{address}/healthz").status_code == 200
-    assert told(response) == 500
+    assert checked(response) == 500
     assert "internal error: ZeroDivisionError: division by zero" in caplog.messages
 
 

@@ -118,7 +118,7 @@ def decision(question: object, given: object = "x", count: int = 1) -> dict[str,
         *("criteria", "many criteria", "readmes", "fields of a readme", "fields"),
     ],
 )
-def test_a_body_of_many_faults_is_told_few(
+def test_few_of_many_faults_are_found(
     model: type[BaseModel], body: dict[str, Any], most: int
 ) -> None:
     with pytest.raises(ValidationError) as caught:

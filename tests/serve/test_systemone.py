@@ -132,7 +132,7 @@ def test_control_tokens_are_words_like_others(server: httpx2.Client, token: str)
     assert set(found["probabilities"]) == {token, "no"}
 
 
-def test_odd_values_are_told_apart_from_answers(server: httpx2.Client) -> None:
+def test_odd_values_are_refused(server: httpx2.Client) -> None:
     nested: Any = "x"
     for _ in range(40):
         nested = [nested]

@@ -86,8 +86,8 @@ class Engine:
     def waiting(self) -> int:
         """READMEs and questions that are accepted and not answered.
 
-        What the model has begun counts until it is done, even if its client has gone: nothing
-        interrupts a pass.
+        What the model has begun counts until it is done, even if its client has disconnected:
+        a pass is not interrupted.
         """
         return self._accepted + self._cleaning.abandoned + self._model.abandoned
 

@@ -179,7 +179,7 @@ class _Protocol(H11Protocol):
         if len(self.connections) > 2 * most:
             transport.abort()  # without waiting for a request to answer 503 to
         elif len(self.connections) > most:
-            self.app = _refuse  # type: ignore[assignment]
+            self.app = _refuse
         # Paused as soon as the system takes no more, and not only at 64 KiB.
         transport.set_write_buffer_limits(high=0)
         self._wait()

@@ -141,7 +141,7 @@ class _Server(MCPServer[Any]):
 class _Messages(TextIOWrapper):
     """Messages without half surrogate pairs: the SDK would leave those unanswered."""
 
-    def readline(self, size: int = -1, /) -> str:
+    def readline(self, size: int = -1, /) -> str:  # type: ignore[override]
         return with_whole_pairs(super().readline(size))
 
     def close(self) -> None:
