@@ -51,6 +51,32 @@ def test_sigterm_ends_the_server_when_everything_accepted_is_answered(
         serving.get(f"{address}/healthz")
 
 
+SLOW = """
+import sys, time
+from tagger.cli import main
+from tagger.methods.rank.rank import Rank
+Rank.read = lambda *_: print("reading", file=sys.stderr) or time.sleep(600)
+main()
+"""
+
+
+@pytest.mark.slow
+def test_sigterm_ends_the_server_at_once_when_nobody_waits_any_more(
+    tiny_folder: Path, workplace: Path, request: pytest.FixtureRequest
+) -> None:
+    command = [sys.executable, "-c", SLOW, "serve", "--port", "0", "--model", str(tiny_folder)]
+    process = subprocess.Popen([*command, "--timeout", "1"], stderr=subprocess.PIPE, text=True)
+    request.addfinalizer(process.communicate)
+    request.addfinalizer(process.kill)
+    assert process.stderr is not None
+    address = next(found[1] for line in process.stderr if (found := LISTENING.search(line)))
+    wait_until(lambda: serving.get(f"{address}/readyz").status_code == 200)
+    assert serving.post(f"{address}/v1/tag", json=README).status_code == 504
+    assert "reading\n" in process.stderr
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(PATIENCE) == 0
+
+
 def test_other_machines_need_a_key(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     for host in ("0.0.0.0", "::", "example.com"):
         outcome = run("serve", "--host", host)
@@ -60,6 +86,19 @@ def test_other_machines_need_a_key(run: Run, monkeypatch: pytest.MonkeyPatch) ->
     outcome = run("serve")
     assert outcome.code == 2
     check_line(outcome.err)
+
+
+def test_a_kubernetes_service_called_tagger_sets_no_port(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        monkeypatch.setenv("TAGGER_PORT", port)
+        assert f"port {port}" in run("serve", "-q").err
+    monkeypatch.setenv("TAGGER_PORT", "tcp://10.0.0.1:8000")
+    check_line(run("serve", "--host", "0.0.0.0").err)  # and nothing about a port
+    monkeypatch.setenv("TAGGER_PORT", "eighty")
+    check_line(run("serve").err)
 
 
 def test_an_address_that_is_taken(run: Run) -> None:

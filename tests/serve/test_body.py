@@ -8,7 +8,7 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from support.messages import MESSAGES
-from tagger.serve.body import MOST_VALUES, check
+from tagger.serve.body import MOST_VALUES, check, with_whole_pairs
 from tagger.serve.decisions import DecisionRequest
 from tagger.serve.failures import Refusal
 from tagger.serve.schemas import TagRequest
@@ -45,6 +45,11 @@ def test_half_a_surrogate_pair() -> None:
         assert refused(f'{{"readme": "{half}"}}'.encode()) == 400
     for whole in (r"\ud83d\ude00", r"\\ud800", r"\\\\uDFFF", r"\ud7ff", r"\ue000", "\U0001f600"):
         check(f'{{"readme": "{whole}"}}'.encode(), JSON)
+
+
+def test_half_pairs_are_replaced() -> None:
+    replaced = with_whole_pairs(r'["\ud800x\udfff", "\ud83d\ude00", "\\ud800", "é"]')
+    assert replaced == r'["\ufffdx\ufffd", "\ud83d\ude00", "\\ud800", "é"]'
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32-be", "latin-1"])
@@ -113,7 +118,7 @@ def decision(question: object, given: object = "x", count: int = 1) -> dict[str,
         *("criteria", "many criteria", "readmes", "fields of a readme", "fields"),
     ],
 )
-def test_a_body_of_many_faults_is_told_few(
+def test_few_of_many_faults_are_found(
     model: type[BaseModel], body: dict[str, Any], most: int
 ) -> None:
     with pytest.raises(ValidationError) as caught:

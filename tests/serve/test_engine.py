@@ -26,12 +26,14 @@ class Held:
         reading: set when the model holds a pass.
         go_on: to be set by the test.
         passes: the READMEs of each pass.
+        finished: how many passes have been let go.
 
     """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.reading, self.go_on = threading.Event(), threading.Event()
         self.passes: list[int] = []
+        self.finished = 0
         self._read = Rank.read
         monkeypatch.setattr(Rank, "read", lambda rank, readmes: self._hold(rank, readmes))
 
@@ -39,6 +41,7 @@ class Held:
         self.passes.append(len(readmes))
         self.reading.set()
         self.go_on.wait(serving.PATIENCE)
+        self.finished += 1
         return self._read(rank, readmes)
 
 
@@ -58,7 +61,7 @@ def waiting(address: str, count: int) -> None:
     serving.wait_until(lambda: line in serving.get(f"{address}/metrics").text.split("\n"))
 
 
-def told(response: httpx2.Response) -> int:
+def checked(response: httpx2.Response) -> int:
     MESSAGES.check(response.json()["detail"]["message"])
     return response.status_code
 
@@ -108,12 +111,12 @@ def test_a_pass_that_is_too_large_is_split(
     assert max(together(server_rank, held, 8)) == 2
 
 
-def test_more_than_may_wait_are_told_when_to_come_again(server_rank: Rank, held: Held) -> None:
+def test_a_full_queue_says_when_to_ask_again(server_rank: Rank, held: Held) -> None:
     with serving.serving(server_rank, most=2) as address, ThreadPoolExecutor(3) as clients:
         begun = clients.submit(post, address, {"readmes": [GAME] * 3})  # alone, so it gets in
         waiting(address, 3)
         response = post(address, QUESTION, "/v1/systemone")
-        assert told(response) == 429
+        assert checked(response) == 429
         assert int(response.headers["Retry-After"]) >= 1
         error = post(
             address,
@@ -135,9 +138,21 @@ def test_an_answer_that_takes_too_long_is_given_up(server_rank: Rank, held: Held
     with serving.serving(server_rank, seconds=0.2) as address, ThreadPoolExecutor(2) as clients:
         late = [clients.submit(post, address, GAME) for _ in range(2)]
         assert [each.result().status_code for each in late] == [504, 504]
-        assert told(late[0].result()) == 504
+        assert checked(late[0].result()) == 504
         held.go_on.set()
         serving.wait_until(lambda: post(address, GAME).status_code == 200)
+
+
+def test_work_that_nobody_waits_for_does_not_hold_up_the_end(server_rank: Rank, held: Held) -> None:
+    with (
+        serving.serving(server_rank, seconds=0.2) as address,
+        ThreadPoolExecutor(3) as clients,
+    ):
+        late = [clients.submit(post, address, {"readmes": [GAME] * 5}) for _ in range(3)]
+        assert [each.result().status_code for each in late] == [504] * 3
+    # The server has ended, although a pass is still held.
+    assert len(held.passes) == 1
+    assert held.finished == 0
 
 
 def test_until_the_model_is_loaded_nothing_is_accepted(
@@ -148,7 +163,7 @@ def test_until_the_model_is_loaded_nothing_is_accepted(
     with serving.starting(server_rank) as address:
         assert serving.get(f"{address}/healthz").status_code == 200
         for response in (serving.get(f"{address}/readyz"), post(address, GAME)):
-            assert told(response) == 503
+            assert checked(response) == 503
             assert response.headers["Retry-After"]
         loading.set()
         serving.wait_until(lambda: post(address, GAME).status_code == 200)
@@ -174,6 +189,6 @@ def test_a_model_that_fails_at_a_readme_goes_on(
     with serving.serving(server_rank) as address:
         with monkeypatch.context() as patch:
             patch.setattr(Rank, "read", fail)
-            assert told(post(address, GAME)) == 500
-            assert told(post(address, {"readmes": [GAME]})) == 500
+            assert checked(post(address, GAME)) == 500
+            assert checked(post(address, {"readmes": [GAME]})) == 500
         assert post(address, GAME).status_code == 200

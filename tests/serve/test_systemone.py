@@ -92,7 +92,6 @@ def test_as_many_options_as_a_question_may_have(server: httpx2.Client, count: in
 @pytest.mark.parametrize(
     "question",
     [
-        choice_of([str(number) for number in range(10_000)]),
         choice_of([]),
         choice_of(["yes", " "]),
         choice_of(["yes", "YES "]),
@@ -103,7 +102,7 @@ def test_as_many_options_as_a_question_may_have(server: httpx2.Client, count: in
         {"type": "score", "criteria": []},
         {"type": "box", "instructions": "the dog"},
     ],
-    ids=str,
+    ids=lambda question: str(question)[:80],
 )
 def test_questions_that_cannot_be_asked(server: httpx2.Client, question: dict[str, Any]) -> None:
     assert fault(ask(server, question))["loc"][:3] == ["body", "questions", "q"]
@@ -133,7 +132,7 @@ def test_control_tokens_are_words_like_others(server: httpx2.Client, token: str)
     assert set(found["probabilities"]) == {token, "no"}
 
 
-def test_odd_values_are_told_apart_from_answers(server: httpx2.Client) -> None:
+def test_odd_values_are_refused(server: httpx2.Client) -> None:
     nested: Any = "x"
     for _ in range(40):
         nested = [nested]

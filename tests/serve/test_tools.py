@@ -1,7 +1,9 @@
 """The tools for agents, called by the SDK's own client."""
 
 import asyncio
+import io
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,7 @@ GAME = "# Voxel\n\nA game engine for the terminal."
 
 
 def call(open_rank: Callable[[], Rank], rank: Rank, tool: str, **arguments: Any) -> Any:
-    """Return what a tool answers, or the error it tells."""
+    """Return what a tool answers, or its error."""
 
     async def talk() -> Any:
         server = tools.server(rank.vocabulary, open_rank, Selection())
@@ -61,22 +63,65 @@ def test_a_readmes_tags_are_explained(server_rank: Rank) -> None:
     assert found["readme"]["last"] == expected.readme.last
 
 
-def test_what_goes_wrong_is_told_to_the_agent_in_a_line(server_rank: Rank) -> None:
+def test_an_error_is_one_line_for_the_agent(server_rank: Rank) -> None:
     def fail() -> Rank:
         raise LoadError("the files are damaged")
 
-    for told in (
+    for text in (
         call(lambda: server_rank, server_rank, "tag_readme", readme=" "),
         call(fail, server_rank, "tag_readme", readme=GAME),
         call(lambda: 1 / 0, server_rank, "explain_readme", readme=GAME),  # type: ignore[arg-type, return-value]
     ):
-        assert "\n" not in told
-        MESSAGES.check(told)
+        assert "\n" not in text
+        MESSAGES.check(text)
 
 
-def test_arguments_of_other_kinds_are_refused(server_rank: Rank) -> None:
-    for arguments in ({}, {"readme": 5}, {"readme": "x", "max_tags": 11}):
-        assert isinstance(call(lambda: server_rank, server_rank, "tag_readme", **arguments), str)
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {},
+        {"readme": 5, "file": 5},
+        {"readme": "x", "file": "x" * 5_000},
+        *({"readme": "x", "max_tags": wrong} for wrong in (0, 11, True, "3", 1.0)),
+    ],
+    ids=lambda arguments: str(arguments)[:40],
+)
+def test_arguments_that_are_refused(server_rank: Rank, arguments: dict[str, Any]) -> None:
+    found = call(lambda: server_rank, server_rank, "tag_readme", **arguments)
+    assert isinstance(found, str)
+    assert "\n" not in found
+    MESSAGES.check(found)
+
+
+def test_half_a_surrogate_pair_does_not_leave_a_message_unanswered(
+    server_rank: Rank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    about = {"name": "client", "version": "1"}
+    begin = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": about}
+    tool = {"name": "tag_readme", "arguments": {"readme": "A game \ud800.", "file": "\udfff"}}
+    messages = [
+        {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": begin},
+        {"jsonrpc": "2.0", "method": "notifications/initialized"},
+        {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": tool},
+    ]
+    reader, writer = os.pipe()
+    os.write(writer, "".join(f"{json.dumps(message)}\n" for message in messages).encode())
+
+    class Sent(io.BytesIO):
+        """Ends the conversation when the tool has answered."""
+
+        def write(self, data: Any) -> int:
+            if b'"id":2,' in data:
+                os.close(writer)
+            return super().write(data)
+
+    sent = Sent()
+    with os.fdopen(reader, encoding="utf-8") as stdin:
+        monkeypatch.setattr("sys.stdin", stdin)
+        monkeypatch.setattr("sys.stdout", io.TextIOWrapper(sent))
+        tools.server(server_rank.vocabulary, lambda: server_rank, Selection()).run("stdio")
+    answers = {answer.get("id"): answer for answer in map(json.loads, sent.getvalue().splitlines())}
+    assert answers[2]["result"]["structuredContent"]["id"] == "\ufffd"
 
 
 def test_a_path_is_a_text_like_any_other(server_rank: Rank, workplace: Path) -> None:

@@ -1,5 +1,7 @@
 """`tagger serve` in this process, on loopback, with a tiny model."""
 
+import http.client
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -47,6 +49,16 @@ def get(url: str, **options: Any) -> httpx2.Response:
 def post(url: str, **options: Any) -> httpx2.Response:
     """POST in the same way."""
     return httpx2.post(url, verify=False, timeout=PATIENCE, **options)
+
+
+def raw(host: str, port: int, request: bytes) -> httpx2.Response:
+    """Send bytes that need not be a whole request; the answer."""
+    with socket.create_connection((host, port), timeout=PATIENCE) as connection:
+        connection.sendall(request)
+        answer = http.client.HTTPResponse(connection)
+        answer.begin()
+        headers = dict(answer.getheaders())
+        return httpx2.Response(answer.status, headers=headers, content=answer.read())
 
 
 def readme(text: str) -> Readme:

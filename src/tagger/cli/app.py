@@ -102,6 +102,7 @@ def options(
     ] = False,
 ) -> None:
     """Send messages of the package to stderr, and take defaults from the settings files."""
+    config.ignore_service_links()
     context.obj = config.read()
     context.default_map = config.default_map(context.command, context.obj)
     logger = logging.getLogger("tagger")

@@ -55,8 +55,8 @@ def serve(
 
     # Here, not above: `--help` and wrong usage are answered without them.
     from tagger.cli import methods
+    from tagger.serve.admission import is_loopback
     from tagger.serve.app import application
-    from tagger.serve.gate import is_loopback
     from tagger.serve.server import Server, listen
 
     if key is None and not is_loopback(host):
@@ -75,3 +75,4 @@ def serve(
         log.info("listening on %s", server.address)
         with signals.finishing(server):
             server.serve(app)
+    signals.exit_despite_threads(0)

@@ -4,6 +4,7 @@ import ctypes
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
@@ -43,6 +44,17 @@ def on_first(act: Callable[[int], None], *, in_order: bool = False) -> None:
         signal.signal(each, handle)
         if not in_order:
             _reset_by_the_system(each)
+
+
+def exit_despite_threads(code: int) -> None:
+    """End the program at once where threads are still at work that nobody needs.
+
+    At its end the interpreter waits for them, however long they take.
+    """
+    main = threading.main_thread()
+    if any(each is not main and not each.daemon for each in threading.enumerate()):
+        sys.stderr.flush()
+        os._exit(code)
 
 
 def end_at_once() -> None:

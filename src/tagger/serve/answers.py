@@ -1,4 +1,4 @@
-"""What both decision protocols make of questions, and of the probabilities of their options.
+"""Questions and answers that both decision protocols share.
 
 The confidences are those that TypeSafe's documentation of System One defines: 0 where all options
 are equally likely, and 1 where one is certain.
@@ -47,7 +47,7 @@ def rating(asked: str, levels: Sequence[str]) -> Choice:
 
 
 def rounded(probabilities: Sequence[float]) -> list[float]:
-    """Return probabilities with as many decimals as are told."""
+    """Return probabilities rounded to as many decimals as answers have."""
     return [round(probability, 6) for probability in probabilities]
 
 

@@ -14,13 +14,15 @@ from tagger import __version__
 from tagger.methods.rank.rank import Rank
 from tagger.selection import Selection
 from tagger.serve import decisions, failures, systemone
+from tagger.serve.admission import AdmissionControl, Limits
 from tagger.serve.engine import LOADING, Engine
-from tagger.serve.gate import Bounds, Gate
 from tagger.serve.metrics import Metrics
 from tagger.serve.page import page
 from tagger.serve.schemas import TagRequest, TagsOut
 from tagger.serve.service import Service
 from tagger.tagging import Failure, Tagging
+
+TAG = "/v1/tag"
 
 
 class Replies(BaseModel):
@@ -44,7 +46,7 @@ def application(
     *,
     most: int = 256,
     seconds: float = 120.0,
-    bounds: Bounds | None = None,
+    limits: Limits | None = None,
     failed: Callable[[BaseException], None] = lambda _: None,
 ) -> ASGIApp:
     """Return an ASGI application that answers with one model.
@@ -54,10 +56,10 @@ def application(
     Args:
         rank: the method.
         selection: how many tags are given where a request does not say.
-        key: what clients must bring; None where no key is needed.
+        key: what clients must send; None where no key is needed.
         most: READMEs and questions that may wait.
         seconds: how long a request may wait for its answer.
-        bounds: how much is taken from a client.
+        limits: how much a client may send.
         failed: hears why the model cannot be loaded.
 
     """
@@ -89,32 +91,47 @@ def application(
     failures.install(app)
     _add_answers(app, Service(rank, engine, selection, seconds))
     _add_probes(app, engine, metrics)
-    return Gate(app, metrics, {*app.openapi()["paths"], "/docs", "/openapi.json"}, key, bounds)
+    return AdmissionControl(
+        app, metrics, {*app.openapi()["paths"], "/docs", "/openapi.json"}, key, limits
+    )
 
 
 def _add_answers(app: FastAPI, service: Service) -> None:
     """Add the paths that answer with the model, or tell of it."""
     name = service.rank.name
 
-    @app.post("/v1/tag", response_model=Tagging | Replies, summary="Tag one README or several")
+    @app.post(
+        TAG,
+        response_model=Tagging | Replies,
+        responses=failures.of_answers(TAG),
+        summary="Tag one README or several",
+    )
     async def tag(request: TagRequest) -> Response:
         return Response(await service.tag(request), media_type="application/json")
 
-    @app.get("/v1/tags", summary="The vocabulary")
+    @app.get("/v1/tags", responses=failures.of_lists(), summary="The vocabulary")
     async def tags() -> TagsOut:
         return TagsOut.of(service.rank.vocabulary)
 
-    @app.post(systemone.PATH, summary="Decisions: TypeSafe's System One")
+    @app.post(
+        systemone.PATH,
+        responses=failures.of_answers(systemone.PATH),
+        summary="Decisions: TypeSafe's System One",
+    )
     async def system_one(request: systemone.SystemOneRequest) -> systemone.SystemOneResponse:
-        chances = await service.chances(request.choices, request.text)
-        return systemone.response(request, name, chances)
+        found = await service.probabilities(request.choices, request.text)
+        return systemone.response(request, name, found)
 
-    @app.post(decisions.PATH, summary="Decisions: OpenAI's")
+    @app.post(
+        decisions.PATH,
+        responses=failures.of_answers(decisions.PATH),
+        summary="Decisions: OpenAI's",
+    )
     async def decide(request: decisions.DecisionRequest) -> decisions.Decision:
-        chances = await service.chances(request.choices, request.text)
-        return decisions.response(request, name, chances)
+        found = await service.probabilities(request.choices, request.text)
+        return decisions.response(request, name, found)
 
-    @app.get("/v1/models", summary="The model")
+    @app.get("/v1/models", responses=failures.of_lists(), summary="The model")
     async def models() -> Models:
         names = dict.fromkeys((systemone.ALIAS, name))
         return Models(
@@ -131,17 +148,22 @@ def _add_answers(app: FastAPI, service: Service) -> None:
 def _add_probes(app: FastAPI, engine: Engine, metrics: Metrics) -> None:
     """Add the paths for whoever keeps the server running, and the page for whoever uses it."""
 
-    @app.get("/healthz", summary="Whether the server runs")
+    @app.get("/healthz", responses=failures.of_probes(), summary="Whether the server runs")
     async def healthz() -> dict[str, str]:
         return {"status": "ok"}
 
-    @app.get("/readyz", summary="Whether the model is loaded")
+    @app.get("/readyz", responses=failures.of_probes(), summary="Whether the model is loaded")
     async def readyz() -> dict[str, str]:
         if not engine.ready:
             raise LOADING
         return {"status": "ready"}
 
-    @app.get("/metrics", summary="Measurements for Prometheus")
+    @app.get(
+        "/metrics",
+        response_class=Response,
+        responses={**failures.of_lists(), 200: {"content": {"text/plain": {}}}},
+        summary="Measurements for Prometheus",
+    )
     async def measurements() -> Response:
         return Response(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 

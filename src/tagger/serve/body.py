@@ -45,6 +45,14 @@ def check(body: bytes, content_type: str) -> None:
         raise Refusal(400, r"the body has half a surrogate pair, such as \ud800: send whole ones")
 
 
+def with_whole_pairs(text: str) -> str:
+    """Return JSON in which the replacement character stands for each half of a surrogate pair."""
+    body = text.encode()
+    if not _SURROGATE.search(body):
+        return text
+    return _ESCAPE.sub(lambda found: b"\\ufffd" if found["lone"] else found[0], body).decode()
+
+
 def _is_json(content_type: str) -> bool:
     """Say whether FastAPI takes this for JSON."""
     message = Message()

@@ -14,7 +14,7 @@ from pydantic import (
 )
 
 from tagger.errors import QuestionError
-from tagger.methods.rank.choice import MAX_OPTIONS, Chances, Choice, Option
+from tagger.methods.rank.choice import MAX_OPTIONS, Choice, Option, OptionProbabilities
 from tagger.serve import answers
 from tagger.serve.content import Content, text_of
 from tagger.serve.systemone import MAX_QUESTIONS
@@ -96,7 +96,7 @@ class Output(BaseModel):
 
 
 class _Question(answers.Question):
-    """A question with a name, by which its answer is told."""
+    """A question with a name, which its answer repeats."""
 
     name: str | None = None
     instructions: Parts
@@ -119,9 +119,9 @@ class Predicate(_Question):
             raise QuestionError("the instructions are empty: there is nothing to answer")
         return answers.yes_or_no(self.asked)
 
-    def answer(self, chances: Chances) -> "PredicateAnswer":
+    def answer(self, found: OptionProbabilities) -> "PredicateAnswer":
         """Return the answer by its options' probabilities."""
-        return PredicateAnswer(name=self.name, probability=round(chances.probabilities[0], 6))
+        return PredicateAnswer(name=self.name, probability=round(found.values[0], 6))
 
 
 class ChoiceOption(BaseModel):
@@ -149,9 +149,9 @@ class ChoiceOf(_Question):
         )
         return Choice(self.asked, tuple(options))
 
-    def answer(self, chances: Chances) -> "ChoiceAnswer":
+    def answer(self, found: OptionProbabilities) -> "ChoiceAnswer":
         """Return the answer by its options' probabilities."""
-        shares = chances.probabilities
+        shares = found.values
         return ChoiceAnswer(
             name=self.name,
             choice=self.choices[answers.best(shares)].value,
@@ -184,9 +184,9 @@ class Score(_Question):
         """What the model is asked. Raises `QuestionError`."""
         return answers.rating(self.asked, [str(level) for level in self.levels])
 
-    def answer(self, chances: Chances) -> "ScoreAnswer":
+    def answer(self, found: OptionProbabilities) -> "ScoreAnswer":
         """Return the answer by its levels' probabilities."""
-        shares = chances.probabilities
+        shares = found.values
         return ScoreAnswer(
             name=self.name,
             score=answers.expected(shares),
@@ -217,7 +217,11 @@ Item = Annotated[
     Annotated[Message, Tag("message")]
     | Annotated[Call, Tag("call")]
     | Annotated[Output, Tag("output")],
-    Discriminator(_kind),
+    Discriminator(
+        _kind,
+        custom_error_type="invalid",
+        custom_error_message="must be a message, a call of a tool or the output of a tool",
+    ),
 ]
 Question = Annotated[Predicate | ChoiceOf | Score, Field(discriminator="type")]
 
@@ -301,7 +305,7 @@ class ScoreAnswer(BaseModel):
 
 
 class InputDetails(BaseModel):
-    """What caching has saved is not told."""
+    """Cached tokens are not counted."""
 
     cached_tokens: int = 0
     cache_write_tokens: int = 0
@@ -331,13 +335,13 @@ class Decision(BaseModel):
     usage: Usage
 
 
-def response(request: DecisionRequest, model: str, chances: list[Chances]) -> Decision:
+def response(request: DecisionRequest, model: str, found: list[OptionProbabilities]) -> Decision:
     """Return the answers by the probabilities of each question's options, in their order."""
-    read = sum(each.tokens for each in chances)
+    read = sum(each.tokens for each in found)
     return Decision(
         model=model,
         answers=[
-            question.answer(each) for question, each in zip(request.questions, chances, strict=True)
+            question.answer(each) for question, each in zip(request.questions, found, strict=True)
         ],
         usage=Usage(input_tokens=read, total_tokens=read),
     )

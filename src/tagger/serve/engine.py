@@ -1,6 +1,6 @@
 """A `Rank` that serves many clients at a time.
 
-READMEs and questions come to the model in the order in which they were cleaned. On a CPU each has a
+The model reads READMEs and questions in the order in which they were cleaned. On a CPU each has a
 pass of its own. On a GPU READMEs that wait one behind the other share a pass, as many as fit.
 """
 
@@ -12,13 +12,13 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from tagger.errors import OutOfMemoryError
-from tagger.methods.rank.choice import Chances, Choice
+from tagger.methods.rank.choice import Choice, OptionProbabilities
 from tagger.methods.rank.rank import Encoded, Rank
 from tagger.readme.readme import Readme
-from tagger.serve.choosers import Choosers
 from tagger.serve.failures import busy
-from tagger.serve.line import Line
 from tagger.serve.metrics import Metrics
+from tagger.serve.scorer_cache import ScorerCache
+from tagger.serve.work_queue import WorkQueue
 from tagger.tagging import Ranking
 
 _WEIGHT = 0.1
@@ -59,9 +59,11 @@ class Engine:
         self._metrics = metrics
         self._most = most
         self._seconds = 1.0
-        self._choosers = Choosers(rank.model)
-        self._cleaning: Line[Readme] = Line(lambda readmes: [rank.encode(each) for each in readmes])
-        self._model: Line[Encoded | Question] = Line(self._work, self._share)
+        self._scorers = ScorerCache(rank.model)
+        self._cleaning: WorkQueue[Readme] = WorkQueue(
+            lambda readmes: [rank.encode(each) for each in readmes]
+        )
+        self._model: WorkQueue[Encoded | Question] = WorkQueue(self._work, self._share)
 
     async def run(self) -> None:
         """Load the model, and then work until the task is cancelled.
@@ -76,7 +78,7 @@ class Engine:
         await asyncio.gather(self._cleaning.run(), self._model.run())
 
     def close(self) -> None:
-        """End the threads, once what they do is done."""
+        """End the threads, without waiting for a pass that nobody waits for any more."""
         self._cleaning.close()
         self._model.close()
 
@@ -84,8 +86,8 @@ class Engine:
     def waiting(self) -> int:
         """READMEs and questions that are accepted and not answered.
 
-        What the model has begun counts until it is done, even if its client has gone: nothing
-        interrupts a pass.
+        What the model has begun counts until it is done, even if its client has disconnected:
+        a pass is not interrupted.
         """
         return self._accepted + self._cleaning.abandoned + self._model.abandoned
 
@@ -115,10 +117,10 @@ class Engine:
         ranking: Ranking = await self._model.put(await self._cleaning.put(readme))
         return ranking
 
-    async def chances(self, choice: Choice, text: str) -> Chances:
-        """Return how likely each option is for a text. Raises as `Choosers.chances`."""
-        chances: Chances = await self._model.put((choice, text))
-        return chances
+    async def probabilities(self, choice: Choice, text: str) -> OptionProbabilities:
+        """Return how likely each option is for a text. Raises as `ScorerCache.probabilities`."""
+        found: OptionProbabilities = await self._model.put((choice, text))
+        return found
 
     def _load(self) -> None:
         self.rank.model.load()
@@ -142,7 +144,7 @@ class Engine:
             outcomes += self._rankings(readmes)
         for item in items:
             if not isinstance(item, Encoded):
-                outcomes.append(self._choosers.chances(*item))
+                outcomes.append(self._scorers.probabilities(*item))
                 self._metrics.asked()
         took = (time.monotonic() - start) / len(items)
         self._seconds += _WEIGHT * (took - self._seconds)

@@ -1,4 +1,4 @@
-"""What Prometheus is told."""
+"""Measurements for Prometheus."""
 
 from collections.abc import Callable
 
@@ -51,7 +51,7 @@ class Metrics:
         )
 
     def watch(self, waiting: Callable[[], int]) -> None:
-        """Have the number of READMEs and questions that wait read off whenever it is told."""
+        """Read the number of READMEs and questions that wait off a function, at each scrape."""
         self._waiting.set_function(waiting)
 
     def request(self, path: str, status: int, seconds: float) -> None:

@@ -58,7 +58,7 @@ class TagRequest(_Strict):
     """Instead of `readme`, `id` and `file`."""
     max_tags: Annotated[int, Field(strict=True, ge=1, le=MAX_TAGS)] | None = None
     min_tags: Annotated[int, Field(strict=True, ge=0, le=MAX_TAGS)] | None = None
-    threshold: Annotated[float, Field(ge=0, le=1)] | None = None
+    threshold: Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)] | None = None
 
     @model_validator(mode="after")
     def _one_or_several(self) -> "TagRequest":

@@ -8,10 +8,11 @@ import socket
 from collections.abc import Iterator
 
 import uvicorn
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from tagger.errors import UsageError
+from tagger.serve.failures import busy
 
 IDLE_SECONDS = 30
 """How long a connection stays open on which no request comes, or the head of one does not end."""
@@ -90,7 +91,7 @@ class Server:
         """Serve; returns when the server was stopped and everything accepted is answered.
 
         Raises:
-            ModelError: what `fail` was told.
+            ModelError: what `fail` was given.
 
         """
         # What Uvicorn has to say is said by the application, in one line each.
@@ -108,7 +109,6 @@ class Server:
                 access_log=False,
                 server_header=False,
                 timeout_keep_alive=IDLE_SECONDS,
-                limit_concurrency=most_connections(),
                 backlog=BACKLOG,
             )
         )
@@ -156,6 +156,13 @@ class _Uvicorn(uvicorn.Server):
         yield
 
 
+async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer the request of a connection that is one too many."""
+    refusal = busy("there are too many connections: ask again later", 1.0, status=503)
+    refusal.headers["Connection"] = "close"
+    await refusal.response(scope["path"])(scope, receive, send)
+
+
 class _Protocol(H11Protocol):
     """Closes connections on which no request has come, or no answer is read, for a while.
 
@@ -168,11 +175,11 @@ class _Protocol(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        if (
-            self.limit_concurrency is not None
-            and len(self.connections) > 2 * self.limit_concurrency
-        ):
+        most = most_connections()
+        if len(self.connections) > 2 * most:
             transport.abort()  # without waiting for a request to answer 503 to
+        elif len(self.connections) > most:
+            self.app = _refuse
         # Paused as soon as the system takes no more, and not only at 64 KiB.
         transport.set_write_buffer_limits(high=0)
         self._wait()

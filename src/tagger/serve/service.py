@@ -1,11 +1,11 @@
-"""What requests come to, whatever protocol they speak."""
+"""Answers to requests, whatever protocol they speak."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from tagger.errors import TaggerError
-from tagger.methods.rank.choice import Chances, Choice
+from tagger.methods.rank.choice import Choice, OptionProbabilities
 from tagger.methods.rank.rank import Rank
 from tagger.readme.readme import Readme
 from tagger.selection import Selection
@@ -74,7 +74,9 @@ class Service:
         rows = await self._in_time(len(given), lambda: [row(each) for each in given])
         return f'{{"replies":[{",".join(rows)}]}}'
 
-    async def chances(self, choices: Sequence[Choice], text: str) -> list[Chances]:
+    async def probabilities(
+        self, choices: Sequence[Choice], text: str
+    ) -> list[OptionProbabilities]:
         """Return how likely the options of each question are for a text.
 
         Raises:
@@ -84,7 +86,7 @@ class Service:
 
         """
         return await self._in_time(
-            len(choices), lambda: [self.engine.chances(choice, text) for choice in choices]
+            len(choices), lambda: [self.engine.probabilities(choice, text) for choice in choices]
         )
 
     async def _in_time(self, count: int, answers: Callable[[], Sequence[Awaitable[T]]]) -> list[T]:

@@ -6,11 +6,13 @@ See https://docs.typesafe.ai. The 48 requirements that `jevcompat` checks descri
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from tagger.errors import QuestionError
-from tagger.methods.rank.choice import MAX_OPTIONS, Chances, Choice, Option
+from tagger.methods.rank.choice import MAX_OPTIONS, Choice, Option, OptionProbabilities
 from tagger.serve import answers
 from tagger.serve.content import Content, text_of
+from tagger.serve.faults import TOO_LARGE
 
 PATH = "/v1/systemone"
 
@@ -28,7 +30,7 @@ def _described(criteria: Any) -> Any:
     """
     if isinstance(criteria, dict):
         if len(criteria) > MAX_OPTIONS:
-            raise ValueError(f"{len(criteria):,} options: there must be at most {MAX_OPTIONS:,}")
+            raise PydanticCustomError(TOO_LARGE, f"has more than {MAX_OPTIONS:,} options")
         if not all(isinstance(each, str | dict | list | None) for each in criteria.values()):
             raise ValueError("describe each option by text, a JSON object or an array, or null")
     return criteria
@@ -62,9 +64,9 @@ class Noul(_Question):
             raise QuestionError("neither instructions nor criteria: there is nothing to answer")
         return answers.yes_or_no(asked, yes, no)
 
-    def answer(self, chances: Chances) -> "NoulAnswer":
+    def answer(self, found: OptionProbabilities) -> "NoulAnswer":
         """Return the answer by its options' probabilities."""
-        return NoulAnswer(noul=round(chances.probabilities[0], 6))
+        return NoulAnswer(noul=round(found.values[0], 6))
 
 
 class ChoiceOf(_Question):
@@ -79,9 +81,9 @@ class ChoiceOf(_Question):
         options = (Option(name, text_of(text)) for name, text in self.criteria.items())
         return Choice(text_of(self.instructions), tuple(options))
 
-    def answer(self, chances: Chances) -> "ChoiceAnswer":
+    def answer(self, found: OptionProbabilities) -> "ChoiceAnswer":
         """Return the answer by its options' probabilities."""
-        names, shares = list(self.criteria), chances.probabilities
+        names, shares = list(self.criteria), found.values
         return ChoiceAnswer(
             choice=names[answers.best(shares)],
             confidence=answers.choice_confidence(shares),
@@ -100,9 +102,9 @@ class Score(_Question):
         """What the model is asked. Raises `QuestionError`."""
         return answers.rating(text_of(self.instructions), [text_of(each) for each in self.criteria])
 
-    def answer(self, chances: Chances) -> "ScoreAnswer":
+    def answer(self, found: OptionProbabilities) -> "ScoreAnswer":
         """Return the answer by its levels' probabilities."""
-        shares = chances.probabilities
+        shares = found.values
         return ScoreAnswer(
             score=answers.expected(shares),
             confidence=answers.rating_confidence(shares),
@@ -191,13 +193,15 @@ class Model(BaseModel):
     release_date: str = ""
 
 
-def response(request: SystemOneRequest, model: str, chances: list[Chances]) -> SystemOneResponse:
+def response(
+    request: SystemOneRequest, model: str, found: list[OptionProbabilities]
+) -> SystemOneResponse:
     """Return the answers by the probabilities of each question's options, in their order."""
     return SystemOneResponse(
         model=model,
         answers={
             id_: question.answer(each)
-            for (id_, question), each in zip(request.questions.items(), chances, strict=True)
+            for (id_, question), each in zip(request.questions.items(), found, strict=True)
         },
-        usage=Usage(input_tokens=sum(each.tokens for each in chances)),
+        usage=Usage(input_tokens=sum(each.tokens for each in found)),
     )

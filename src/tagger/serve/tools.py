@@ -5,33 +5,50 @@ read files through this.
 """
 
 import json
+import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import cached_property
+from io import TextIOWrapper
 from typing import Annotated, Any
 
+import anyio
 from mcp.server import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
-from pydantic import Field
+from mcp.server.stdio import stdio_server
+from pydantic import Field, ValidationError
 
 from tagger import __version__
 from tagger.errors import TaggerError
 from tagger.evaluation.explain import Explanation, explain
 from tagger.methods.rank.rank import Rank
 from tagger.readme.readme import Readme
+from tagger.readme.sources import MAX_ID
 from tagger.selection import MAX_TAGS, Selection
+from tagger.serve.body import with_whole_pairs
+from tagger.serve.faults import faults
 from tagger.serve.schemas import TagsOut
 from tagger.tagger import Tagger
 from tagger.vocabulary import Vocabulary
 
-Text = Annotated[str, Field(description="The README's text, with its markup.")]
-File = Annotated[str, Field(description="Its file name, whose ending says how it is marked up.")]
-MaxTags = Annotated[
-    int | None, Field(ge=1, le=MAX_TAGS, description="The most tags that are given.")
+Text = Annotated[
+    str, Field(description="The README's text, with its markup, of which 128 KiB are read.")
 ]
-Top = Annotated[int, Field(ge=1, le=100, description="How many of the best tags to explain.")]
+File = Annotated[
+    str,
+    Field(
+        max_length=MAX_ID,
+        description="Its file name, whose ending says how it is marked up; no file is read.",
+    ),
+]
+MaxTags = Annotated[
+    int | None, Field(strict=True, ge=1, le=MAX_TAGS, description="The most tags that are given.")
+]
+Top = Annotated[
+    int, Field(strict=True, ge=1, le=100, description="How many of the best tags to explain.")
+]
 
 
 class Tools:
@@ -90,7 +107,7 @@ class Tools:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """Use the model alone; what goes wrong is told to the agent in a line."""
+        """Use the model alone; an error becomes one line for the agent."""
         with self._lock:
             try:
                 yield
@@ -100,12 +117,45 @@ class Tools:
                 raise ToolError(f"internal error: {type(error).__name__}: {error}") from error
 
 
+class _Server(MCPServer[Any]):
+    """Words what is wrong with arguments plainly, and answers whatever characters they have."""
+
+    async def call_tool(self, name: str, arguments: dict[str, Any], context: Any = None) -> Any:
+        """Call a tool. Raises `ToolError` with one line."""
+        try:
+            return await super().call_tool(name, arguments, context)
+        except ToolError as error:
+            if isinstance(cause := error.__cause__, ValidationError):
+                found = faults(cause.errors(), arguments)
+                raise ToolError("; ".join(map(str, found))) from error
+            raise
+
+    async def run_stdio_async(self) -> None:
+        """Serve on standard input and output."""
+        stdin = anyio.wrap_file(_Messages(sys.stdin.buffer, encoding="utf-8", errors="replace"))
+        async with stdio_server(stdin) as (received, sent):
+            lowlevel = self._lowlevel_server
+            await lowlevel.run(received, sent, lowlevel.create_initialization_options())
+
+
+class _Messages(TextIOWrapper):
+    """Messages without half surrogate pairs: the SDK would leave those unanswered."""
+
+    def readline(self, size: int = -1, /) -> str:  # type: ignore[override]
+        return with_whole_pairs(super().readline(size))
+
+    def close(self) -> None:
+        """Leave standard input open: it belongs to the process."""
+        with suppress(ValueError):
+            self.detach()
+
+
 def server(
     vocabulary: Vocabulary, open_rank: Callable[[], Rank], selection: Selection
 ) -> MCPServer[Any]:
     """Return a server of the tools; see `Tools`."""
     tools = Tools(vocabulary, open_rank, selection)
-    made: MCPServer[Any] = MCPServer(
+    made = _Server(
         "tagger",
         version=__version__,
         instructions="Tags from a fixed list for the READMEs of repositories.",

@@ -12,7 +12,7 @@ from support import tiny
 from support.messages import refused
 from support.passes import CONTEXT, EVERYTHING, OPENING, log_probs_of, one_by_one, tree_scores
 from tagger.errors import VocabularyError
-from tagger.methods.rank.tree import Forest, TagTree, _nodes
+from tagger.methods.rank.tree import Forest, TagTree
 from tagger.models import language
 from tagger.models.kv import concat
 from tagger.models.language import LanguageModel
@@ -226,22 +226,27 @@ def test_only_inner_nodes_are_forwarded() -> None:
 @given(names=st.lists(st.text("ab", min_size=1, max_size=9), min_size=1, max_size=20, unique=True))
 def test_nodes_are_the_beginnings_of_names_in_their_order(names: list[str]) -> None:
     tails = [tuple(name.encode()) for name in names]
-    tokens, depths, ancestors, rows = _nodes(tails)
+    tree = tree_of_characters(names)
+    rows = [
+        torch.cat([tree.step_rows[tree.step_tags == tag], tree.close_rows[tree.close_tags == tag]])
+        for tag in range(len(names))
+    ]
     inner = sorted({tail[:end] for tail in tails for end in range(1, len(tail))})
-    assert tokens.tolist() == [node[-1] for node in inner]
-    assert depths.tolist() == list(map(len, inner))
-    assert ancestors.tolist() == [[node[: len(each)] == each for each in inner] for node in inner]
+    assert tree.tokens.tolist() == [node[-1] for node in inner]
+    assert tree.depths.tolist() == list(map(len, inner))
+    assert tree.ancestors.tolist() == [
+        [node[: len(each)] == each for each in inner] for node in inner
+    ]
     row = {(): 0} | {node: number for number, node in enumerate(inner, start=1)}
-    assert rows == [
+    assert [each.tolist() for each in rows] == [
         [row[tail[:end]] for end in range(len(tail) + 1) if tail[:end] in row] for tail in tails
     ]
 
 
 def test_long_names_make_no_more_than_their_nodes() -> None:
-    names = [tuple(range(start, start + 2000)) for start in range(3)]
-    tokens, _, ancestors, _ = _nodes(names)
-    assert len(tokens) == 3 * 1999
-    assert int(ancestors.sum()) == 3 * sum(range(2000))
+    tree = tree_of_characters([letter * 200 for letter in "abc"], times=10)
+    assert len(tree.tokens) == 3 * 1999
+    assert int(tree.ancestors.sum()) == 3 * sum(range(2000))
 
 
 def test_names_that_tokenise_alike_are_refused() -> None:
@@ -249,6 +254,25 @@ def test_names_that_tokenise_alike_are_refused() -> None:
     vocabulary = Vocabulary.from_names(["a", "b"])
     with refused(VocabularyError):
         TagTree.build(vocabulary, _OneWord(model), OPENING)  # type: ignore[arg-type]
+
+
+def tree_of_characters(names: list[str], times: int = 1) -> TagTree:
+    """The tree of names whose every character is a token, or several of the same."""
+    tokenizer = _Characters(times)
+    return TagTree.build(Vocabulary.from_names(names), tokenizer, OPENING)  # type: ignore[arg-type]
+
+
+class _Characters:
+    """A tokenizer to which every character is a token, or several of the same."""
+
+    def __init__(self, times: int) -> None:
+        self._times = times
+
+    def encode(self, text: str) -> list[int]:
+        return [byte for byte in text.encode() for _ in range(self._times)]
+
+    def starting_with(self, text: str) -> list[int]:
+        return self.encode(text)
 
 
 class _OneWord:

@@ -10,7 +10,7 @@ from support import tiny
 from support.messages import refused
 from tagger.errors import QuestionError
 from tagger.methods.rank import choice as choice_module
-from tagger.methods.rank.choice import MAX_OPTIONS, TEMPLATE, Choice, Chooser, Option
+from tagger.methods.rank.choice import MAX_OPTIONS, TEMPLATE, Choice, Option, OptionScorer
 from tagger.methods.rank.rank import Rank
 from tagger.models.language import LanguageModel
 from tagger.prompts.prompt import PromptTemplate
@@ -50,7 +50,7 @@ def test_options_are_scored_as_rank_scores_tags(model: LanguageModel, names: lis
     assert len(rank.layout.branches) == (2 if names is SMALL else 1)
     evidence = rank.evidence([rank.encode(Readme("x", TEXT))])
     expected = rank.calibration.margins(evidence)[0].softmax(-1)
-    found = Chooser(model, choice).chances(TEXT).probabilities
+    found = OptionScorer(model, choice).probabilities(TEXT).values
     torch.testing.assert_close(torch.tensor(found), expected, rtol=1e-3, atol=1e-6)
 
 
@@ -60,7 +60,7 @@ def test_options_are_scored_by_a_model_with_recurrent_layers() -> None:
     rank = rank_of(model, choice)
     evidence = rank.evidence([rank.encode(Readme("x", TEXT))])
     expected = rank.calibration.margins(evidence)[0].softmax(-1)
-    found = Chooser(model, choice).chances(TEXT).probabilities
+    found = OptionScorer(model, choice).probabilities(TEXT).values
     torch.testing.assert_close(torch.tensor(found), expected, rtol=1e-3, atol=1e-6)
 
 
@@ -70,40 +70,42 @@ def test_parts_give_what_one_pass_gives(
     found = []
     for rows in (40, 1_000_000):
         monkeypatch.setattr(choice_module, "ROWS", rows)
-        found.append(Chooser(model, choice_of(LARGE)).chances(TEXT).probabilities)
+        found.append(OptionScorer(model, choice_of(LARGE)).probabilities(TEXT).values)
     assert found[0] == pytest.approx(found[1], rel=1e-3)
 
 
 def test_probabilities_sum_to_one_and_depend_on_the_text(model: LanguageModel) -> None:
-    chooser = Chooser(model, choice_of(SMALL))
-    first, second, again = (chooser.chances(text) for text in (TEXT, "", TEXT))
-    assert sum(first.probabilities) == pytest.approx(1)
+    scorer = OptionScorer(model, choice_of(SMALL))
+    first, second, again = (scorer.probabilities(text) for text in (TEXT, "", TEXT))
+    assert sum(first.values) == pytest.approx(1)
     assert first == again
-    assert first.probabilities != second.probabilities
+    assert first.values != second.values
     assert first.tokens > second.tokens
 
 
 def test_a_description_and_what_is_asked_count(model: LanguageModel) -> None:
     plain, other = choice_of(SMALL), choice_of(SMALL, "What is it not?")
     described = replace(plain, options=(Option("http", "a protocol"), *plain.options[1:]))
-    found = {Chooser(model, each).chances(TEXT).probabilities for each in (plain, other, described)}
+    found = {
+        OptionScorer(model, each).probabilities(TEXT).values for each in (plain, other, described)
+    }
     assert len(found) == 3
 
 
 def test_one_option_is_certain(model: LanguageModel) -> None:
-    assert Chooser(model, choice_of(["yes"])).chances(TEXT).probabilities == (1.0,)
+    assert OptionScorer(model, choice_of(["yes"])).probabilities(TEXT).values == (1.0,)
 
 
 def test_nothing_is_written_to_disk(model: LanguageModel, cache: Path) -> None:
-    Chooser(model, choice_of(SMALL)).chances(TEXT)
+    OptionScorer(model, choice_of(SMALL)).probabilities(TEXT)
     assert not cache.exists()
 
 
 def test_a_long_text_is_read_to_its_end(model: LanguageModel) -> None:
-    chooser = Chooser(model, choice_of(SMALL))
+    scorer = OptionScorer(model, choice_of(SMALL))
     words = "word " * 500
-    assert chooser.chances(words + "http").tokens > 1024
-    assert chooser.chances(words + "http") != chooser.chances(words + "game")
+    assert scorer.probabilities(words + "http").tokens > 1024
+    assert scorer.probabilities(words + "http") != scorer.probabilities(words + "game")
 
 
 @pytest.mark.parametrize(
@@ -133,10 +135,10 @@ def test_what_would_take_too_much_memory(
 ) -> None:
     monkeypatch.setattr(choice_module, limit, 1 if limit == "ONE_NAME_TOKENS" else 3)
     with refused(QuestionError):
-        Chooser(model, choice_of(SMALL)).chances(TEXT)
+        OptionScorer(model, choice_of(SMALL)).probabilities(TEXT)
 
 
 def test_what_does_not_fit_into_the_models_context() -> None:
     short = tiny.model(max_position_embeddings=256)
     with refused(QuestionError):
-        Chooser(short, choice_of(SMALL + [f"option {n}" for n in range(40)]))
+        OptionScorer(short, choice_of(SMALL + [f"option {n}" for n in range(40)]))

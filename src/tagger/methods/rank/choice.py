@@ -110,21 +110,21 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Chances:
+class OptionProbabilities:
     """How likely each option is.
 
     Attributes:
-        probabilities: one for each option, in their order; they sum to 1.
+        values: one probability for each option, in their order; they sum to 1.
         tokens: how many tokens the model has read, prompt included.
 
     """
 
-    probabilities: tuple[float, ...]
+    values: tuple[float, ...]
     tokens: int
 
 
-class Chooser:
-    """Answers one question about any number of texts.
+class OptionScorer:
+    """Scores the options of one question for any number of texts.
 
     Args:
         model: the language model.
@@ -168,7 +168,7 @@ class Chooser:
         self._passes = Passes(model, self._layout, key=None)
         self.kept = len(prompt.head) + len(prompt.bridge) + sum(map(len, self._layout.orders))
 
-    def chances(self, text: str) -> Chances:
+    def probabilities(self, text: str) -> OptionProbabilities:
         """Return how likely each option is for a text.
 
         Raises:
@@ -188,7 +188,7 @@ class Chooser:
         )
         margins = self._calibration.margins(evidence)[0]
         read = len(tokens) + sum(self._layout.tokens.values())
-        return Chances(tuple(margins.double().softmax(dim=-1).tolist()), read)
+        return OptionProbabilities(tuple(margins.double().softmax(dim=-1).tolist()), read)
 
     @cached_property
     def _prior(self) -> TagLogProbs:

@@ -1,4 +1,4 @@
-"""A line of items that wait for one thread."""
+"""A queue of items that one thread works through."""
 
 import asyncio
 from collections import deque
@@ -11,21 +11,21 @@ Item = TypeVar("Item")
 
 
 @dataclass(eq=False)
-class _Waiting(Generic[Item]):
+class _Queued(Generic[Item]):
     item: Item
     future: "asyncio.Future[Any]"
 
 
-class Line(Generic[Item]):
+class WorkQueue(Generic[Item]):
     """Hands items to a thread of its own, in the order in which they came.
 
-    An item that nobody waits for any more leaves the line at once, so that clients who go away
+    An item that nobody waits for any more leaves the queue at once, so that clients that disconnect
     leave nothing behind.
 
     Args:
-        work: takes items, in the thread, and returns what each has come to; an error is raised to
+        work: takes items, in the thread, and returns the result of each; an error is raised to
             whoever waits for the item.
-        joins: says whether an item is handed over together with those that stand before it.
+        joins: says whether an item is handed over together with those before it.
 
     """
 
@@ -36,13 +36,13 @@ class Line(Generic[Item]):
     ) -> None:
         self._work = work
         self._joins = joins
-        self._items: deque[_Waiting[Item]] = deque()
-        self._taken: list[_Waiting[Item]] = []
+        self._items: deque[_Queued[Item]] = deque()
+        self._taken: list[_Queued[Item]] = []
         self._more = asyncio.Event()
         self._thread = ThreadPoolExecutor(1)
 
     def __len__(self) -> int:
-        """Return how many items stand in the line, without those in the thread."""
+        """Return how many items are queued, without those in the thread."""
         return len(self._items)
 
     @property
@@ -51,15 +51,15 @@ class Line(Generic[Item]):
         return sum(each.future.done() for each in self._taken)
 
     async def put(self, item: Item) -> Any:
-        """Return what an item has come to; raises what its work has raised."""
-        waiting = _Waiting(item, asyncio.get_running_loop().create_future())
-        self._items.append(waiting)
+        """Return the result of an item; raises what its work has raised."""
+        queued = _Queued(item, asyncio.get_running_loop().create_future())
+        self._items.append(queued)
         self._more.set()
         try:
-            return await waiting.future
+            return await queued.future
         finally:
-            if waiting in self._items:
-                self._items.remove(waiting)
+            if queued in self._items:
+                self._items.remove(queued)
 
     async def first(self, call: Callable[[], object]) -> None:
         """Make a call in the thread, before `run`; raises what it raises."""
@@ -76,21 +76,21 @@ class Line(Generic[Item]):
             while self._items and self._joins([each.item for each in taken], self._items[0].item):
                 taken.append(self._items.popleft())
             items = [each.item for each in taken]
-            outcomes = await loop.run_in_executor(self._thread, self._outcomes, items)
+            results = await loop.run_in_executor(self._thread, self._results, items)
             self._taken = []
-            for each, outcome in zip(taken, outcomes, strict=True):
+            for each, result in zip(taken, results, strict=True):
                 if each.future.done():
                     continue
-                if isinstance(outcome, Exception):
-                    each.future.set_exception(outcome)
+                if isinstance(result, Exception):
+                    each.future.set_exception(result)
                 else:
-                    each.future.set_result(outcome)
+                    each.future.set_result(result)
 
     def close(self) -> None:
-        """End the thread, once what it does is done."""
-        self._thread.shutdown(cancel_futures=True)
+        """End the thread, without waiting for what it does: the results have no taker any more."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
 
-    def _outcomes(self, items: Sequence[Item]) -> Sequence[object]:
+    def _results(self, items: Sequence[Item]) -> Sequence[object]:
         try:
             return self._work(items)
         except Exception as error:

@@ -6,8 +6,8 @@ from support import tiny
 from tagger.errors import QuestionError
 from tagger.methods.rank.choice import Choice, Option
 from tagger.models.language import LanguageModel
-from tagger.serve import choosers as choosers_module
-from tagger.serve.choosers import Choosers
+from tagger.serve import scorer_cache as scorer_cache_module
+from tagger.serve.scorer_cache import ScorerCache
 
 
 def question(number: int) -> Choice:
@@ -31,32 +31,32 @@ def test_a_question_that_was_asked_before_is_not_read_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     heard = prefills(monkeypatch)
-    choosers = Choosers(tiny.model())
-    first = choosers.chances(question(1), "a text")
+    scorers = ScorerCache(tiny.model())
+    first = scorers.probabilities(question(1), "a text")
     read = len(heard)
-    assert choosers.chances(question(1), "a text") == first
+    assert scorers.probabilities(question(1), "a text") == first
     assert len(heard) == read
-    choosers.chances(question(2), "a text")
+    scorers.probabilities(question(2), "a text")
     assert len(heard) > read
 
 
 def test_any_number_of_questions_takes_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    choosers = Choosers(tiny.model())
-    choosers.chances(question(0), "x")
-    each = choosers.tokens
-    monkeypatch.setattr(choosers_module, "MOST_TOKENS", 3 * each)
+    scorers = ScorerCache(tiny.model())
+    scorers.probabilities(question(0), "x")
+    each = scorers.tokens
+    monkeypatch.setattr(scorer_cache_module, "MOST_TOKENS", 3 * each)
     for number in range(10):
-        choosers.chances(question(number), "x")
-        choosers.chances(question(0), "x")  # asked again and again, so it stays
-        assert choosers.tokens <= 3 * each
+        scorers.probabilities(question(number), "x")
+        scorers.probabilities(question(0), "x")  # asked again and again, so it stays
+        assert scorers.tokens <= 3 * each
     heard = prefills(monkeypatch)
-    choosers.chances(question(0), "x")
-    choosers.chances(question(9), "x")
+    scorers.probabilities(question(0), "x")
+    scorers.probabilities(question(9), "x")
     assert heard == []
 
 
 def test_a_question_that_fails_is_not_kept() -> None:
-    choosers = Choosers(tiny.model())
+    scorers = ScorerCache(tiny.model())
     with pytest.raises(QuestionError):
-        choosers.chances(question(1), "long " * 5000)
-    assert choosers.tokens == 0
+        scorers.probabilities(question(1), "long " * 5000)
+    assert scorers.tokens == 0

@@ -6,7 +6,7 @@ one text after the other.
 
 from collections import OrderedDict
 
-from tagger.methods.rank.choice import Chances, Choice, Chooser
+from tagger.methods.rank.choice import Choice, OptionProbabilities, OptionScorer
 from tagger.models.language import LanguageModel
 
 MOST_TOKENS = 8192
@@ -14,7 +14,7 @@ MOST_TOKENS = 8192
 0.7 GB with the 1.5B."""
 
 
-class Choosers:
+class ScorerCache:
     """Answers questions; the questions that were asked last are quickest to ask again.
 
     A question alone may be larger than `MOST_TOKENS`: it is kept until another is asked.
@@ -26,15 +26,15 @@ class Choosers:
 
     def __init__(self, model: LanguageModel) -> None:
         self._model = model
-        self._kept: OrderedDict[Choice, Chooser] = OrderedDict()
+        self._kept: OrderedDict[Choice, OptionScorer] = OrderedDict()
 
-    def chances(self, choice: Choice, text: str) -> Chances:
-        """Return how likely each option of a question is for a text. Raises as `Chooser`."""
-        chooser = self._kept.pop(choice, None) or Chooser(self._model, choice)
-        self._make_room(chooser.kept)
-        chances = chooser.chances(text)
-        self._kept[choice] = chooser
-        return chances
+    def probabilities(self, choice: Choice, text: str) -> OptionProbabilities:
+        """Return how likely each option of a question is for a text. Raises as `OptionScorer`."""
+        scorer = self._kept.pop(choice, None) or OptionScorer(self._model, choice)
+        self._make_room(scorer.kept)
+        found = scorer.probabilities(text)
+        self._kept[choice] = scorer
+        return found
 
     def _make_room(self, tokens: int) -> None:
         while self._kept and tokens + self.tokens > MOST_TOKENS:
@@ -43,4 +43,4 @@ class Choosers:
     @property
     def tokens(self) -> int:
         """How many tokens' keys and values are kept."""
-        return sum(chooser.kept for chooser in self._kept.values())
+        return sum(scorer.kept for scorer in self._kept.values())

@@ -1,7 +1,7 @@
-"""What every request passes before anything reads it, and every answer after.
+"""Admission control: middleware that every request passes before the application sees it.
 
-The key, the address by which the server was called, the size of the body and the time it takes, and
-clients that go away: bounds that do not depend on what is asked.
+It checks the key, the name by which the server was called, and the size of the body and the time it
+takes, and drops requests whose clients have disconnected: whatever does not depend on the path.
 """
 
 import asyncio
@@ -22,23 +22,23 @@ from tagger.serve.failures import Refusal
 from tagger.serve.metrics import Metrics
 
 OPEN = frozenset({"/healthz", "/readyz"})
-"""Paths without a key: they are for whoever keeps the server running, and tell nothing."""
+"""Paths without a key: they are for whoever keeps the server running, and reveal nothing."""
 
-CLIENT_GONE = 499
-"""The status under which a request counts whose client has gone away."""
+CLIENT_DISCONNECTED = 499
+"""The status under which a request counts whose client has disconnected."""
 
 _DRAINED = 16
-"""Bodies are read to this many times the size that is taken, so that their clients hear why not."""
+"""Bodies are read to this many times the allowed size, so that their clients get the refusal."""
 
 LOOPBACK = "localhost, 127.0.0.0/8 or ::1"
-"""The names of this machine for itself, as people are told them."""
+"""The names of this machine for itself, as messages list them."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Bounds:
-    """How much is taken from a client.
+class Limits:
+    """How much a client may send.
 
     Attributes:
         body: bytes of a body.
@@ -50,19 +50,19 @@ class Bounds:
     body_seconds: float = 10.0
 
 
-class _Gone(Exception):  # noqa: N818 (nobody's error)
-    """The client has gone away."""
+class _Disconnected(Exception):  # noqa: N818 (nobody's error)
+    """The client has disconnected."""
 
 
-class Gate:
-    """An ASGI application around another.
+class AdmissionControl:
+    """Middleware that refuses requests, or lets them through to an ASGI application.
 
     Args:
         app: the application.
         metrics: where requests are counted.
         paths: the paths by whose names they are counted; all others are one.
-        key: what a client must bring as `Authorization: Bearer`; None where no key is needed.
-        bounds: how much is taken from a client.
+        key: what a client must send as `Authorization: Bearer`; None where no key is needed.
+        limits: how much a client may send.
 
     """
 
@@ -72,13 +72,13 @@ class Gate:
         metrics: Metrics,
         paths: Set[str],
         key: str | None = None,
-        bounds: Bounds | None = None,
+        limits: Limits | None = None,
     ) -> None:
         self._app = app
         self._metrics = metrics
         self._paths = paths
         self._key = None if key is None else _digest(key.encode())
-        self._bounds = bounds or Bounds()
+        self._limits = limits or Limits()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -86,7 +86,7 @@ class Gate:
             await self._app(scope, receive, send)
             return
         start = time.monotonic()
-        status = CLIENT_GONE
+        status = CLIENT_DISCONNECTED
 
         async def watched(message: Message) -> None:
             nonlocal status
@@ -95,10 +95,10 @@ class Gate:
             await send(message)
 
         try:
-            await self._pass(scope, receive, watched)
+            await self._admit(scope, receive, watched)
         except Refusal as refusal:
             await refusal.response(scope["path"])(scope, receive, watched)
-        except _Gone:
+        except _Disconnected:
             pass
         except Exception as error:
             log.error("internal error: %s: %s", type(error).__name__, error)
@@ -107,8 +107,8 @@ class Gate:
             path = scope["path"] if scope["path"] in self._paths else "other"
             self._metrics.request(path, status, time.monotonic() - start)
 
-    async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a request through, once its body is here. Raises `Refusal` or `_Gone`."""
+    async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request through, once its body is here. Raises `Refusal` or `_Disconnected`."""
         headers = dict(scope["headers"])
         refusal = self._refusal(scope["path"], headers)
         # A body that is not wanted is taken all the same, within bounds: many clients read no
@@ -123,7 +123,7 @@ class Gate:
         async def replay() -> Message:
             return {"type": "http.request", "body": body, "more_body": False}
 
-        await _until_gone(self._app(scope, replay, send), receive)
+        await _unless_disconnected(self._app(scope, replay, send), receive)
 
     def _refusal(self, path: str, headers: dict[bytes, bytes]) -> Refusal | None:
         """Return why a request is not let through, if it is not."""
@@ -148,34 +148,34 @@ class Gate:
         return None
 
     async def _body(self, receive: Receive, *, keep: bool) -> bytes:
-        """Return the body of a request. Raises `Refusal` or `_Gone`."""
+        """Return the body of a request. Raises `Refusal` or `_Disconnected`."""
         chunks, size = [], 0
         try:
-            async with asyncio.timeout(self._bounds.body_seconds):
+            async with asyncio.timeout(self._limits.body_seconds):
                 more = True
-                while more and size <= _DRAINED * self._bounds.body:
+                while more and size <= _DRAINED * self._limits.body:
                     message = await receive()
                     if message["type"] == "http.disconnect":
-                        raise _Gone
+                        raise _Disconnected
                     chunk = message.get("body", b"")
                     size += len(chunk)
-                    if keep and size <= self._bounds.body:
+                    if keep and size <= self._limits.body:
                         chunks.append(chunk)
                     else:
                         chunks.clear()
                     more = message.get("more_body", False)
         except TimeoutError:
-            seconds = self._bounds.body_seconds
+            seconds = self._limits.body_seconds
             raise Refusal(408, f"the body took longer than {seconds:g} s") from None
-        if size > self._bounds.body and keep:
-            raise Refusal(413, f"the body has {size:,} bytes; {self._bounds.body:,} is the maximum")
+        if size > self._limits.body and keep:
+            raise Refusal(413, f"the body has {size:,} bytes; {self._limits.body:,} is the maximum")
         return b"".join(chunks)
 
 
-async def _until_gone(answer: Any, receive: Receive) -> None:
-    """Wait for an answer; drop it when the client goes away. Raises `_Gone`."""
+async def _unless_disconnected(answer: Any, receive: Receive) -> None:
+    """Wait for an answer; drop it when the client disconnects. Raises `_Disconnected`."""
     answering = asyncio.ensure_future(answer)
-    leaving = asyncio.ensure_future(_gone(receive))
+    leaving = asyncio.ensure_future(_disconnection(receive))
     try:
         await asyncio.wait({answering, leaving}, return_when=asyncio.FIRST_COMPLETED)
     finally:
@@ -184,11 +184,11 @@ async def _until_gone(answer: Any, receive: Receive) -> None:
     try:
         await answering
     except asyncio.CancelledError:
-        raise _Gone from None
+        raise _Disconnected from None
 
 
-async def _gone(receive: Receive) -> None:
-    """Wait until the client goes away, or has its answer."""
+async def _disconnection(receive: Receive) -> None:
+    """Wait until the client disconnects, or has its answer."""
     while (await receive())["type"] != "http.disconnect":
         pass
 

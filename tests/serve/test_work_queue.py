@@ -1,4 +1,4 @@
-"""The line in front of a thread."""
+"""The queue in front of a thread."""
 
 import asyncio
 import threading
@@ -6,21 +6,21 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
-from tagger.serve.line import Line
+from tagger.serve.work_queue import WorkQueue
 
 Items = Sequence[int]
 
 
-def run(line: Line[int], scene: Callable[[], Awaitable[None]]) -> None:
-    """Play a scene while a line works."""
+def run(queue: WorkQueue[int], scene: Callable[[], Awaitable[None]]) -> None:
+    """Play a scene while a queue is worked through."""
 
     async def play() -> None:
-        working = asyncio.create_task(line.run())
+        working = asyncio.create_task(queue.run())
         try:
             await scene()
         finally:
             working.cancel()
-            line.close()
+            queue.close()
 
     asyncio.run(play())
 
@@ -33,10 +33,10 @@ def test_items_are_handed_over_one_by_one_in_their_order() -> None:
         return [10 * item for item in items]
 
     async def scene() -> None:
-        assert await asyncio.gather(*map(line.put, range(5))) == [0, 10, 20, 30, 40]
+        assert await asyncio.gather(*map(queue.put, range(5))) == [0, 10, 20, 30, 40]
 
-    line = Line(work)
-    run(line, scene)
+    queue = WorkQueue(work)
+    run(queue, scene)
     assert seen == [[0], [1], [2], [3], [4]]
 
 
@@ -48,28 +48,28 @@ def test_items_that_join_are_handed_over_together() -> None:
         return items
 
     async def scene() -> None:
-        await asyncio.gather(*map(line.put, range(7)))
+        await asyncio.gather(*map(queue.put, range(7)))
 
-    line = Line(work, lambda before, _: len(before) < 3)
-    run(line, scene)
+    queue = WorkQueue(work, lambda before, _: len(before) < 3)
+    run(queue, scene)
     assert seen == [[0, 1, 2], [3, 4, 5], [6]]
 
 
-def test_an_error_is_told_to_whoever_waits_for_its_item() -> None:
+def test_an_error_is_raised_to_whoever_waits_for_its_item() -> None:
     def work(items: Items) -> Sequence[object]:
         if items == [1]:
             raise KeyError(1)
         return [ValueError(item) if item == 2 else item for item in items]
 
     async def scene() -> None:
-        outcomes = await asyncio.gather(*map(line.put, range(4)), return_exceptions=True)
+        outcomes = await asyncio.gather(*map(queue.put, range(4)), return_exceptions=True)
         assert [type(each) for each in outcomes] == [int, KeyError, ValueError, int]
 
-    line = Line(work)
-    run(line, scene)
+    queue = WorkQueue(work)
+    run(queue, scene)
 
 
-def test_who_goes_away_leaves_nothing_in_the_line() -> None:
+def test_cancelled_items_leave_the_queue() -> None:
     seen: list[Items] = []
     begun, go_on = threading.Event(), threading.Event()
 
@@ -80,26 +80,26 @@ def test_who_goes_away_leaves_nothing_in_the_line() -> None:
         return items
 
     async def scene() -> None:
-        first, *others = (asyncio.create_task(line.put(item)) for item in range(100))
+        first, *others = (asyncio.create_task(queue.put(item)) for item in range(100))
         await asyncio.to_thread(begun.wait, 10)
-        assert len(line) == 99
+        assert len(queue) == 99
         for other in others[:-1]:
             other.cancel()
         first.cancel()
         await asyncio.wait([first, *others[:-1]])
-        assert len(line) == 1
+        assert len(queue) == 1
         go_on.set()
         assert await others[-1] == 99
 
-    line = Line(work)
-    run(line, scene)
+    queue = WorkQueue(work)
+    run(queue, scene)
     assert seen == [[0], [99]]
 
 
 def test_what_comes_first_in_the_thread_may_fail() -> None:
     async def scene() -> None:
         with pytest.raises(ZeroDivisionError):
-            await line.first(lambda: 1 / 0)
+            await queue.first(lambda: 1 / 0)
 
-    line: Line[int] = Line(lambda items: items)
-    run(line, scene)
+    queue: WorkQueue[int] = WorkQueue(lambda items: items)
+    run(queue, scene)

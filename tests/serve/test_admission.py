@@ -14,7 +14,7 @@ import pytest
 from support import serving
 from support.messages import MESSAGES
 from tagger.methods.rank.rank import Rank
-from tagger.serve.gate import Bounds
+from tagger.serve.admission import Limits
 from tagger.serve.server import most_connections
 
 README = {"readme": "A game."}
@@ -24,14 +24,14 @@ HEAD = b"POST /v1/tag HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/j
 @pytest.fixture(scope="module")
 def guarded(server_rank: Rank, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A server with a key that takes little."""
-    bounds = Bounds(body=1000, body_seconds=0.2)
+    limits = Limits(body=1000, body_seconds=0.2)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TAGGER_HOME", str(tmp_path_factory.mktemp("guarded")))
-        with serving.serving(server_rank, key="sesame", bounds=bounds) as address:
+        with serving.serving(server_rank, key="sesame", limits=limits) as address:
             yield address
 
 
-def told(response: httpx2.Response) -> int:
+def checked(response: httpx2.Response) -> int:
     MESSAGES.check(response.json()["detail"]["message"])
     return response.status_code
 
@@ -73,7 +73,7 @@ def test_whoever_keeps_the_server_running_needs_no_key(guarded: str) -> None:
 
 
 def test_without_a_key_the_server_answers_to_no_other_name(server: httpx2.Client) -> None:
-    assert told(server.get("/v1/tags", headers={"Host": "evil.example:80"})) == 403
+    assert checked(server.get("/v1/tags", headers={"Host": "evil.example:80"})) == 403
     for host in ("localhost", "LOCALHOST:1", "127.0.0.1:8000", "127.0.0.2", "[::1]:8000"):
         assert server.get("/v1/tags", headers={"Host": host}).status_code == 200
     for host in ("", "[::1", "localhost.evil.example"):
@@ -95,7 +95,7 @@ def test_a_body_whose_size_is_not_announced(guarded: str) -> None:
     response = serving.post(
         f"{guarded}/v1/tag", content=(b"x" * 100 for _ in range(11)), headers=bearer("sesame")
     )
-    assert told(response) == 413
+    assert checked(response) == 413
 
 
 def test_a_body_that_takes_too_long(guarded: str) -> None:
@@ -147,14 +147,14 @@ def test_a_client_that_goes_away_leaves_nothing_behind(
         assert "tagger_pass_readmes_count 2.0" in text
 
 
-def test_what_nobody_foresaw_is_told_in_a_line(
+def test_an_internal_error_is_one_line(
     server_rank: Rank, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(Rank, "read", lambda *_: 1 / 0)
     with serving.serving(server_rank) as address:
         response = serving.post(f"{address}/v1/tag", json=README)
         assert serving.get(f"{address}/healthz").status_code == 200
-    assert told(response) == 500
+    assert checked(response) == 500
     assert "internal error: ZeroDivisionError: division by zero" in caplog.messages
 
 
@@ -195,7 +195,12 @@ def test_connections_far_beyond_the_limit_are_cut_off(
         connections = [stack.enter_context(connected(address)) for _ in range(12)]
         assert connections[-1].recv(1) == b""
         connections[0].sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        assert connections[0].recv(1000).startswith(b"HTTP/1.1 503 ")
+        assert connections[0].recv(1000).startswith(b"HTTP/1.1 200 ")
+        connections[4].sendall(b"GET /v1/tags HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        answer = b"".join(iter(lambda: connections[4].recv(1000), b""))  # and it is closed
+        assert answer.startswith(b"HTTP/1.1 503 ")
+        assert b"\r\nretry-after: 1\r\n" in answer.lower()
+        assert b'"error_type":"server_error"' in answer
 
 
 @pytest.mark.parametrize(
