@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from tagger.batch.decisions import REVIEWED, SKIPPED, Decisions
 from tagger.review.items import Filter
-from tagger.review.queue import Work
+from tagger.review.order import Work
 from tagger.review.steps import Entry, decide, given_to, replaced, tags_of
 
 

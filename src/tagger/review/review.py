@@ -17,7 +17,7 @@ from tagger.readme.sources import Sources
 from tagger.review import bulk, labels, steps
 from tagger.review.index import index, place_of
 from tagger.review.items import Filter, Item, Order, State
-from tagger.review.queue import STATES, Work
+from tagger.review.order import STATES, Work
 from tagger.review.show import show
 from tagger.review.statistics import Learned, Statistics, statistics_of
 from tagger.review.texts import noted, take_texts, text_of

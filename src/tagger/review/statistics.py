@@ -11,7 +11,7 @@ import numpy as np
 from tagger.batch.decisions import REVIEWED, SKIPPED, Decisions
 from tagger.evaluation.measures import Judged, agresti_coull, reliability
 from tagger.review.items import State
-from tagger.review.queue import STATES
+from tagger.review.order import STATES
 from tagger.vocabulary import Tag, Vocabulary
 
 if TYPE_CHECKING:
