@@ -203,22 +203,21 @@ class Work:
     def pass_over(self, order: Order, chosen: Filter, number: int) -> int | None:
         """Return the README that comes when another is passed over without an answer.
 
-        The slice goes on only if nothing else of it is unanswered; else the order of work does.
+        The slice goes on to a new one only if nothing else of it is unanswered. Else the order of
+        work does, without those of the slice: they are drawn again once something is answered.
         """
         self.reach(number)
         answered = not unanswered(self._rows[number - 1])
         others = self._lacking(number) & (self._rows["chance"] <= self.reached)
-        if answered or not (self._draws(order, chosen) and others.any()):
+        if answered or not self._draws(order, chosen) or not others.any():
             return self.next(order, chosen, number)
         queue, key = self.queue(order, chosen), _key(order, chosen)
-        passing = self.passing(queue, chosen.state)
-        place = queue.place(self._left.get(key))
-        if order == "random" or queue.after(place, passing, None) == number:
-            place = queue.place(number)  # its turn had come in the order, too
-        if not self.in_slice(number) or place == queue.place(number):
+        if not self.in_slice(number):
             self._left[key] = number
-            place = queue.place(number)
-        return queue.after(place, passing, number)
+        passing = self.passing(queue, chosen.state) & ~others[queue.numbers - 1]
+        place = queue.place(self._left.get(key))
+        found = queue.after(place, passing, number)
+        return self.next(order, chosen, number) if found is None else found
 
     def _sorted(self, order: Order) -> Rows:
         """Return the READMEs of an order, sorted."""

@@ -87,7 +87,7 @@ export function setUpDialogs(acts, { work, begin, suggestAnew }) {
   $("#learn-now").addEventListener("click", async () => {
     const button = $("#learn-now");
     if (learning) {
-      $("#learned").replaceChildren(el("p", {}, "Learning is already under way."));
+      $("#learned").replaceChildren(el("p", {}, "Learning is already under way. The result will be shown here."));
       return;
     }
     learning = true;

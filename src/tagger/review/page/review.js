@@ -60,7 +60,7 @@ function show(answer) {
       shown = [...shown.slice(0, at + 1), item.id];
       at = shown.length - 1;
     }
-    $("#title").textContent = item.name;
+    $("#title").textContent = $("#title").title = item.name;
     document.title = `${item.name} – tagger review`;
     showAbout();
     showReadme();
