@@ -318,7 +318,7 @@ def test_an_unknown_tag_in_the_filter_changes_nothing_of_what_bulk_is_about(
     title(tab)
     tab.locator("[name=tag]").fill("nothing of the list")
     tab.get_by_role("button", name="Bulk").click()
-    tab.get_by_text("with the tag web").wait_for()
+    tab.get_by_text("open READMEs with the tag web").wait_for()
     tab.locator("[name=above]").fill("0")
     count = review.bulk_count(0.0, "uncertain", Filter(tag="4"))
     assert 0 < count < review.bulk_count(0.0)

@@ -12,6 +12,7 @@ from urllib.request import urlopen
 
 import pytest
 from starlette.testclient import TestClient
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from support import reviews
 from support.messages import MESSAGES, refused
@@ -303,6 +304,27 @@ def test_a_browser_that_makes_its_caller_wait_hinders_nothing(review: Review) ->
 
     serve(review, ready=ready)
     assert answers == [200]
+
+
+def test_answers_are_sent_at_once(review: Review, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not when the browser has acknowledged their heads, 40 ms later."""
+    found: list[int] = []
+
+    def ready(address: str, _: str) -> None:
+        with urlopen(address, timeout=10):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    made = AutoHTTPProtocol.connection_made
+
+    def note(protocol: Any, transport: Any) -> None:
+        taken = transport.get_extra_info("socket")
+        found.append(taken.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        made(protocol, transport)
+
+    monkeypatch.setattr(AutoHTTPProtocol, "connection_made", note)
+    serve(review, ready=ready)
+    assert found
+    assert all(found)
 
 
 def test_a_port_in_use_is_said(review: Review) -> None:

@@ -20,7 +20,7 @@ from tagger.batch.decisions import OPEN, Decisions
 from tagger.errors import InputError
 from tagger.evaluation.measures import Bools, Rows
 from tagger.review.items import Filter, Order, State
-from tagger.review.rows import STATES, Counts, count, load, unanswered
+from tagger.review.rows import STATES, Counts, count, count_states, load, unanswered
 
 DRAWN_FIRST = 50
 """READMEs that are drawn at random before any order of work counts."""
@@ -136,6 +136,10 @@ class Work:
         """Return whether a README is of the random slice, or was drawn to be."""
         within = number in self._offered or self._rows["chance"][number - 1] <= self.reached
         return bool(self._judged[number - 1] and within)
+
+    def states(self) -> dict[State, int]:
+        """Return how many READMEs of the output are in each state."""
+        return count_states(self._rows)
 
     def count(self) -> Counts:
         """Return how many READMEs of the output there are of each kind."""

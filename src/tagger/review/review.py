@@ -308,7 +308,7 @@ class Review(Closing):
     def states(self) -> Mapping[State, int]:
         """Return how many READMEs of the output are open, reviewed and skipped."""
         with self._lock:
-            return self._work.count().states
+            return self._work.states()
 
     def statistics(self) -> Statistics:
         """Return how far the review is, and what the random slice says."""

@@ -111,6 +111,12 @@ def load(store: Decisions) -> Columns:
     return rows
 
 
+def count_states(rows: Columns) -> dict[State, int]:
+    """Return how many READMEs of the output are in each state."""
+    counts = np.bincount(rows["state"][rows["place"] > 0], minlength=len(STATES))
+    return {state: int(counts[number]) for state, number in STATES.items()}
+
+
 def count(rows: Columns, of_slice: Bools) -> Counts:
     """Return how many READMEs of the output there are of each kind.
 
@@ -121,7 +127,7 @@ def count(rows: Columns, of_slice: Bools) -> Counts:
     """
     there, drawn = rows[rows["place"] > 0], rows[of_slice]
     return Counts(
-        states={state: int((there["state"] == number).sum()) for state, number in STATES.items()},
+        states=count_states(rows),
         bulk=int((there["bulk"] & (there["state"] == REVIEWED)).sum()),
         failed=int(there["failed"].sum()),
         suspicious=int(there["suspicious"].sum()),

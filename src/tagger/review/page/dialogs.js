@@ -27,12 +27,13 @@ export function setUpDialogs(acts, { work, begin, suggestAnew }) {
   function within() {
     const { order, state, tag, text } = work();
     const parts = [
-      state === "all" ? "in any state" : state,
-      { failed: "failed", suspicious: "suspicious", random: "with suggestions" }[order],
+      { failed: "that failed", suspicious: "that are suspicious", random: "that have suggestions" }[order],
       tag && `with the tag ${tagOf(tag).name}`,
       text && `with the text “${text}”`,
     ];
-    $("#within").textContent = `Among the READMEs that you go through: ${parts.filter(Boolean).join(", ")}. Only open ones are accepted.`;
+    const what = [`${state === "all" ? "" : `${state} `}READMEs`, ...parts.filter(Boolean)].join(" ");
+    const note = state === "open" ? "" : " Only those that are open can be accepted.";
+    $("#within").textContent = `Applies to ${what}, as chosen above the README.${note}`;
   }
 
   const wanted = () => ({

@@ -95,7 +95,7 @@ function showAbout() {
     marks.push(el("span", { class: bad ? "mark bad" : "mark", title }, text));
   if (item.state === "reviewed") mark(item.selected === "bulk" ? "reviewed in bulk" : "reviewed", "This README was decided; accept it again to change that.");
   if (item.state === "skipped") mark("skipped", "This README was skipped.");
-  if (item.selected === "random") mark("random slice", "Drawn at random, whatever the order: the statistics come from these.");
+  if (item.selected === "random") mark("random slice", "Part of the random slice, from which the statistics come.");
   if (item.suspicious) mark("suspicious", "Parts of this README address whoever tags it.", true);
   if (item.error) mark("failed", "This README could not be tagged.", true);
   const place = item.place.endsWith(item.id) ? "" : item.place;
@@ -217,7 +217,7 @@ const acts = {
     if (at < shown.length - 1) { await forward(); return; }
     const { selected, state } = item;
     show(await post("pass", { ...work(), id: item.id }));
-    if (selected === "random" && state === "open") say("Passed over. It will come again, as it is of the random slice: S skips it.");
+    if (selected === "random" && state === "open") say("Passed over for now. READMEs of the random slice come back until you answer or skip them.");
   }),
   previous: () => during(async () => {
     const back = item ? at - 1 : at;
@@ -303,6 +303,7 @@ async function route() {
   $("#figures").hidden = !view;
   $("[data-act=statistics]").toggleAttribute("aria-current", Boolean(view));
   if (view) {
+    say("");
     try {
       await (view === "tag" ? showTag(kept.get("tag")) : showStatistics());
       complain(null);
