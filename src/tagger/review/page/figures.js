@@ -6,7 +6,7 @@ import { tagOf } from "./vocabulary.js";
 const SVG = "http://www.w3.org/2000/svg";
 /** Tags of the slice below which their calibration cannot be told from chance. */
 const FEW = 50;
-const SLICE = "The slice is drawn at random, whatever the order of work: the first 50 READMEs that are shown, and then every fifth.";
+const SLICE = "The slice is drawn at random, whatever the order of work: the first 50 READMEs that you answer, and then every fifth.";
 
 export async function showStatistics() {
   const known = await get("statistics");
