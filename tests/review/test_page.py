@@ -1,6 +1,8 @@
 """The page of a review in a browser: by keyboard, on a phone, and for a screen reader."""
 
+import json
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,8 +11,11 @@ from typing import Any
 import pytest
 
 from support import reviews
+from tagger.errors import HeadError
+from tagger.review.items import Filter
 from tagger.review.review import Review
 from tagger.review.statistics import Learned, Rate
+from tagger.vocabulary import Tag, Vocabulary
 
 pytestmark = [
     pytest.mark.slow,
@@ -224,6 +229,100 @@ def test_what_is_learned_is_shown_before_and_after(
     said = tab.locator("#learned").text_content()
     assert ".60 (.46 to .72)" in said
     assert ".90 (.79 to .96)" in said
+
+
+def test_who_presses_again_while_it_learns_is_told(
+    open_tab: Callable[..., Any], review: Review, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    going_on, done = threading.Event(), threading.Event()
+
+    def relearn(*_: object) -> Any:
+        going_on.set()
+        assert done.wait(10)
+        raise HeadError("too few READMEs")
+
+    monkeypatch.setattr(review, "_open_rank", lambda: None)
+    monkeypatch.setattr(
+        "tagger.review.relearn.Ranker", lambda *_: SimpleNamespace(best=lambda _: [])
+    )
+    monkeypatch.setattr("tagger.review.relearn.relearn", relearn)
+    one, other = open_tab(), open_tab()
+    one.keyboard.press("l")
+    one.get_by_role("button", name="Learn now").click()
+    assert going_on.wait(10)
+    one.keyboard.press("Escape")
+    one.keyboard.press("l")
+    one.get_by_text("this takes seconds").wait_for()
+    one.get_by_role("button", name="Learn now").click()
+    one.locator("#learned").get_by_text("Learning is already under way").wait_for()
+    other.keyboard.press("l")
+    other.get_by_role("button", name="Learn now").click()
+    other.locator("#learned").get_by_text("Learning is already under way").wait_for()
+    done.set()
+    one.locator("#learned").get_by_text("too few READMEs").wait_for()
+
+
+def test_the_address_opens_the_page_from_another_site(browser: Any, review: Review) -> None:
+    with reviews.serving(review) as address:
+        tab = browser.new_context().new_page()
+        link = f'<a href="{address}">the review</a>'
+        tab.route(
+            "http://chat.example/", lambda route: route.fulfill(body=link, content_type="text/html")
+        )
+        tab.goto("http://chat.example/")
+        tab.click("a")
+        assert title(tab)
+        assert "token" not in tab.url
+        tab.context.close()
+
+
+def test_what_is_passed_over_comes_again_and_is_counted(
+    open_tab: Callable[..., Any], review: Review
+) -> None:
+    tab = open_tab()
+    first = title(tab)
+    second = press(tab, "ArrowRight")
+    assert second != first
+    tab.get_by_role("status").get_by_text("Passed over").wait_for()
+    assert press(tab, "Enter") == first
+    press(tab, "ArrowRight")
+    tab.keyboard.press("t")
+    tab.get_by_role("heading", name="Random slice: 1 reviewed, 1 passed over").wait_for()
+
+
+def test_tags_are_found_whatever_their_case_and_encoding(browser: Any, tmp_path: Path) -> None:
+    names = ("Stra\u00dfe", "Ple\u0301iade", "\u039f\u0394\u039f\u03a3")
+    vocabulary = Vocabulary(tuple(Tag(id=n, name=name) for n, name in enumerate(names)))
+    row = {"id": "x" * 400, "tags": [{"id": 0, "name": names[0], "confidence": 0.5}]}
+    (tmp_path / "out.jsonl").write_text(json.dumps(row) + "\n")
+    with Review(tmp_path / "out.jsonl", vocabulary) as review, reviews.serving(review) as address:
+        tab = browser.new_context(viewport=PHONE).new_page()
+        tab.goto(address)
+        title(tab)
+        assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        assert tab.locator("#title").bounding_box()["height"] < 150
+        for text, name in zip(
+            ("STRASSE", "pl\u00e9i", "\u03bf\u03b4\u03bf\u03c2"), names, strict=True
+        ):
+            tab.locator("#search").fill(text)
+            assert tab.locator("#found li").first.text_content() == name
+        tab.context.close()
+
+
+def test_an_unknown_tag_in_the_filter_changes_nothing_of_what_bulk_is_about(
+    open_tab: Callable[..., Any], review: Review
+) -> None:
+    tab = open_tab()
+    tab.locator("[name=tag]").fill("web")
+    tab.locator("[name=tag]").press("Tab")
+    title(tab)
+    tab.locator("[name=tag]").fill("nothing of the list")
+    tab.get_by_role("button", name="Bulk").click()
+    tab.get_by_text("open READMEs with the tag web").wait_for()
+    tab.locator("[name=above]").fill("0")
+    count = review.bulk_count(0.0, "uncertain", Filter(tag="4"))
+    assert 0 < count < review.bulk_count(0.0)
+    tab.get_by_role("button", name=f"Accept {count} README").wait_for()
 
 
 def test_nothing_of_a_readme_runs(open_tab: Callable[..., Any]) -> None:

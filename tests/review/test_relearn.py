@@ -19,7 +19,6 @@ from tagger.methods.rank.head import Head
 from tagger.methods.rank.rank import Encoded, Rank
 from tagger.models.language import LanguageModel
 from tagger.readme.sources import Sources
-from tagger.review.items import Filter
 from tagger.review.relearn import Ranker
 from tagger.review.review import Review
 from tagger.tagger import Tagger
@@ -94,12 +93,8 @@ def go(review: Review, steps: int = REVIEWED, decide: Callable[[str], str] = rig
 
 def rest(review: Review) -> list[tuple[str, str]]:
     """The first suggestion for each open README, and what is right."""
-    found: list[tuple[str, str, str]] = []
-    item = review.next("uncertain", Filter())
-    while item and item.id not in [id_ for id_, *_ in found]:
-        found.append((item.id, str(item.suggestions[0].tag.id), right(item.id)))
-        item = review.next("uncertain", Filter(text=""), item.id)
-    return [(first, tag) for _, first, tag in found]
+    items = [item for n in range(COUNT) if (item := review.item(str(n))).state == "open"]
+    return [(str(item.suggestions[0].tag.id), right(item.id)) for item in items]
 
 
 def test_learning_suggests_better_tags_for_the_rest_and_reads_nothing_again(
@@ -137,13 +132,11 @@ def test_a_batch_with_the_head_gives_what_the_review_suggests(
     go(review)
     learned = review.learn()
     assert learned.head
-    suggested = {}
-    item = review.next("uncertain", Filter(text=""))
-    while item and item.id not in suggested:
-        suggested[item.id] = [
-            (each.tag.name, each.confidence) for each in item.suggestions if each.given
-        ]
-        item = review.next("uncertain", Filter(text=""), item.id)
+    suggested = {
+        item.id: [(each.tag.name, each.confidence) for each in item.suggestions if each.given]
+        for n in range(COUNT)
+        if (item := review.item(str(n))).state == "open"
+    }
     review.close()
     batch(output.parent, Rank(tiny_model, VOCABULARY, head=Head.load(learned.head)))
     for row in map(json.loads, output.read_text().splitlines()):

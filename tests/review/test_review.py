@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -164,7 +165,7 @@ def test_undo_goes_back_step_by_step_also_later(tmp_path: Path, review: Review) 
 def test_all_replies_that_are_sure_enough_are_accepted_at_once(review: Review) -> None:
     accept(review, "readme-9")
     sure = Filter()
-    assert review.bulk_count(0.8, sure) == review.bulk_accept(0.8, sure) == 1
+    assert review.bulk_count(0.8, "confident", sure) == review.bulk_accept(0.8, filter=sure) == 1
     item = review.item("readme-10")
     assert (names(item), item.selected) == (["cli"], "bulk")
     assert review.item("readme-8").state == "open", "its second tag is less sure"
@@ -179,9 +180,9 @@ def test_a_tag_is_replaced_wherever_it_was_decided_or_is_suggested(review: Revie
     review.decide("readme-4", ["db", "4"], 0)
     review.decide("readme-1", ["4", "db"], 0)
     review.skip("readme-9", 0)
-    assert review.replace_count("db", EVERY) == 3
+    assert review.replace_count("db", filter=EVERY) == 3
     assert review.replace_count("db") == 1, "of the open ones"
-    assert review.bulk_replace("db", "4", EVERY) == 3
+    assert review.bulk_replace("db", "4", filter=EVERY) == 3
     assert names(review.item("readme-4")) == ["web"], "each once"
     assert names(review.item("readme-1")) == ["web"]
     assert names(review.item("readme-8")) == ["web"]
@@ -190,6 +191,82 @@ def test_a_tag_is_replaced_wherever_it_was_decided_or_is_suggested(review: Revie
     review.undo()
     assert names(review.item("readme-1")) == ["web", "database"]
     assert review.item("readme-8").state == "open"
+
+
+def content(review: Review) -> dict[str, tuple[object, ...]]:
+    items = (review.item(f"readme-{n}") for n in range(12))
+    return {item.id: (item.state, names(item), item.selected) for item in items}
+
+
+@pytest.mark.parametrize(
+    ("order", "chosen", "count"),
+    [
+        ("uncertain", Filter(), 10),
+        ("uncertain", EVERY, 10),
+        ("random", Filter(), 10),
+        ("failed", Filter(), 0),
+        ("suspicious", Filter(), 0),
+        ("tag", Filter(tag="4"), 2),
+        ("tag", Filter(text="readme-1"), 2),
+        ("confident", Filter(tag="4", text="readme-8"), 1),
+        ("uncertain", Filter(state="reviewed"), 0),
+        ("uncertain", Filter(state="skipped"), 0),
+    ],
+)
+def test_bulk_decisions_are_about_what_the_order_and_filter_show(
+    review: Review, order: Order, chosen: Filter, count: int
+) -> None:
+    before = content(review)
+    assert review.bulk_count(0.0, order, chosen) == count
+    assert review.bulk_accept(0.0, order, chosen) == count
+    shown = set(ids(review, order, replace(chosen, state=None)))
+    changed_ = {id_ for id_, what in content(review).items() if what != before[id_]}
+    assert len(changed_) == count
+    assert changed_ <= shown
+    if count:
+        review.undo()
+    assert content(review) == before
+
+
+def test_a_tag_is_replaced_only_among_what_is_shown(review: Review) -> None:
+    review.decide("readme-4", ["db", "4"], 0)
+    assert review.replace_count("db", "uncertain", Filter(tag="4", state=None)) == 2
+    assert review.replace_count("db", "failed", EVERY) == 0
+    assert review.replace_count("db", "tag", Filter(text="readme-9")) == 1
+    before = content(review)
+    assert review.bulk_replace("db", "1", "uncertain", Filter(tag="4", state=None)) == 2
+    assert names(review.item("readme-4")) == ["cli", "web"]
+    assert review.item("readme-9").state == "open", "which has another tag"
+    review.undo()
+    assert content(review) == before
+
+
+def test_bulk_decisions_give_no_tag_that_has_left_the_list(tmp_path: Path, review: Review) -> None:
+    review.close()
+    before = content_of(tmp_path)
+    with again(tmp_path, changed(database=None)) as later:
+        assert later.bulk_count(0.95) == 0
+        assert later.bulk_count(0.0) == later.bulk_accept(0.0) == 9, "all but what had it alone"
+        assert names(later.item("readme-4")) == ["cli"]
+        assert later.item("readme-9").state == "open"
+        assert later.undo()
+        assert later.bulk_replace("1", "2") == 3
+        later.undo()
+    assert content_of(tmp_path) == before
+
+
+def content_of(folder: Path) -> dict[str, tuple[object, ...]]:
+    with again(folder) as review:
+        return content(review)
+
+
+def test_a_text_is_found_whatever_its_case(tmp_path: Path) -> None:
+    row = {"id": "Étude", "tags": [{"id": 1, "name": "cli", "confidence": 0.5}]}
+    (tmp_path / "out.jsonl").write_text(json.dumps(row) + "\n")
+    with again(tmp_path) as review:
+        for text in ("étude", "ÉTUDE"):
+            found = review.next("uncertain", Filter(text=text))
+            assert found, text
 
 
 def test_what_was_decided_becomes_label_rows(tmp_path: Path, review: Review) -> None:
@@ -231,6 +308,7 @@ def test_many_threads_lose_nothing(tmp_path: Path) -> None:
 
 _SCRIPT = """
 import sys
+from dataclasses import replace
 from pathlib import Path
 from support.reviews import VOCABULARY
 from tagger.review.review import Review

@@ -8,9 +8,11 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 from starlette.testclient import TestClient
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from support import reviews
 from support.messages import MESSAGES, refused
@@ -38,15 +40,16 @@ def stranger(review: Review) -> TestClient:
 
 @pytest.fixture
 def client(stranger: TestClient) -> TestClient:
-    assert stranger.get("/", params={"token": TOKEN}).status_code == 303
+    assert stranger.get("/", params={"token": TOKEN}).status_code == 200
     stranger.headers["Origin"] = ORIGIN
     return stranger
 
 
 def test_the_token_in_the_address_becomes_a_cookie(stranger: TestClient) -> None:
     answer = stranger.get("/", params={"token": TOKEN})
-    assert answer.status_code == 303
-    assert answer.headers["location"] == "/"
+    assert answer.status_code == 200
+    assert 'content="0; url=/"' in answer.text, "it leads to an address without the token"
+    assert TOKEN not in answer.text
     cookie = answer.headers["set-cookie"]
     assert cookie.startswith(f"tagger-review-{PORT}=")
     assert "HttpOnly" in cookie
@@ -68,10 +71,24 @@ def test_nobody_is_answered_without_the_token(stranger: TestClient, path: str, t
 def test_a_token_that_others_can_see_lets_in_one_browser(review: Review) -> None:
     served = application(review, TOKEN, PORT, once="seen")
     first, second = (TestClient(served, base_url=ORIGIN, follow_redirects=False) for _ in range(2))
-    assert first.get("/", params={"token": "seen"}).status_code == 303
+    assert first.get("/", params={"token": "seen"}).status_code == 200
     assert first.get("/").status_code == 200
     assert second.get("/", params={"token": "seen"}).status_code == 403
-    assert second.get("/", params={"token": TOKEN}).status_code == 303
+    assert second.get("/", params={"token": TOKEN}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"}, {"Origin": "null"}],
+)
+def test_the_address_may_be_opened_from_anywhere(
+    stranger: TestClient, headers: dict[str, str]
+) -> None:
+    headers |= {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+    assert stranger.get("/", params={"token": "another"}, headers=headers).status_code == 403
+    assert stranger.get("/", params={"token": TOKEN}, headers=headers).status_code == 200
+    assert stranger.post("/", params={"token": TOKEN}, headers=headers).status_code == 403
+    assert stranger.get("/api/session", headers=headers).status_code == 403
 
 
 def test_the_token_in_the_address_opens_the_page_alone(stranger: TestClient) -> None:
@@ -203,6 +220,30 @@ def test_many_are_decided_at_once(client: TestClient) -> None:
     assert told(client, "replace", old="2", new="3")["count"] == count > 0
 
 
+def test_a_readme_that_is_passed_over_is_counted(client: TestClient) -> None:
+    first = asked(client, "next")["item"]
+    second = told(client, "pass", id=first["id"])["item"]
+    assert second["id"] != first["id"]
+    assert asked(client, "statistics")["passed_over"] == 1
+    told(client, "skip", id=first["id"], revision=first["revision"])
+    known = asked(client, "statistics")
+    assert (known["passed_over"], known["skipped"]) == (0, 1)
+
+
+def test_undo_tells_the_place_in_the_order_that_is_gone_through(client: TestClient) -> None:
+    work = {"order": "confident", "state": "all", "text": "readme-1"}
+    item = asked(client, "next", **work)["item"]
+    told(client, "skip", id=item["id"], revision=item["revision"], **work)
+    undone = told(client, "undo", **work)["item"]
+    assert (undone["position"], undone["total"]) == (1, 3)
+
+
+def test_bulk_decisions_are_about_the_order_that_is_gone_through(client: TestClient) -> None:
+    assert asked(client, "accept", above=0, order="failed")["count"] == 0
+    assert told(client, "accept", above=0, order="failed")["count"] == 0
+    assert asked(client, "replace", old="2", order="failed")["count"] == 0
+
+
 def test_statistics_are_told(client: TestClient) -> None:
     item = asked(client, "next")["item"]
     tags = [tag["id"] for tag in item["suggestions"]]
@@ -250,6 +291,40 @@ def test_it_is_served_on_this_machine_alone_until_ctrl_c(review: Review) -> None
     for address in told:
         assert re.fullmatch(r"http://127\.0\.0\.1:\d+/\?token=[\w-]{43}", address)
     assert len(set(told)) == 2
+
+
+def test_a_browser_that_makes_its_caller_wait_hinders_nothing(review: Review) -> None:
+    """As text browsers do, until they are closed."""
+    answers: list[int] = []
+
+    def ready(address: str, _: str) -> None:
+        with urlopen(address, timeout=10) as answer:
+            answers.append(answer.status)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    serve(review, ready=ready)
+    assert answers == [200]
+
+
+def test_answers_are_sent_at_once(review: Review, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not when the browser has acknowledged their heads, 40 ms later."""
+    found: list[int] = []
+
+    def ready(address: str, _: str) -> None:
+        with urlopen(address, timeout=10):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    made = AutoHTTPProtocol.connection_made
+
+    def note(protocol: Any, transport: Any) -> None:
+        taken = transport.get_extra_info("socket")
+        found.append(taken.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        made(protocol, transport)
+
+    monkeypatch.setattr(AutoHTTPProtocol, "connection_made", note)
+    serve(review, ready=ready)
+    assert found
+    assert all(found)
 
 
 def test_a_port_in_use_is_said(review: Review) -> None:

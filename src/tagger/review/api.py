@@ -40,37 +40,37 @@ class Work(BaseModel):
         return Filter(self.tag, None if self.state == "all" else self.state, self.text)
 
 
-class _From(Work):
+class _NextRequest(Work):
     id: str | None = None
 
 
-class _One(Work):
+class _ItemRequest(Work):
     id: str
 
 
-class _Skip(_One):
+class _SkipRequest(_ItemRequest):
     revision: int
     ahead: bool = False
     """Whether the page knows already which README comes next."""
 
 
-class _Decide(_Skip):
+class _DecideRequest(_SkipRequest):
     tags: list[str]
 
 
-class _Above(Work):
+class _AcceptRequest(Work):
     above: float = Field(ge=0, le=1)
 
 
-class _Old(Work):
+class _CountRequest(Work):
     old: str
 
 
-class _Replace(_Old):
+class _ReplaceRequest(_CountRequest):
     new: str
 
 
-_Asked = TypeVar("_Asked", bound=Work)
+_Request = TypeVar("_Request", bound=Work)
 
 
 class Api:
@@ -89,17 +89,18 @@ class Api:
         """Return the routes; those that change nothing are asked by GET."""
         return [
             _route("GET", "session", Work, self._session),
-            _route("GET", "item", _One, self._item),
-            _route("GET", "next", _From, self._next),
-            _route("GET", "previous", _From, self._previous),
+            _route("GET", "item", _ItemRequest, self._item),
+            _route("GET", "next", _NextRequest, self._next),
+            _route("GET", "previous", _NextRequest, self._previous),
             _route("GET", "statistics", Work, self._statistics),
-            _route("GET", "accept", _Above, self._accept_count),
-            _route("GET", "replace", _Old, self._replace_count),
-            _route("POST", "decide", _Decide, self._decide),
-            _route("POST", "skip", _Skip, self._skip),
+            _route("GET", "accept", _AcceptRequest, self._accept_count),
+            _route("GET", "replace", _CountRequest, self._replace_count),
+            _route("POST", "decide", _DecideRequest, self._decide),
+            _route("POST", "skip", _SkipRequest, self._skip),
+            _route("POST", "pass", _ItemRequest, self._pass),
             _route("POST", "undo", Work, self._undo),
-            _route("POST", "accept", _Above, self._accept),
-            _route("POST", "replace", _Replace, self._replace),
+            _route("POST", "accept", _AcceptRequest, self._accept),
+            _route("POST", "replace", _ReplaceRequest, self._replace),
             _route("POST", "learn", Work, self._learn),
             _route("POST", "prepare", Work, self._prepare),
         ]
@@ -111,42 +112,47 @@ class Api:
         ]
         return {"name": self._review.name, "tags": tags}
 
-    def _item(self, asked: _One) -> dict[str, Any]:
+    def _item(self, asked: _ItemRequest) -> dict[str, Any]:
         return self._with_item(self._review.item(asked.id, asked.order, asked.filter))
 
-    def _next(self, asked: _From) -> dict[str, Any]:
+    def _next(self, asked: _NextRequest) -> dict[str, Any]:
         return self._with_item(self._review.next(asked.order, asked.filter, asked.id))
 
-    def _previous(self, asked: _From) -> dict[str, Any]:
+    def _previous(self, asked: _NextRequest) -> dict[str, Any]:
         return self._with_item(self._review.previous(asked.order, asked.filter, asked.id))
 
-    def _decide(self, asked: _Decide) -> dict[str, Any]:
+    def _decide(self, asked: _DecideRequest) -> dict[str, Any]:
         self._review.decide(asked.id, asked.tags, asked.revision)
         return self._go_on(asked)
 
-    def _skip(self, asked: _Skip) -> dict[str, Any]:
+    def _skip(self, asked: _SkipRequest) -> dict[str, Any]:
         self._review.skip(asked.id, asked.revision)
         return self._go_on(asked)
 
-    def _go_on(self, asked: _Skip) -> dict[str, Any]:
+    def _pass(self, asked: _ItemRequest) -> dict[str, Any]:
+        return self._with_item(self._review.pass_over(asked.id, asked.order, asked.filter))
+
+    def _go_on(self, asked: _SkipRequest) -> dict[str, Any]:
         if asked.ahead:
             return self._with_item(None)
         return self._with_item(self._review.next(asked.order, asked.filter, asked.id))
 
-    def _undo(self, _: Work) -> dict[str, Any]:
-        return self._with_item(self._review.undo())
+    def _undo(self, asked: Work) -> dict[str, Any]:
+        item = self._review.undo()
+        return self._with_item(item and self._review.item(item.id, asked.order, asked.filter))
 
-    def _accept_count(self, asked: _Above) -> dict[str, Any]:
-        return {"count": self._review.bulk_count(asked.above, asked.filter)}
+    def _accept_count(self, asked: _AcceptRequest) -> dict[str, Any]:
+        return {"count": self._review.bulk_count(asked.above, asked.order, asked.filter)}
 
-    def _accept(self, asked: _Above) -> dict[str, Any]:
-        return {"count": self._review.bulk_accept(asked.above, asked.filter)}
+    def _accept(self, asked: _AcceptRequest) -> dict[str, Any]:
+        return {"count": self._review.bulk_accept(asked.above, asked.order, asked.filter)}
 
-    def _replace_count(self, asked: _Old) -> dict[str, Any]:
-        return {"count": self._review.replace_count(asked.old, asked.filter)}
+    def _replace_count(self, asked: _CountRequest) -> dict[str, Any]:
+        return {"count": self._review.replace_count(asked.old, asked.order, asked.filter)}
 
-    def _replace(self, asked: _Replace) -> dict[str, Any]:
-        return {"count": self._review.bulk_replace(asked.old, asked.new, asked.filter)}
+    def _replace(self, asked: _ReplaceRequest) -> dict[str, Any]:
+        count = self._review.bulk_replace(asked.old, asked.new, asked.order, asked.filter)
+        return {"count": count}
 
     def _statistics(self, _: Work) -> dict[str, Any]:
         return _statistics(self._review.statistics())
@@ -172,7 +178,7 @@ class Api:
 
 
 def _route(
-    method: str, name: str, model: type[_Asked], answer: Callable[[_Asked], dict[str, Any]]
+    method: str, name: str, model: type[_Request], answer: Callable[[_Request], dict[str, Any]]
 ) -> Route:
     async def endpoint(request: Request) -> Response:
         try:
@@ -238,7 +244,8 @@ def _statistics(statistics: Statistics) -> dict[str, Any]:
         "failed": statistics.failed,
         "suspicious": statistics.suspicious,
         "sampled": statistics.sampled,
-        "unanswered": statistics.unanswered,
+        "skipped": statistics.skipped,
+        "passed_over": statistics.passed_over,
         "first": _rate(statistics.first),
         "given": _rate(statistics.given),
         "calibration": statistics.calibration,

@@ -12,6 +12,7 @@ from tagger._util.files import check_own_file, check_target, replacing, reportin
 from tagger._util.text import printable
 from tagger.batch.decisions import REVIEWED, Decisions
 from tagger.evaluation.label import PlacedLabel
+from tagger.review.statistics import slice_of
 from tagger.review.texts import text_of
 
 _BEGINNING = 16 * 1024 * 1024
@@ -44,9 +45,10 @@ def decided(store: Decisions, reached: int) -> Iterator[Decided]:
     """
     tags: dict[int, list[int]] = defaultdict(list)
     refused: dict[int, list[int]] = defaultdict(list)
+    drawn = {each.number for each in slice_of(store, reached)}
     with store.reading() as database:
         rows = database.execute(
-            "SELECT number, bulk, chance FROM readme WHERE state = ? "
+            "SELECT number, bulk FROM readme WHERE state = ? "
             "AND number IN (SELECT readme FROM text) ORDER BY place IS NULL, place, number",
             (REVIEWED,),
         ).fetchall()
@@ -58,7 +60,7 @@ def decided(store: Decisions, reached: int) -> Iterator[Decided]:
             (REVIEWED,),
         ):
             refused[number].append(tag)
-    for number, bulk, chance in rows:
+    for number, bulk in rows:
         known = store.known(iter(tags[number]))
         if known is None:
             continue
@@ -73,7 +75,7 @@ def decided(store: Decisions, reached: int) -> Iterator[Decided]:
         why: Literal["random", "uncertain", "bulk"] = "uncertain"
         if bulk:
             why = "bulk"
-        elif chance <= reached:
+        elif number in drawn:
             why = "random"
         label = PlacedLabel(
             id=readme.id,

@@ -1,6 +1,7 @@
 """`Review`: a curator goes through the output of a batch, and nothing that was decided is lost."""
 
 import logging
+import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
@@ -17,7 +18,7 @@ from tagger.readme.sources import Sources
 from tagger.review import bulk, labels, steps
 from tagger.review.index import index, place_of
 from tagger.review.items import Filter, Item, Order, State
-from tagger.review.queue import STATES, Work
+from tagger.review.order import Work
 from tagger.review.show import show
 from tagger.review.statistics import Learned, Statistics, statistics_of
 from tagger.review.texts import noted, take_texts, text_of
@@ -86,6 +87,7 @@ class Review(Closing):
         self._open_rank = rank
         self._ranker: Ranker | None = None
         self._lock = threading.RLock()
+        self._opening = threading.Lock()
         self._learning = threading.Lock()
         with ExitStack() as stack:
             path = review_of(self._place.lines)
@@ -146,11 +148,12 @@ class Review(Closing):
         filter: Filter = _ALL,  # noqa: A002
         after: str | None = None,
     ) -> Item | None:
-        """Return the README that comes after another, or first; None where no other is left.
+        """Return the README that comes once another is answered, or first; None if none is left.
 
         At the end of an order it begins again. Without a filter, the first 50 READMEs that are
-        decided, and then every fifth, are drawn at random, whatever the order. Nothing changes by
-        asking, so the same question has the same answer until something is decided.
+        decided, and then every fifth, are drawn at random, whatever the order; those that were
+        passed over before new ones. Nothing changes by asking, so the same question has the same
+        answer until something is decided.
 
         Raises:
             InputError: the output has no such README, or the vocabulary no such tag.
@@ -159,6 +162,24 @@ class Review(Closing):
         with self._lock:
             shown = None if after is None else self._number(after)
             number = self._work.next(order, filter, shown)
+            return None if number is None else self._item(number, order, filter)
+
+    def pass_over(
+        self,
+        id: str,  # noqa: A002
+        order: Order = "uncertain",
+        filter: Filter = _ALL,  # noqa: A002
+    ) -> Item | None:
+        """Leave a README as it is, and return the one that is shown next instead of it.
+
+        If it was drawn at random, it counts as passed over until it is answered, and is drawn again
+        before any other. Returns and raises as `next`.
+        """
+        with self._lock:
+            shown = self._number(id)
+            with self._store.writing() as database:
+                self._reach(database, shown)
+            number = self._work.pass_over(order, filter, shown)
             return None if number is None else self._item(number, order, filter)
 
     def previous(
@@ -225,27 +246,49 @@ class Review(Closing):
             self._work.load()
             return self._item(numbers[0]) if numbers else None
 
-    def bulk_count(self, above: float, filter: Filter = _ALL) -> int:  # noqa: A002
+    def bulk_count(
+        self,
+        above: float,
+        order: Order = "uncertain",
+        filter: Filter = _ALL,  # noqa: A002
+    ) -> int:
         """Return how many READMEs `bulk_accept` would decide."""
         with self._lock:
-            return len(self._work.sure(above, filter))
+            return len(self._work.confident(above, order, filter))
 
-    def bulk_accept(self, above: float, filter: Filter = _ALL) -> int:  # noqa: A002
+    def bulk_accept(
+        self,
+        above: float,
+        order: Order = "uncertain",
+        filter: Filter = _ALL,  # noqa: A002
+    ) -> int:
         """Accept the replies all of whose tags have at least this confidence. One step to undo.
 
-        Only open READMEs that pass the filter are decided. Returns how many.
+        Of the READMEs of an order that pass the filter, the open ones are decided. Returns how
+        many.
         """
         with self._lock:
-            count = bulk.accept(self._store, self._work.sure(above, filter))
+            count = bulk.accept(self._store, self._work.confident(above, order, filter))
             self._work.load()
             return count
 
-    def replace_count(self, old: str, filter: Filter = _ALL) -> int:  # noqa: A002
+    def replace_count(
+        self,
+        old: str,
+        order: Order = "uncertain",
+        filter: Filter = _ALL,  # noqa: A002
+    ) -> int:
         """Return how many READMEs `bulk_replace` would decide."""
         with self._lock:
-            return len(bulk.with_tag(self._store, self._work, old, filter))
+            return len(bulk.with_tag(self._store, self._work, old, order, filter))
 
-    def bulk_replace(self, old: str, new: str, filter: Filter = _ALL) -> int:  # noqa: A002
+    def bulk_replace(
+        self,
+        old: str,
+        new: str,
+        order: Order = "uncertain",
+        filter: Filter = _ALL,  # noqa: A002
+    ) -> int:
         """Put a tag in the place of another that was decided or is suggested, by their ids.
 
         READMEs that were reviewed keep their other tags, and stay what they are: decided one by one
@@ -257,7 +300,7 @@ class Review(Closing):
 
         """
         with self._lock:
-            numbers = bulk.with_tag(self._store, self._work, old, filter)
+            numbers = bulk.with_tag(self._store, self._work, old, order, filter)
             bulk.replace(self._store, self._work, numbers, old, self._tag(new))
             self._work.load()
             return len(numbers)
@@ -265,13 +308,12 @@ class Review(Closing):
     def states(self) -> Mapping[State, int]:
         """Return how many READMEs of the output are open, reviewed and skipped."""
         with self._lock:
-            counts = self._work.count()
-            return {state: counts[number] for state, number in STATES.items()}
+            return self._work.states()
 
     def statistics(self) -> Statistics:
         """Return how far the review is, and what the random slice says."""
         with self._lock:
-            return statistics_of(self._store, self._vocabulary, self._work.reached)
+            return statistics_of(self._store, self._vocabulary, self._work)
 
     def learn(self, progress: Progress = no_progress, head: Path | None = None) -> Learned:
         """Learn a head from what is reviewed, and suggest tags anew for all other READMEs.
@@ -293,10 +335,10 @@ class Review(Closing):
         """
         if self._open_rank is None:
             raise UsageError("nothing can be learned without a model that runs here")
-        ranker = self._prepared(self._open_rank)
         if not self._learning.acquire(blocking=False):
             raise UsageError("learning is already under way")
         try:
+            ranker = self._prepared(self._open_rank)
             from tagger.review.relearn import relearn
 
             lines = self._place.lines
@@ -320,7 +362,7 @@ class Review(Closing):
         return labels.export(self._store, self._work.reached, path)
 
     def _prepared(self, opener: "Callable[[], Rank]") -> "Ranker":
-        with self._learning:
+        with self._opening:
             if self._ranker is None:
                 from tagger.review.relearn import Ranker  # which imports PyTorch
 
@@ -349,14 +391,18 @@ class Review(Closing):
                 stale = now != revision
                 if not stale:
                     steps.decide(database, [steps.Entry(number, state, tags)])
-                    database.execute(
-                        "INSERT OR REPLACE INTO setting VALUES ('reached', ?)",
-                        (str(self._work.reached),),
-                    )
+                    self._reach(database, number)
             if stale:
                 raise StaleError(self._item(number))
             self._work.decided(number, state)
             return self._item(number)
+
+    def _reach(self, database: sqlite3.Connection, number: int) -> None:
+        """Let the random slice go on to a README that was answered or passed over."""
+        database.execute(
+            "INSERT OR REPLACE INTO setting VALUES ('reached', ?)",
+            (str(self._work.reach(number)),),
+        )
 
     def _item(self, number: int, order: Order = "uncertain", chosen: Filter = _ALL) -> Item:
         best = self._ranker.best if self._ranker else None

@@ -16,7 +16,7 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -45,6 +45,13 @@ _HEADERS = {
     "Cache-Control": "no-store",
 }
 
+_ENTER = (
+    '<!doctype html><title>tagger review</title><link rel="icon" href="icon.svg">'
+    '<meta http-equiv="refresh" content="0; url=/">'
+)
+"""Goes on to the page. A redirect would not do: browsers send a strict cookie only where one of our
+own pages leads, and the address may have been opened from a mail or a chat."""
+
 _FORBIDDEN = "Open the address that tagger review has printed, with its token.\n"
 
 
@@ -55,13 +62,14 @@ def serve(review: Review, *, port: int = 0, ready: Callable[[str, str], None]) -
         review: what is reviewed; it stays open.
         port: where the page is; 0 for a free one.
         ready: hears the address, once the page can be opened, and one that opens it only once: for
-            programs whose arguments every user of the machine can see.
+            programs whose arguments every user of the machine can see. It runs in a thread of its
+            own: a browser in the terminal lets its caller wait.
 
     Raises:
         UsageError: the port is not to be had.
 
     """
-    with _bound(port) as listener:
+    with _listen(port) as listener:
         port = listener.getsockname()[1]
         token, once = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
         config = uvicorn.Config(
@@ -78,7 +86,7 @@ def serve(review: Review, *, port: int = 0, ready: Callable[[str, str], None]) -
         # The process that renders takes half a second to start: until a browser has, it runs.
         threading.Thread(target=html_of, args=(Readme("", "-"),), daemon=True).start()
         address = f"http://{HOST}:{port}/?token="
-        ready(address + token, address + once)
+        threading.Thread(target=ready, args=(address + token, address + once), daemon=True).start()
         with suppress(KeyboardInterrupt):
             uvicorn.Server(config).run([listener])
 
@@ -133,11 +141,11 @@ class Guard:
         else:
             foreign = foreign or origin != f"http://{host}"
         if local and request.method == "GET" and request.url.path == "/":
-            # A link to the page may be in another page, such as a terminal in a browser.
+            # The address may have been opened from anywhere, such as a terminal in a browser.
             foreign = False
             given = request.query_params.get("token", "")
             if self._is_token(given) or self._is_first(given):
-                answer = RedirectResponse("/", status_code=303)
+                answer = HTMLResponse(_ENTER)
                 answer.set_cookie(self._cookie, self._token, httponly=True, samesite="strict")
                 return answer
         if not local or foreign or not self._is_token(request.cookies.get(self._cookie, "")):
@@ -160,14 +168,15 @@ def _same(text: str, token: str) -> bool:
     return secrets.compare_digest(text.encode(), token.encode())
 
 
-def _bound(port: int) -> socket.socket:
+def _listen(port: int) -> socket.socket:
     """Return a socket of this machine's own at a port.
 
     Raises:
         UsageError: the port is in use, or reserved.
 
     """
-    listener = socket.socket(socket.AF_INET)
+    # Named, since only then asyncio sends answers at once: else each waits 40 ms for an ACK.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((HOST, port))

@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 
 from tagger.batch.decisions import REVIEWED, Decisions
 from tagger.review.items import Filter, Item, Order, Selected, Suggestion
-from tagger.review.queue import STATES, Work
+from tagger.review.order import Work
+from tagger.review.rows import STATES
 from tagger.review.steps import tags_of
 from tagger.vocabulary import Tag
 

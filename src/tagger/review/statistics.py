@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from tagger.batch.decisions import REVIEWED, SKIPPED, Decisions
-from tagger.evaluation.measures import Judged, agresti_coull, reliability
+from tagger.batch.decisions import REVIEWED, Decisions
+from tagger.evaluation.measures import Judged, agresti_coull, interval_of_pairs, reliability
 from tagger.review.items import State
-from tagger.review.queue import STATES
+from tagger.review.order import Work
 from tagger.vocabulary import Tag, Vocabulary
 
 if TYPE_CHECKING:
@@ -41,6 +41,17 @@ class Rate:
         counted = Counter(outcomes)
         right, of = counted[True], counted.total()
         return cls(right, of, *agresti_coull(right / of, of)) if of else None
+
+    @classmethod
+    def of_pairs(cls, outcomes: Sequence[Sequence[bool]]) -> Self | None:
+        """Return the share of outcomes that are right, where those of one README go together.
+
+        The interval is that of `interval_of_pairs`.
+        """
+        right, of = [sum(each) for each in outcomes], [len(each) for each in outcomes]
+        if not sum(of):
+            return None
+        return cls(sum(right), sum(of), *interval_of_pairs(np.array(right), np.array(of)))
 
     @property
     def share(self) -> float:
@@ -78,7 +89,8 @@ class Statistics:
         failed: how many READMEs could not be tagged.
         suspicious: how many READMEs address whoever tags them.
         sampled: READMEs of the random slice that were reviewed.
-        unanswered: READMEs of the random slice that were skipped.
+        skipped: READMEs of the random slice that were skipped.
+        passed_over: READMEs of the random slice without an answer; see `Counts.passed_over`.
         first: how often the first tag of a reply is right.
         given: how many of the tags of replies are right.
         calibration: mean confidence, share of right tags and number of tags, in bins.
@@ -91,7 +103,8 @@ class Statistics:
     failed: int
     suspicious: int
     sampled: int
-    unanswered: int
+    skipped: int
+    passed_over: int
     first: Rate | None
     given: Rate | None
     calibration: tuple[tuple[float, float, int], ...]
@@ -134,52 +147,60 @@ class Judgement:
         number: of the README.
         given: the ids of the tags that its reply has, with confidences, the first one first.
         right: the ids of the tags that it has.
+        headless: whether the first tag of the reply has left the vocabulary.
 
     """
 
     number: int
     given: tuple[tuple[str, float | None], ...]
     right: frozenset[str]
+    headless: bool = False
 
 
 def slice_of(store: Decisions, reached: int) -> list[Judgement]:
     """Return the reviewed READMEs of the random slice, in its order.
+
+    Tags that have left the vocabulary can be neither right nor wrong: they are left out, and so are
+    READMEs that nothing is left of, by their replies or by what was decided.
 
     Args:
         store: what is reviewed.
         reached: how far the slice goes.
 
     """
-    given: dict[int, dict[str, float | None]] = {}
-    right: dict[int, set[str]] = {}
+    judged: list[Judgement] = []
     with store.reading() as database:
-        for (number,) in database.execute(
-            "SELECT number FROM readme WHERE first IS NOT NULL AND chance <= ? AND state = ? "
+        numbers = database.execute(
+            "SELECT number FROM readme WHERE place IS NOT NULL AND chance <= ? AND state = ? "
             "AND NOT bulk ORDER BY chance",
             (reached, REVIEWED),
-        ):
-            given[number], right[number] = {}, set()
-        for number in given:
-            for tag, confidence in database.execute(
-                "SELECT tag, confidence FROM suggestion WHERE readme = ? AND origin = 0 AND given "
-                "ORDER BY place",
-                (number,),
-            ):
-                if meant := store.tags[tag]:
-                    given[number].setdefault(str(meant.id), confidence)
-            for (tag,) in database.execute("SELECT tag FROM decided WHERE readme = ?", (number,)):
-                if meant := store.tags[tag]:
-                    right[number].add(str(meant.id))
-    return [
-        Judgement(number, tuple(given[number].items()), frozenset(right[number]))
-        for number in given
-        if given[number]
-    ]
+        ).fetchall()
+        for (number,) in numbers:
+            tags = database.execute("SELECT tag FROM decided WHERE readme = ?", (number,))
+            right = store.known(tag for (tag,) in tags)
+            given = [
+                (store.tags[tag], confidence)
+                for tag, confidence in database.execute(
+                    "SELECT tag, confidence FROM suggestion WHERE readme = ? AND origin = 0 "
+                    "AND given ORDER BY place",
+                    (number,),
+                )
+            ]
+            left: dict[str, float | None] = {}
+            for tag, confidence in given:
+                if tag is not None:
+                    left.setdefault(str(tag.id), confidence)
+            if right is not None and left:
+                ids = frozenset(str(tag.id) for tag in right)
+                judged.append(Judgement(number, tuple(left.items()), ids, given[0][0] is None))
+    return judged
 
 
 def first_right(judged: Sequence[Judgement]) -> Rate | None:
-    """Return how often the first tag is right."""
-    return Rate.count(each.given[0][0] in each.right for each in judged)
+    """Return how often the first tag is right, where it is in the vocabulary still."""
+    return Rate.count(
+        bool(each.given) and each.given[0][0] in each.right for each in judged if not each.headless
+    )
 
 
 def f1(judged: Sequence[Judgement]) -> float | None:
@@ -190,38 +211,26 @@ def f1(judged: Sequence[Judgement]) -> float | None:
     return 2 * hits / (given + right) if given + right else None
 
 
-def statistics_of(store: Decisions, vocabulary: Vocabulary, reached: int) -> Statistics:
+def statistics_of(store: Decisions, vocabulary: Vocabulary, work: Work) -> Statistics:
     """Return how far a review is, and what its random slice says."""
-    judged = slice_of(store, reached)
+    judged, counts = slice_of(store, work.reached), work.count()
     with store.reading() as database:
         execute = database.execute
-        counts = dict(
-            execute(
-                "SELECT state, count(*) FROM readme WHERE place IS NOT NULL GROUP BY state"
-            ).fetchall()
-        )
-        bulk, failed, suspicious = execute(
-            "SELECT total(bulk), total(error != ''), total(suspicious) FROM readme "
-            "WHERE place IS NOT NULL"
-        ).fetchone()
-        (unanswered,) = execute(
-            "SELECT count(*) FROM readme WHERE first IS NOT NULL AND chance <= ? AND state = ?",
-            (reached, SKIPPED),
-        ).fetchone()
         suggested = _by_tag(
             store,
             execute("SELECT tag, count(*) FROM suggestion WHERE given AND origin = 0 GROUP BY tag"),
         )
         decided = _by_tag(store, execute("SELECT tag, count(*) FROM decided GROUP BY tag"))
     return Statistics(
-        states={state: int(counts.get(number, 0)) for state, number in STATES.items()},
-        bulk=int(bulk),
-        failed=int(failed),
-        suspicious=int(suspicious),
+        states=counts.states,
+        bulk=counts.bulk,
+        failed=counts.failed,
+        suspicious=counts.suspicious,
         sampled=len(judged),
-        unanswered=int(unanswered),
+        skipped=counts.skipped,
+        passed_over=counts.passed_over,
         first=first_right(judged),
-        given=Rate.count(tag in each.right for each in judged for tag, _ in each.given),
+        given=Rate.of_pairs([[tag in each.right for tag, _ in each.given] for each in judged]),
         calibration=_calibration(judged),
         tags=tuple(
             TagStatistics(

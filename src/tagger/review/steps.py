@@ -61,17 +61,20 @@ def tags_of(database: sqlite3.Connection, number: int) -> list[int]:
     return [int(tag) for (tag,) in rows]
 
 
-def given_to(database: sqlite3.Connection, number: int) -> list[int]:
-    """Return the numbers of the tags that are suggested to be given to a README."""
+def given_to(store: Decisions, database: sqlite3.Connection, number: int) -> list[int]:
+    """Return the numbers of the tags that are suggested to be given to a README.
+
+    Those that are not in the vocabulary any more are left out.
+    """
     rows = database.execute(
         "SELECT tag FROM suggestion WHERE readme = ? AND given AND origin = "
         "(SELECT origin FROM readme WHERE number = ?) ORDER BY place",
         (number, number),
     )
-    return [int(tag) for (tag,) in rows]
+    return [int(tag) for (tag,) in rows if store.tags[tag] is not None]
 
 
-def replaced(tags: Sequence[int], old: set[int], new: int) -> list[int]:
+def substitute(tags: Sequence[int], old: set[int], new: int) -> list[int]:
     """Return tags with a new one in the place of old ones, each once."""
     return list(dict.fromkeys(new if tag in old else tag for tag in tags))
 

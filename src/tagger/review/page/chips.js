@@ -1,4 +1,4 @@
-// The tags of the README in hand, each a box to mark.
+// The tags of the README that is shown, each a box to mark.
 
 import { $, el, share } from "./dom.js";
 import { tagOf } from "./vocabulary.js";

@@ -7,7 +7,16 @@ export function setUpDialogs(acts, { work, begin, suggestAnew }) {
   const open = (name) => () => $(name).showModal();
   acts.help = open("#help");
   acts.bulk = () => { open("#bulk")(); within(); refresh(); };
-  acts.learn = () => { $("#learned").replaceChildren(); $("#learn-now").hidden = false; open("#learn")(); };
+  acts.learn = () => {
+    if (!learning) {
+      $("#learned").replaceChildren();
+      $("#learn-now").hidden = false;
+    }
+    open("#learn")();
+  };
+
+  /** Whether this tab has asked to learn, and has no answer yet. */
+  let learning = false;
 
   /* Many at once. */
 
@@ -16,9 +25,15 @@ export function setUpDialogs(acts, { work, begin, suggestAnew }) {
   let asked = 0;
 
   function within() {
-    const { state, tag, text } = work();
-    const parts = [state === "all" ? "all states" : state, tag && `tag ${tagOf(tag).name}`, text && `text “${text}”`];
-    $("#within").textContent = `Among the READMEs shown: ${parts.filter(Boolean).join(", ")}.`;
+    const { order, state, tag, text } = work();
+    const parts = [
+      { failed: "that failed", suspicious: "that are suspicious", random: "that have suggestions" }[order],
+      tag && `with the tag ${tagOf(tag).name}`,
+      text && `with the text “${text}”`,
+    ];
+    const what = [`${state === "all" ? "" : `${state} `}READMEs`, ...parts.filter(Boolean)].join(" ");
+    const note = state === "open" ? "" : " Only those that are open can be accepted.";
+    $("#within").textContent = `Applies to ${what}, as chosen above the README.${note}`;
   }
 
   const wanted = () => ({
@@ -72,7 +87,11 @@ export function setUpDialogs(acts, { work, begin, suggestAnew }) {
 
   $("#learn-now").addEventListener("click", async () => {
     const button = $("#learn-now");
-    button.disabled = true;
+    if (learning) {
+      $("#learned").replaceChildren(el("p", {}, "Learning is already under way. The result will be shown here."));
+      return;
+    }
+    learning = true;
     $("#learned").replaceChildren(el("p", {}, "Learning … this takes seconds."));
     try {
       const learned = await post("learn");
@@ -82,7 +101,7 @@ export function setUpDialogs(acts, { work, begin, suggestAnew }) {
     } catch (error) {
       $("#learned").replaceChildren(el("p", {}, error.message));
     } finally {
-      button.disabled = false;
+      learning = false;
     }
   });
 }

@@ -6,7 +6,7 @@ import { tagOf } from "./vocabulary.js";
 const SVG = "http://www.w3.org/2000/svg";
 /** Tags of the slice below which their calibration cannot be told from chance. */
 const FEW = 50;
-const SLICE = "The slice is drawn at random, whatever the order of work: the first 50 READMEs that are shown, and then every fifth.";
+const SLICE = "The slice is drawn at random, whatever the order of work: the first 50 READMEs that you answer, and then every fifth.";
 
 export async function showStatistics() {
   const known = await get("statistics");
@@ -20,8 +20,8 @@ export async function showStatistics() {
       ["failed", count(known.failed)],
       ["suspicious", count(known.suspicious)],
     ]),
-    el("h3", {}, `Random slice: ${count(known.sampled)} reviewed`),
-    el("p", { class: "faint" }, SLICE, known.unanswered ? ` ${count(known.unanswered)} of it were skipped.` : ""),
+    el("h3", {}, slice(known)),
+    el("p", { class: "faint" }, SLICE, known.passed_over ? " Those that were passed over are drawn again first." : ""),
     numbers([
       ["first tag right", ...apart(known.first)],
       ["given tags right", ...apart(known.given)],
@@ -31,6 +31,12 @@ export async function showStatistics() {
   if (judged >= FEW) parts.push(el("h3", {}, "Calibration"), chart(known.calibration));
   if (known.tags.length) parts.push(el("h3", {}, "By tag"), table(known.tags));
   replace(parts, "Statistics");
+}
+
+/** Say how much of the random slice is answered: what was left out may be what is hard. */
+function slice({ sampled, passed_over: passedOver, skipped }) {
+  const missing = [passedOver && `${count(passedOver)} passed over`, skipped && `${count(skipped)} skipped`];
+  return [`Random slice: ${count(sampled)} reviewed`, ...missing.filter(Boolean)].join(", ");
 }
 
 export async function showTag(id) {

@@ -8,23 +8,25 @@ import { searchable, setTags, tagNamed, tagOf } from "./vocabulary.js";
 
 const filter = $("#filter");
 
-/** The README in hand; null at the end. */
+/** The README that is shown; null at the end. */
 let item = null;
-/** Those that this tab has shown, by their ids, and where in them the one in hand is. */
+/** Those that this tab has shown, by their ids, and the place of the one that it shows now. */
 let shown = [];
 let at = -1;
-/** What the server says comes next; null if that is not known yet. */
+/** What the server says comes once this one is answered; null if that is not known yet. */
 let ahead = null;
 /** How often that was asked: an answer to an earlier question counts no more. */
 let asked = 0;
 /** What is being done, as a promise; null if nothing is. */
 let running = null;
 
-/** Return which READMEs are gone through, and in which order. */
-function work() {
+/** Which READMEs are gone through, and in which order: the filter as it was when it was valid. */
+let chosen = {};
+const work = () => chosen;
+
+function choose() {
   const values = Object.fromEntries(new FormData(filter));
-  const tag = tagNamed(values.tag)?.id;
-  return { ...values, tag };
+  chosen = { ...values, tag: tagNamed(values.tag)?.id };
 }
 
 /* The address keeps the order, the filter and the README, so that a tab that is opened again goes on. */
@@ -39,6 +41,7 @@ function recall() {
   const kept = new URLSearchParams(location.hash.slice(1));
   for (const name of ["order", "state", "text"]) if (kept.has(name)) filter[name].value = kept.get(name);
   filter.tag.value = tagOf(kept.get("tag"))?.name ?? "";
+  choose();
   return kept;
 }
 
@@ -57,7 +60,7 @@ function show(answer) {
       shown = [...shown.slice(0, at + 1), item.id];
       at = shown.length - 1;
     }
-    $("#title").textContent = item.name;
+    $("#title").textContent = $("#title").title = item.name;
     document.title = `${item.name} – tagger review`;
     showAbout();
     showReadme();
@@ -75,7 +78,7 @@ function show(answer) {
 function showPlace() {
   const { position, total } = item;
   const place = `${count(position)} of ${count(total)}`;
-  $("#place").textContent = position ? (filter.state.value === "open" ? `${count(total)} left` : place) : "";
+  $("#place").textContent = position ? (work().state === "open" ? `${count(total)} left` : place) : "";
 }
 
 function showProgress(states) {
@@ -92,7 +95,7 @@ function showAbout() {
     marks.push(el("span", { class: bad ? "mark bad" : "mark", title }, text));
   if (item.state === "reviewed") mark(item.selected === "bulk" ? "reviewed in bulk" : "reviewed", "This README was decided; accept it again to change that.");
   if (item.state === "skipped") mark("skipped", "This README was skipped.");
-  if (item.selected === "random") mark("random slice", "Drawn at random, whatever the order: the statistics come from these.");
+  if (item.selected === "random") mark("random slice", "Part of the random slice, from which the statistics come.");
   if (item.suspicious) mark("suspicious", "Parts of this README address whoever tags it.", true);
   if (item.error) mark("failed", "This README could not be tagged.", true);
   const place = item.place.endsWith(item.id) ? "" : item.place;
@@ -157,12 +160,12 @@ async function attempt(act) {
   }
 }
 
-/** Show the README in hand anew, as it is now. */
+/** Show the README again, as it is now. */
 async function reshow() {
   show(await get("item", { ...work(), id: item.id }));
 }
 
-/** Show new suggestions for the README in hand, and keep what was marked by hand. */
+/** Show new suggestions for the README, and keep what was marked by hand. */
 const suggestAnew = () => during(async () => {
   if (!item) return;
   item = (await get("item", { ...work(), id: item.id })).item;
@@ -179,7 +182,7 @@ async function settle(path, values = {}) {
   else show(next ? { item: next.item, states: answer.states } : answer);
 }
 
-/** Show the README that this tab has shown after the one in hand. */
+/** Show the README that this tab has shown after this one. */
 async function forward() {
   at += 1;
   show(await get("item", { ...work(), id: shown[at] }));
@@ -203,7 +206,7 @@ const acts = {
     say("Skipped", true);
   }),
   undo: () => during(async () => {
-    const answer = await post("undo");
+    const answer = await post("undo", work());
     if (answer.item === null) { say("Nothing is left to undo."); return; }
     at = shown.lastIndexOf(answer.item.id);
     if (at < 0) at = shown.length - 1;
@@ -211,8 +214,10 @@ const acts = {
     say("Undone");
   }),
   next: () => item && during(async () => {
-    if (at < shown.length - 1) await forward();
-    else show(ahead ?? await get("next", { ...work(), id: item.id }));
+    if (at < shown.length - 1) { await forward(); return; }
+    const { selected, state } = item;
+    show(await post("pass", { ...work(), id: item.id }));
+    if (selected === "random" && state === "open") say("Passed over for now. READMEs of the random slice come back until you answer or skip them.");
   }),
   previous: () => during(async () => {
     const back = item ? at - 1 : at;
@@ -238,6 +243,7 @@ const acts = {
 
 /** Begin again with the first README of the order and filter. */
 const begin = () => during(async () => {
+  choose();
   shown = [];
   at = -1;
   show(await get("next", work()));
@@ -297,6 +303,7 @@ async function route() {
   $("#figures").hidden = !view;
   $("[data-act=statistics]").toggleAttribute("aria-current", Boolean(view));
   if (view) {
+    say("");
     try {
       await (view === "tag" ? showTag(kept.get("tag")) : showStatistics());
       complain(null);

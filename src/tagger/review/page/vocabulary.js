@@ -4,6 +4,9 @@ import { $, el } from "./dom.js";
 
 const MOST = 8;
 
+/** Return the form in which names are compared, whatever their case and their way of encoding. */
+const fold = (text) => text.normalize("NFKC").toUpperCase().toLowerCase().normalize("NFKC").replaceAll("ς", "σ").trim();
+
 let tags = [];
 let byId = new Map();
 let byName = new Map();
@@ -11,7 +14,8 @@ let byName = new Map();
 export function setTags(given) {
   tags = given.map((tag) => ({
     ...tag,
-    words: [tag.name, ...tag.aliases].map((word) => word.trim().toLowerCase()),
+    words: [tag.name, ...tag.aliases].map(fold),
+    about: fold(tag.description),
   }));
   byId = new Map(tags.map((tag) => [tag.id, tag]));
   byName = new Map(tags.map((tag) => [tag.words[0], tag]));
@@ -19,18 +23,18 @@ export function setTags(given) {
 }
 
 export const tagOf = (id) => byId.get(id);
-export const tagNamed = (name) => byName.get(name.trim().toLowerCase());
+export const tagNamed = (name) => byName.get(fold(name));
 
 /** Find tags: first those that begin with the text, then those that hold it. */
 function find(text) {
-  const wanted = text.trim().toLowerCase();
+  const wanted = fold(text);
   if (!wanted) return [];
   const rank = (tag) => {
     if (tag.words.includes(wanted)) return 0;
     if (tag.words[0].startsWith(wanted)) return 1;
     if (tag.words.some((word) => word.startsWith(wanted))) return 2;
     if (tag.words.some((word) => word.includes(wanted))) return 3;
-    return tag.description.toLowerCase().includes(wanted) ? 4 : 5;
+    return tag.about.includes(wanted) ? 4 : 5;
   };
   const ranked = tags.map((tag) => [rank(tag), tag]).filter(([place]) => place < 5);
   return ranked.sort(([one], [other]) => one - other).slice(0, MOST).map(([, tag]) => tag);
