@@ -120,13 +120,13 @@ def kept(ledger: Ledger, method: Rank) -> dict[str, bytes | None]:
     return {item.id: ledger.reading(text_key(item.read())) for item in texts(20)}
 
 
-@pytest.mark.parametrize("limit", [{"tokens": 500}, {"readmes": 4}], ids=["tokens", "readmes"])
+@pytest.mark.parametrize(("tokens", "readmes"), [(500, 1), (None, 4)])
 def test_what_people_have_decided_does_not_enter_a_pass(
-    tmp_path: Path, tiny_model: LanguageModel, limit: dict[str, int]
+    tmp_path: Path, tiny_model: LanguageModel, tokens: int | None, readmes: int
 ) -> None:
     tags = {"0": (), "3": VOCABULARY.tags[:1], "4": (), "11": VOCABULARY.tags[1:3], "19": ()}
     with Ledger(tmp_path / "some") as some, Ledger(tmp_path / "every") as every:
-        method = Alone(tiny_model, **limit)
+        method = Alone(tiny_model, tokens=tokens, readmes=readmes)
         for ledger in (some, every):
             ledger.use(method.identity, method.reading_identity)
         decided = Pipeline(Tagger(method), some, decided=tags.get)

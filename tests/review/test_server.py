@@ -1,8 +1,6 @@
 """Who is answered, and what the page is told."""
 
-import os
 import re
-import signal
 import socket
 import threading
 from collections.abc import Iterator
@@ -16,7 +14,7 @@ from support import reviews
 from support.messages import MESSAGES, refused
 from tagger.errors import UsageError
 from tagger.review.review import Review
-from tagger.review.server import application, serve
+from tagger.review.server import Server, application, bound
 
 TOKEN = "the token"
 PORT = 8000
@@ -239,22 +237,24 @@ def test_what_is_not_there_is_not_found(client: TestClient) -> None:
     assert client.get("/api/decide").status_code == 405
 
 
-def test_it_is_served_on_this_machine_alone_until_ctrl_c(review: Review) -> None:
+def test_it_is_served_on_this_machine_alone_until_it_is_stopped(review: Review) -> None:
     told: list[str] = []
+    with bound(0) as at:
+        server = Server(review, at)
 
-    def ready(*addresses: str) -> None:
-        told.extend(addresses)
-        threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+        def ready(*addresses: str) -> None:
+            told.extend(addresses)
+            threading.Timer(0.2, server.stop).start()
 
-    serve(review, ready=ready)
+        server.serve(ready)
     for address in told:
         assert re.fullmatch(r"http://127\.0\.0\.1:\d+/\?token=[\w-]{43}", address)
     assert len(set(told)) == 2
 
 
-def test_a_port_in_use_is_said(review: Review) -> None:
+def test_a_port_in_use_is_said() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, refused(UsageError):
         try:
-            serve(review, port=taken.getsockname()[1], ready=print)
+            bound(taken.getsockname()[1])
         except UsageError as error:
             raise UsageError(re.sub(r"\d+", "PORT", str(error))) from error
