@@ -90,7 +90,7 @@ def test_ctrl_c_ends_the_page_in_order(
         threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
 
     monkeypatch.setattr("webbrowser.open", opened)
-    outcome = run(*REVIEW, "--quiet")
+    outcome = run(*REVIEW)
     assert (outcome.code, outcome.out) == (0, "")
     assert "the review ends" in outcome.err
     assert "interrupted" not in outcome.err

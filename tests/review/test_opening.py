@@ -192,17 +192,16 @@ def test_suggestions_stay_when_the_batch_has_written_decisions(
         assert later.item("readme-3").suggestions == before
 
 
-def test_hints_of_a_missing_model_are_no_error(
-    review: Review, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_review_works_without_a_model(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     def missing() -> Rank:
         raise ModelMissingError("no model here")
 
-    review._open_rank = missing
-    review.prepare()
-    assert "nothing can be learned, without the model that learns (no model here)" in caplog.text
-    with pytest.raises(ModelMissingError):
-        review.learn()
+    with Review(write(tmp_path), VOCABULARY, rank=missing) as review:
+        review.prepare()
+        assert "nothing can be learned, without the model that learns (no model" in caplog.text
+        decide(review, "readme-1")
+        with pytest.raises(ModelMissingError):
+            review.learn()
 
 
 # What the batch has noted.

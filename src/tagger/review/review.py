@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 from tagger._util.closing import Closing
 from tagger._util.text import printable
 from tagger.batch.decisions import REVIEWED, SKIPPED
-from tagger.errors import InputError, ModelMissingError, UsageError
+from tagger.errors import InputError, UsageError
 from tagger.readme.readme import Readme
 from tagger.readme.sources import Sources
 from tagger.review import bulk, labels, steps
 from tagger.review.items import Filter, Item, Order, State
+from tagger.review.learner import Learner
 from tagger.review.opening import Opened
 from tagger.review.queue import STATES
 from tagger.review.show import show
@@ -24,7 +25,6 @@ from tagger.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from tagger.methods.rank.rank import Rank
-    from tagger.review.relearn import Ranker
 
 _ALL = Filter()
 
@@ -80,12 +80,10 @@ class Review(Closing):
         new: bool = True,
     ) -> None:
         self._vocabulary = vocabulary
-        self._open_rank = rank
-        self._ranker: Ranker | None = None
         self._lock = threading.RLock()
-        self._learning = threading.Lock()
         self._opened = Opened(output, vocabulary, sources, seed, progress, new=new)
         self._store, self._work = self._opened.store, self._opened.work
+        self._learner = Learner(self._opened, rank)
         for change in self._store.changes:
             log.warning("%s", change)
 
@@ -113,15 +111,7 @@ class Review(Closing):
             InputError: something that ranks cannot be used.
 
         """
-        if self._open_rank:
-            try:
-                self._prepared(self._open_rank)
-            except ModelMissingError as error:
-                log.warning(
-                    "no next best tags are shown, and nothing can be learned, without the model "
-                    "that learns (%s)",
-                    error,
-                )
+        self._learner.prepare()
 
     def item(self, id: str, order: Order = "uncertain", filter: Filter = _ALL) -> Item:  # noqa: A002
         """Return a README, with its place in an order of work.
@@ -284,21 +274,7 @@ class Review(Closing):
             OutputError: the head cannot be written.
 
         """
-        if self._open_rank is None:
-            raise UsageError("nothing can be learned without a model that runs here")
-        ranker = self._prepared(self._open_rank)
-        if not self._learning.acquire(blocking=False):
-            raise UsageError("learning is already under way")
-        try:
-            from tagger.review.relearn import relearn
-
-            lines = self._opened.place.lines
-            path = head or lines.with_name(f"{lines.name}.head.safetensors")
-            learned = relearn(
-                self._store, ranker, self._opened.selection, self._work.reached, path, progress
-            )
-        finally:
-            self._learning.release()
+        learned = self._learner.learn(self._work.reached, progress, head)
         with self._lock:
             self._work.load()
         return learned
@@ -314,14 +290,6 @@ class Review(Closing):
 
         """
         return labels.export(self._store, self._work.reached, path, self._opened.used)
-
-    def _prepared(self, opener: "Callable[[], Rank]") -> "Ranker":
-        with self._learning:
-            if self._ranker is None:
-                from tagger.review.relearn import Ranker  # which imports PyTorch
-
-                self._ranker = Ranker(opener(), self._opened.ledger)
-            return self._ranker
 
     def _number(self, id_: str) -> int:
         with self._store.reading() as database:
@@ -355,5 +323,6 @@ class Review(Closing):
             return self._item(number)
 
     def _item(self, number: int, order: Order = "uncertain", chosen: Filter = _ALL) -> Item:
-        best = self._ranker.best if self._ranker else None
-        return show(self._store, self._work, self._opened.ledger, number, order, chosen, best)
+        return show(
+            self._store, self._work, self._opened.ledger, number, order, chosen, self._learner.best
+        )
