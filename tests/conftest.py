@@ -19,6 +19,7 @@ import tagger.cli
 from support import ROOT, tiny
 from support.console import TAGS, Outcome, Run
 from support.messages import MESSAGES
+from tagger.cli import signals
 from tagger.models.language import LanguageModel
 
 if TYPE_CHECKING:
@@ -56,6 +57,18 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("TAGGER_HOME", str(home))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "settings"))
     return home
+
+
+@pytest.fixture(autouse=True)
+def signals_as_before() -> Iterator[None]:
+    """Handlers of signals are restored, and no signal is left noted: later tests would hear it."""
+    handlers = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for each, handler in handlers.items():
+        signal.signal(each, handler)
+    left = list(signals._told)
+    signals._told.clear()
+    assert not left, "a test has left a signal noted"
 
 
 @pytest.fixture(scope="session")
@@ -154,10 +167,7 @@ def run(
         captured = capsys.readouterr()
         return Outcome(int(exit_.value.code or 0), captured.out, captured.err)
 
-    handlers = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
     yield call
-    for each, handler in handlers.items():
-        signal.signal(each, handler)
     logger = logging.getLogger("tagger")
     logger.handlers, logger.propagate = [], True
     logger.setLevel(logging.NOTSET)

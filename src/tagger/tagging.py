@@ -117,14 +117,16 @@ class Tagging(BaseModel):
         Args:
             tags_as: whole tags, their ids, or their names.
             scores: give each tag's confidence, ids and names then standing in objects, and say if
-                the README is suspicious, or its tags were decided by a person.
+                the README is suspicious. Whether its tags were decided by a person is said
+                without them, too.
 
         """
         tags = [_to_plain(tag, _KEYS[tags_as], scores=scores) for tag in self.tags]
         reply: dict[str, Any] = {"id": self.id, "tags": tags}
-        if scores:
-            reply |= {"suspicious": True} if self.suspicious else {}
-            reply |= {"source": self.source} if self.source else {}
+        if scores and self.suspicious:
+            reply["suspicious"] = True
+        if self.source:  # also without scores: who reads it again must not take it for a suggestion
+            reply["source"] = self.source
         return _line(reply)
 
 

@@ -138,7 +138,7 @@ def test_what_was_undone_is_no_longer_kept(
     assert by_people(output) == {"r1": DECIDED["r1"]}
 
 
-def test_without_scores_only_the_tags_are_written(
+def test_also_without_scores_it_is_said_who_has_decided(
     output: Path, sources: Sources, tiny_model: LanguageModel
 ) -> None:
     with Batch(sources, VOCABULARY, output=output) as batch:
@@ -146,6 +146,7 @@ def test_without_scores_only_the_tags_are_written(
     assert list(rows(output))[1] == {
         "id": "r1",
         "tags": [{"id": 1, "name": "game"}, {"id": 3, "name": "web"}],
+        "source": "human",
     }
     assert isinstance(done[1].reply, Tagging)
     assert done[1].reply.source == "human"
@@ -184,7 +185,7 @@ def test_the_ledger_of_a_stranger_names_no_files_of_elsewhere(
     (clone / "link.jsonl").symlink_to(home / "secret.jsonl")
     for path in (home / "secret.jsonl", clone / "link.jsonl"):
         with Ledger(clone / "out.jsonl.state") as ledger:
-            ledger.note("sources", Sources((str(path),)).to_json())
+            ledger.note("sources", Sources((str(path),)).to_json(clone))
         with Review(clone / "out.jsonl", VOCABULARY) as review:
             assert review.readme("r0") is None
         assert "lie outside of this folder" in caplog.text
@@ -195,6 +196,8 @@ def test_what_a_tag_was_is_decided_by_its_name_before_its_id(tmp_path: Path) -> 
     path = review_of(tmp_path / "out.jsonl")
     with Decisions(path, Vocabulary.from_names(["a", "b"])) as decisions:
         assert decisions.changes == []
+        with decisions.writing() as database:
+            decisions.note(database)
     swapped = Vocabulary((Tag(id="b", name="a"), Tag(id="a", name="b")))
     with Decisions(path, swapped) as decisions:
-        assert decisions.tag("a", "a") == swapped.tags[0]
+        assert decisions.names.tag("a", "a") == swapped.tags[0]

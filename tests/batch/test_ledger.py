@@ -252,7 +252,7 @@ def test_one_that_is_removed_meanwhile_is_written_again(
         use(ledger)
         path.unlink()
         ledger.keep(b"text", READING)
-    assert "was removed while the batch ran, and has been written again" in caplog.text
+    assert "was removed while it was in use, and has been written again" in caplog.text
     with Ledger(path) as ledger:
         use(ledger)
         assert ledger.reading(b"text") == READING

@@ -343,7 +343,7 @@ def test_a_memory_removed_meanwhile_is_written_again(
 
     with monkeypatch.context() as patch:
         patch.setattr(LinesFile, "finish", remove)
-        assert "out.jsonl.state was removed while the batch ran" in good(run(*BATCH)).err
+        assert "out.jsonl.state was removed while it was in use" in good(run(*BATCH)).err
     good(run(*BATCH))
     assert len(tagged) == COUNT
 

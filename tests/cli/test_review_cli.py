@@ -1,7 +1,10 @@
 """`tagger review`, and `tagger learn` and `tagger batch` after it, on a tiny model."""
 
 import json
+import os
+import signal
 import socket
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -46,11 +49,16 @@ def served(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What the page was asked to do, in place of it."""
     found: dict[str, Any] = {"opened": []}
 
-    def serve(review: Review, *, port: int, ready: Callable[[str, str], None]) -> None:
-        found.update(name=review.name, port=port)
-        ready("http://127.0.0.1:1/?token=x", "http://127.0.0.1:1/?once=y")
+    class Server:
+        preparing = False
 
-    monkeypatch.setattr(server, "serve", serve)
+        def __init__(self, review: Review, at: socket.socket) -> None:
+            found.update(name=review.name, port=at.getsockname()[1])
+
+        def serve(self, ready: Callable[[str, str], None]) -> None:
+            ready("http://127.0.0.1:1/?token=x", "http://127.0.0.1:1/?once=y")
+
+    monkeypatch.setattr(server, "Server", Server)
     monkeypatch.setattr("webbrowser.open", found["opened"].append)
     return found
 
@@ -60,15 +68,32 @@ def test_the_page_is_served_and_opened(run: Run, output: Path, served: dict[str,
     assert outcome.code == 0, outcome.err
     assert outcome.out == ""
     assert "tagger: the review is at http://127.0.0.1:1/?token=x until Ctrl-C" in outcome.err
-    assert served == {"opened": ["http://127.0.0.1:1/?once=y"], "name": "out.jsonl", "port": 0}
+    assert served["opened"] == ["http://127.0.0.1:1/?once=y"]
+    assert served["name"] == "out.jsonl"
 
 
 def test_without_a_browser_only_the_address_is_said(
     run: Run, output: Path, served: dict[str, Any]
 ) -> None:
-    outcome = run(*REVIEW, "--no-browser", "--port", "4567", "--quiet")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    outcome = run(*REVIEW, "--no-browser", "--port", str(port), "--quiet")
     assert "http://127.0.0.1:1/?token=x" in outcome.err
-    assert (served["opened"], served["port"]) == ([], 4567)
+    assert (served["opened"], served["port"]) == ([], port)
+
+
+def test_ctrl_c_ends_the_page_in_order(
+    run: Run, output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def opened(_: str) -> None:
+        threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+
+    monkeypatch.setattr("webbrowser.open", opened)
+    outcome = run(*REVIEW)
+    assert (outcome.code, outcome.out) == (0, "")
+    assert "the review ends" in outcome.err
+    assert "interrupted" not in outcome.err
 
 
 def test_a_port_in_use_is_refused(run: Run, output: Path) -> None:

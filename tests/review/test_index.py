@@ -145,6 +145,23 @@ def test_a_link_in_the_place_of_the_store_is_refused(tmp_path: Path) -> None:
         Review(path, VOCABULARY)
 
 
+def tamper(path: Path, statement: str) -> None:
+    """Change a store as nobody can who keeps to its tables' rules."""
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("PRAGMA writable_schema = ON")
+        rules = database.execute("SELECT sql, name FROM sqlite_master WHERE sql != ''").fetchall()
+        database.execute("UPDATE sqlite_master SET sql = replace(sql, ') STRICT, ', ') ')")
+        database.execute("UPDATE sqlite_master SET sql = replace(sql, ') STRICT', ')')")
+        database.commit()
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("PRAGMA ignore_check_constraints = ON")
+        database.execute(statement)
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("PRAGMA writable_schema = ON")
+        database.executemany("UPDATE sqlite_master SET sql = ? WHERE name = ?", rules)
+        database.commit()
+
+
 @pytest.mark.parametrize(
     "statement",
     [
@@ -154,6 +171,21 @@ def test_a_link_in_the_place_of_the_store_is_refused(tmp_path: Path) -> None:
         "UPDATE decided SET tag = 99",
         "UPDATE decision SET tags = '['",
         "UPDATE setting SET value = 'x' WHERE name = 'reached'",
+        "UPDATE setting SET value = '[' WHERE name = 'vocabulary'",
+        "UPDATE setting SET value = '[' WHERE name = 'exports' OR name = 'reached'",
+        "UPDATE decision SET tags = replace(hex(zeroblob(50000)), '00', '[')",
+        "UPDATE tag SET name = x'ff'",
+        "UPDATE tag SET name = CAST(x'ff' AS TEXT)",
+        "UPDATE tag SET became = 'x'",
+        "UPDATE readme SET id = x'00' WHERE number = 4",
+        "UPDATE readme SET error = x'01'",
+        "UPDATE readme SET revision = 'x'",
+        "UPDATE suggestion SET confidence = 9e999",
+        "UPDATE suggestion SET confidence = 'nan'",
+        "UPDATE suggestion SET given = 7",
+        "UPDATE text SET source = x'07'",
+        "UPDATE text SET content = zeroblob(70000000)",
+        "UPDATE text SET content = 'text'",
         "UPDATE suggestion SET tag = 99",
         "UPDATE text SET content = x'00'",
         "CREATE VIEW evil AS SELECT 1",
@@ -164,8 +196,7 @@ def test_a_damaged_store_is_one_clear_error(tmp_path: Path, statement: str) -> N
         review.decide("readme-3", ["4"], 0)
         review.decide("readme-3", ["1"], 1)
     path = tmp_path / "out.jsonl.review"
-    with closing(sqlite3.connect(path)) as database, database:
-        database.execute(statement)
+    tamper(path, statement)
     before = path.read_bytes()
     with refused(UsageError), Review(tmp_path / "out.jsonl", VOCABULARY) as review:
         review.item("readme-3")

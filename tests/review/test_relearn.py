@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from support.heads import head_of
-from support.messages import refused
+from support.messages import MESSAGES, refused
 from tagger.batch.batch import Batch
 from tagger.batch.ledger import Ledger
 from tagger.errors import HeadError, UsageError
@@ -19,8 +19,11 @@ from tagger.methods.rank.head import Head
 from tagger.methods.rank.rank import Encoded, Rank
 from tagger.models.language import LanguageModel
 from tagger.readme.sources import Sources
+from tagger.review import relearn
+from tagger.review.items import Filter
 from tagger.review.relearn import Ranker
 from tagger.review.review import Review
+from tagger.selection import Selection
 from tagger.tagger import Tagger
 from tagger.vocabulary import Tag, Vocabulary
 
@@ -210,6 +213,46 @@ def test_a_head_that_is_not_better_is_not_used(review: Review, tmp_path: Path) -
     assert learned.ranked == 0
     assert rest(review) == before
     assert not (tmp_path / "out.jsonl.head.safetensors").exists()
+
+
+def test_a_head_needs_more_than_a_slice_that_is_alike(
+    review: Review, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    go(review)
+    monkeypatch.setattr(relearn, "f1", lambda _: 0.7)
+    learned = review.learn()
+    assert learned.lesson.head.weight > 0
+    assert learned.head is None
+    MESSAGES.check(learned.why_not)
+    assert not (tmp_path / "out.jsonl.head.safetensors").exists()
+
+
+def test_without_a_slice_what_was_reviewed_tells_whether_a_head_is_better(review: Review) -> None:
+    for number in range(REVIEWED):
+        review.decide(str(number), [right(str(number))], 0)
+    learned = review.learn()
+    assert (learned.before, learned.after) == (None, None)
+    assert learned.head, "it is better on those"
+
+
+def test_bulk_decisions_alone_do_not_tell_whether_a_head_is_better(review: Review) -> None:
+    review.bulk_accept(0.0)
+    learned = review.learn()
+    assert learned.head is None
+    assert learned.why_not
+
+
+def test_new_suggestions_are_as_many_as_the_batch_has_given(
+    output: Path, rank: Counting, done: Path
+) -> None:
+    with Ledger(output.with_name("out.jsonl.state")) as ledger:
+        ledger.note("selection", Selection(max_tags=2, min_tags=2, threshold=1.0).to_json())
+    with Review(output, VOCABULARY, rank=lambda: rank) as review:
+        go(review)
+        learned = review.learn()
+        assert learned.lesson.after.given.sum(axis=1).tolist() == REVIEWED * [2]
+        item = review.next("uncertain", Filter(text=""))
+        assert learned.head is None or (item and sum(each.given for each in item.suggestions) == 2)
 
 
 def test_a_foreign_file_is_not_overwritten_by_a_head(review: Review, tmp_path: Path) -> None:

@@ -1,11 +1,9 @@
 """Who is answered, and what the page is told."""
 
-import os
 import re
-import signal
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -18,7 +16,7 @@ from support import reviews
 from support.messages import MESSAGES, refused
 from tagger.errors import UsageError
 from tagger.review.review import Review
-from tagger.review.server import application, serve
+from tagger.review.server import Server, application, bound
 
 TOKEN = "the token"
 PORT = 8000
@@ -280,40 +278,48 @@ def test_what_is_not_there_is_not_found(client: TestClient) -> None:
     assert client.get("/api/decide").status_code == 405
 
 
-def test_it_is_served_on_this_machine_alone_until_ctrl_c(review: Review) -> None:
+def test_it_is_served_on_this_machine_alone_until_it_is_stopped(review: Review) -> None:
     told: list[str] = []
+    with bound(0) as at:
+        server = Server(review, at)
 
-    def ready(*addresses: str) -> None:
-        told.extend(addresses)
-        threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+        def ready(*addresses: str) -> None:
+            told.extend(addresses)
+            threading.Timer(0.2, server.stop).start()
 
-    serve(review, ready=ready)
+        server.serve(ready)
     for address in told:
         assert re.fullmatch(r"http://127\.0\.0\.1:\d+/\?token=[\w-]{43}", address)
     assert len(set(told)) == 2
+
+
+def serve(review: Review, visit: Callable[[str], None]) -> None:
+    """Serve a page until somebody has visited its address."""
+    with bound(0) as at:
+        server = Server(review, at)
+
+        def ready(address: str, _: str) -> None:
+            visit(address)
+            server.stop()
+
+        server.serve(ready)
 
 
 def test_a_browser_that_makes_its_caller_wait_hinders_nothing(review: Review) -> None:
     """As text browsers do, until they are closed."""
     answers: list[int] = []
 
-    def ready(address: str, _: str) -> None:
+    def visit(address: str) -> None:
         with urlopen(address, timeout=10) as answer:
             answers.append(answer.status)
-        os.kill(os.getpid(), signal.SIGINT)
 
-    serve(review, ready=ready)
+    serve(review, visit)
     assert answers == [200]
 
 
 def test_answers_are_sent_at_once(review: Review, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not when the browser has acknowledged their heads, 40 ms later."""
     found: list[int] = []
-
-    def ready(address: str, _: str) -> None:
-        with urlopen(address, timeout=10):
-            os.kill(os.getpid(), signal.SIGINT)
-
     made = AutoHTTPProtocol.connection_made
 
     def note(protocol: Any, transport: Any) -> None:
@@ -322,14 +328,14 @@ def test_answers_are_sent_at_once(review: Review, monkeypatch: pytest.MonkeyPatc
         made(protocol, transport)
 
     monkeypatch.setattr(AutoHTTPProtocol, "connection_made", note)
-    serve(review, ready=ready)
+    serve(review, lambda address: urlopen(address, timeout=10).close())
     assert found
     assert all(found)
 
 
-def test_a_port_in_use_is_said(review: Review) -> None:
+def test_a_port_in_use_is_said() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, refused(UsageError):
         try:
-            serve(review, port=taken.getsockname()[1], ready=print)
+            bound(taken.getsockname()[1])
         except UsageError as error:
             raise UsageError(re.sub(r"\d+", "PORT", str(error))) from error

@@ -5,13 +5,10 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from unittest.mock import patch
-
-import uvicorn
 
 from tagger.readme.sources import Sources
-from tagger.review import server
 from tagger.review.review import Review
+from tagger.review.server import Server, bound
 from tagger.vocabulary import Tag, Vocabulary
 
 VOCABULARY = Vocabulary(
@@ -73,27 +70,20 @@ def opened(folder: Path, readmes: int = 12) -> Review:
 @contextmanager
 def serving(review: Review) -> Iterator[str]:
     """Serve the page of a review from a thread; gives its address, token included."""
-    found: list[uvicorn.Server] = []
     address: list[str] = []
     ready = threading.Event()
-
-    class Server(uvicorn.Server):
-        def __init__(self, config: uvicorn.Config) -> None:
-            super().__init__(config)
-            found.append(self)
 
     def hear(said: str, _: str) -> None:
         address.append(said)
         ready.set()
 
-    with patch.object(uvicorn, "Server", Server):
-        thread = threading.Thread(target=server.serve, args=(review,), kwargs={"ready": hear})
+    with bound(0) as at:
+        server = Server(review, at)
+        thread = threading.Thread(target=server.serve, args=(hear,))
         thread.start()
         assert ready.wait(10)
         try:
             yield address[0]
         finally:
-            while not found:
-                pass
-            found[0].should_exit = True
+            server.stop()
             thread.join()

@@ -92,14 +92,17 @@ class Batch(Closing):
             self._ledger = stack.enter_context(Ledger(state, restart=self._restart))
             tags = [[tag.id, tag.name] for tag in self._vocabulary]
             self._ledger.claim("vocabulary", tags, f"{len(self._vocabulary)} tags")
-            if self._sources.rereadable:
-                self._ledger.note("sources", self._sources.to_json())
+            if place and self._sources.rereadable:
+                self._ledger.note("sources", self._sources.to_json(place.lines.parent))
             self._survey()
             self._lines = (
                 stack.enter_context(LinesFile(place.lines, restart=self._restart))
                 if place
                 else None
             )
+            if self._decisions:
+                with self._decisions.writing() as database:
+                    self._decisions.note(database)
             self._stack = stack.pop_all()
         self._place = place
         return self
@@ -137,6 +140,7 @@ class Batch(Closing):
             raise UsageError("the tagger has another vocabulary than the batch")
         method = tagger.method
         self._ledger.claim("model", method.identity.features.weights, method.name)
+        self._ledger.note("selection", tagger.selection.to_json())
         if change := self._ledger.use(method.identity, method.reading_identity):
             log.warning("%s", change)
         if batch_tokens and method.capacity.tokens is None:

@@ -7,7 +7,7 @@ names tags as the list of that time did, so that one that a later list lacks is 
 
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
@@ -15,52 +15,67 @@ from typing import Self
 from tagger._util.closing import Closing
 from tagger._util.text import printable
 from tagger.batch.state_file import StateFile
+from tagger.batch.tag_names import TagNames
 from tagger.errors import UsageError
-from tagger.vocabulary import Tag, Vocabulary, fold, renames
+from tagger.vocabulary import Tag, Vocabulary, fold
 
 ENDING = ".review"
 
 OPEN, REVIEWED, SKIPPED = range(3)
 """The states of a README."""
 
-FORMAT = 1
+FORMAT = 2
 """Bump when the tables below change: a file of another format is refused."""
 
 _APPLICATION = 0x7A66E3
 
 _TABLES = """
-CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE tag (
-    number INTEGER PRIMARY KEY, id TEXT NOT NULL, name TEXT NOT NULL, became INTEGER,
-    UNIQUE (id, name)
-);
+    number INTEGER PRIMARY KEY CHECK (number > 0), id TEXT NOT NULL, name TEXT NOT NULL,
+    became INTEGER, UNIQUE (id, name)
+) STRICT;
 CREATE TABLE readme (
-    number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, place INTEGER, error TEXT NOT NULL,
-    suspicious INTEGER NOT NULL, chance INTEGER NOT NULL, state INTEGER NOT NULL DEFAULT 0,
-    bulk INTEGER NOT NULL DEFAULT 0, revision INTEGER NOT NULL DEFAULT 0,
-    origin INTEGER NOT NULL DEFAULT 0, first INTEGER, confidence REAL, least REAL
-);
+    number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, place INTEGER CHECK (place > 0),
+    error TEXT NOT NULL, suspicious INTEGER NOT NULL CHECK (suspicious IN (0, 1)),
+    chance INTEGER NOT NULL CHECK (chance >= 0),
+    state INTEGER NOT NULL DEFAULT 0 CHECK (state IN (0, 1, 2)),
+    bulk INTEGER NOT NULL DEFAULT 0 CHECK (bulk IN (0, 1)),
+    revision INTEGER NOT NULL DEFAULT 0 CHECK (revision >= 0),
+    origin INTEGER NOT NULL DEFAULT 0 CHECK (origin IN (0, 1)),
+    first INTEGER CHECK (first > 0), confidence REAL CHECK (confidence BETWEEN 0 AND 1),
+    least REAL CHECK (least BETWEEN 0 AND 1)
+) STRICT;
 CREATE TABLE suggestion (
-    readme INTEGER, origin INTEGER, place INTEGER, tag INTEGER NOT NULL, confidence REAL,
-    given INTEGER NOT NULL, PRIMARY KEY (readme, origin, place)
-) WITHOUT ROWID;
+    readme INTEGER, origin INTEGER, place INTEGER, tag INTEGER NOT NULL,
+    confidence REAL CHECK (confidence BETWEEN 0 AND 1),
+    given INTEGER NOT NULL CHECK (given IN (0, 1)), PRIMARY KEY (readme, origin, place)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE decided (
     readme INTEGER, place INTEGER, tag INTEGER NOT NULL, PRIMARY KEY (readme, place)
-) WITHOUT ROWID;
+) STRICT, WITHOUT ROWID;
 CREATE TABLE decision (
     number INTEGER PRIMARY KEY, step INTEGER NOT NULL, readme INTEGER NOT NULL,
-    state INTEGER NOT NULL, bulk INTEGER NOT NULL, tags TEXT NOT NULL,
-    undone INTEGER NOT NULL DEFAULT 0
-);
+    state INTEGER NOT NULL CHECK (state IN (0, 1, 2)),
+    bulk INTEGER NOT NULL CHECK (bulk IN (0, 1)), tags TEXT NOT NULL,
+    undone INTEGER NOT NULL DEFAULT 0 CHECK (undone IN (0, 1))
+) STRICT;
 CREATE TABLE text (
     readme INTEGER PRIMARY KEY, source TEXT NOT NULL, key BLOB NOT NULL, content BLOB NOT NULL
-);
-CREATE TABLE beginning (readme INTEGER PRIMARY KEY, text TEXT NOT NULL);
+) STRICT;
+CREATE TABLE beginning (readme INTEGER PRIMARY KEY, text TEXT NOT NULL) STRICT;
 CREATE INDEX suggestion_of_tag ON suggestion (tag, origin, given);
 CREATE INDEX decided_of_tag ON decided (tag);
 CREATE INDEX decision_of_readme ON decision (readme);
 CREATE INDEX readme_of_chance ON readme (chance);
 """
+
+_CHECKED = ("setting", "tag", "readme", "suggestion", "decided", "decision")
+"""Tables all of whose values are checked at the start. Texts are, when they are read: checking
+them all would take long."""
+
+_NEEDED = (3, 37)
+"""The version of SQLite that has strict tables."""
 
 _REMEDY = "put a copy of it back, or move it away to begin the review again"
 
@@ -76,12 +91,14 @@ def review_of(lines: Path) -> Path:
 class Decisions(Closing):
     """A file of decisions; a context manager. Safe to use from several threads.
 
+    What the vocabulary changes is written only by `note`.
+
     Args:
         path: the file; made if it is not there.
         vocabulary: the tags as they are now.
 
     Attributes:
-        tags: by number, the tag of the vocabulary that was meant; None if it is not there any more.
+        names: what tags were called, and are called now.
         changes: which tags were renamed or dropped since, for people.
 
     Raises:
@@ -92,7 +109,12 @@ class Decisions(Closing):
     """
 
     def __init__(self, path: Path, vocabulary: Vocabulary) -> None:
-        self._vocabulary = vocabulary
+        if sqlite3.sqlite_version_info < _NEEDED:
+            needed = ".".join(map(str, _NEEDED))
+            raise UsageError(
+                f"reviews need SQLite {needed} or later, and Python has {sqlite3.sqlite_version} "
+                "here: use a newer Python"
+            )
         self._file = StateFile(
             path,
             _TABLES,
@@ -105,11 +127,16 @@ class Decisions(Closing):
             durable=True,
         )
         try:
-            with self.writing() as database:
-                self._take_tags(database)
+            with self.reading() as database:
+                _check(database)
+                rows = database.execute("SELECT number, id, name, became FROM tag").fetchall()
+                last = database.execute(
+                    "SELECT value FROM setting WHERE name = 'vocabulary'"
+                ).fetchone()
+                self.names = TagNames(rows, json.loads(last[0]) if last else [], vocabulary)
                 self.changes = list(self._changes(database))
         except BaseException:
-            self._file.close()
+            self.discard()
             raise
 
     @classmethod
@@ -122,19 +149,28 @@ class Decisions(Closing):
         """Close the file; see `StateFile.close`."""
         self._file.close()
 
+    def discard(self) -> None:
+        """Close the file, and remove it if it was made here."""
+        self._file.discard()
+
     @property
     def name(self) -> str:
         """What messages call the file."""
         return self._file.name
 
     @property
-    def numbers(self) -> dict[str, int]:
+    def tags(self) -> Mapping[int, Tag | None]:
+        """By number, the tag of the vocabulary that is meant; None if it is not there any more."""
+        return self.names.tags
+
+    @property
+    def numbers(self) -> Mapping[str, int]:
         """The numbers of the vocabulary's tags, by their ids as text."""
-        return self._numbers
+        return self.names.numbers
 
     def meaning(self, id_: str) -> list[int]:
         """Return the numbers of all tags that are now the one with this id, given as text."""
-        return [number for number, tag in self.tags.items() if tag and str(tag.id) == id_]
+        return self.names.meaning(id_)
 
     def damaged(self) -> UsageError:
         """Return the error for content that cannot be right."""
@@ -146,7 +182,7 @@ class Decisions(Closing):
         try:
             with self._file.using() as database:
                 yield database
-        except (TypeError, ValueError, LookupError, OverflowError) as error:
+        except (TypeError, ValueError, LookupError, OverflowError, RecursionError) as error:
             raise self.damaged() from error
 
     @contextmanager
@@ -154,14 +190,21 @@ class Decisions(Closing):
         """Give the connection for changes that are made all together, or not at all.
 
         They are on disk at the end.
+
+        Raises:
+            OutputError: they cannot be written, or the file was replaced by another.
+
         """
+        with self.reading():
+            self._file.check_place()
         with self.reading() as database:
             database.execute("BEGIN IMMEDIATE")
             try:
                 yield database
                 database.execute("COMMIT")
             except BaseException:
-                database.execute("ROLLBACK")
+                if database.in_transaction:  # SQLite itself takes back what a full disk ends
+                    database.execute("ROLLBACK")
                 raise
 
     def of(self, id_: str) -> tuple[Tag, ...] | None:
@@ -186,55 +229,11 @@ class Decisions(Closing):
         left = {str(tag.id): tag for tag in meant if tag}
         return None if meant and not left else tuple(left.values())
 
-    def number(self, database: sqlite3.Connection, id_: str, name: str) -> int:
-        """Return the number of a tag, which need not be in the vocabulary."""
-        found = self._by_pair.get((id_, name))
-        if found is None:
-            made = database.execute("INSERT INTO tag (id, name) VALUES (?, ?)", (id_, name))
-            found = self._by_pair[id_, name] = int(made.lastrowid or 0)
-        return found
-
-    def tag(self, id_: str, name: str) -> Tag | None:
-        """Return what a tag is called now; None if the vocabulary lacks it."""
-        return self.tags.get(self._by_pair.get((id_, name), 0))
-
-    def settle(self, database: sqlite3.Connection, pairs: Sequence[tuple[str, str]]) -> None:
-        """Find out what tags are called now that somebody has named by ids and names."""
-        numbers = {fold(name): self.number(database, id_, name) for id_, name in pairs}
-        current = {fold(tag.name): self._numbers[str(tag.id)] for tag in self._vocabulary}
-        for old, new in renames({fold(name): id_ for id_, name in pairs}, self._vocabulary):
-            database.execute(
-                "UPDATE tag SET became = ? WHERE number = ?", (current[new], numbers[old])
-            )
-        self.tags = self._meant(database)
-
-    def _take_tags(self, database: sqlite3.Connection) -> None:
-        """Give the tags of the vocabulary numbers, and note what those of the last one are now."""
-        rows = database.execute("SELECT number, id, name FROM tag").fetchall()
-        self._by_pair = {(id_, name): number for number, id_, name in rows}
-        last = database.execute("SELECT value FROM setting WHERE name = 'vocabulary'").fetchone()
-        before = set(json.loads(last[0])) if last else set()
-        self._numbers = {
-            str(tag.id): self.number(database, str(tag.id), tag.name) for tag in self._vocabulary
-        }
-        self.settle(database, [(id_, name) for number, id_, name in rows if number in before])
-        ours = json.dumps(list(self._numbers.values()))
+    def note(self, database: sqlite3.Connection) -> None:
+        """Write what tags are called now, within a transaction."""
+        database.executemany("INSERT OR REPLACE INTO tag VALUES (?, ?, ?, ?)", self.names.rows)
+        ours = json.dumps(list(self.numbers.values()))
         database.execute("INSERT OR REPLACE INTO setting VALUES ('vocabulary', ?)", (ours,))
-
-    def _meant(self, database: sqlite3.Connection) -> dict[int, Tag | None]:
-        rows = database.execute("SELECT number, name, became FROM tag").fetchall()
-        names = {number: fold(name) for number, name, _ in rows}
-        became = {number: new for number, _, new in rows}
-        current = {fold(tag.name): tag for tag in self._vocabulary}
-
-        def meant(number: int) -> Tag | None:
-            for _ in rows:  # names may have gone round in a circle
-                if (tag := current.get(names[number])) is not None or became[number] is None:
-                    return tag
-                number = became[number]
-            return None
-
-        return {number: meant(number) for number in names}
 
     def _changes(self, database: sqlite3.Connection) -> Iterator[str]:
         """Say which of the decided tags are called otherwise now, or are not there."""
@@ -257,6 +256,14 @@ class Decisions(Closing):
                 yield f"the list of tags no longer has {said}: it is left out there"
             else:
                 yield f"the list of tags now has {printable(tag.label)!r} for {said}"
+
+
+def _check(database: sqlite3.Connection) -> None:
+    """Make sure that values are of the types and in the bounds that the tables have for them."""
+    for table in _CHECKED:
+        found = database.execute(f"PRAGMA quick_check({table})").fetchone()
+        if found != ("ok",):
+            raise ValueError(f"not as the table {table} has it")
 
 
 def _listed(ids: Sequence[str]) -> str:

@@ -225,6 +225,17 @@ class Ledger(Closing):
                 raise sqlite3.DatabaseError("a reading has another seal")
             return content
 
+    def knows(self, text: bytes) -> bool:
+        """Say whether a README with this digest was read, under whatever identity.
+
+        Raises:
+            UsageError: the file is damaged.
+
+        """
+        with self._file.using() as database:
+            found = database.execute("SELECT 1 FROM reading WHERE text = ? LIMIT 1", (text,))
+            return found.fetchone() is not None
+
     def keep(self, text: bytes, content: bytes) -> None:
         """Keep a reading; it outlives the process from here on."""
         with self._file.using() as database:

@@ -1,15 +1,14 @@
 """From items to rows, in order: what fails is a row too, and nothing is read twice."""
 
-import contextlib
 import logging
-import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice, takewhile
-from typing import Generic, Literal, TypeVar
+from typing import Generic, Literal
 
 from tagger._util.text import printable
+from tagger.batch.ahead import ahead
 from tagger.batch.ledger import Ledger, text_key
 from tagger.batch.streak import Streak
 from tagger.errors import (
@@ -32,11 +31,6 @@ _WINDOW = 512
 
 _AHEAD = 64
 """READMEs that are read, cleaned and tokenised before the model asks for them."""
-
-_TICK = 0.1
-"""Seconds after which a thread that waits looks whether it should end."""
-
-T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -74,16 +68,14 @@ class _Job(Generic[E]):
     decided: Tagging | None = None
 
     @property
+    def settled(self) -> bool:
+        """Whether nothing is to be read for it: it has an outcome, or a person has decided."""
+        return self.decided is not None or self.outcome is not None
+
+    @property
     def length(self) -> int:
         """How many tokens the model has to read of it."""
         return self.encoded.length if self.encoded else 0
-
-
-@dataclass(frozen=True)
-class _End:
-    """What comes after the last item: nothing, or what went wrong."""
-
-    error: BaseException | None = None
 
 
 def distinct(items: Iterable[Item], ledger: Ledger, policy: OnDuplicate) -> Iterator[Item]:
@@ -181,9 +173,9 @@ class Pipeline(Generic[E]):
 
     def _done(self, jobs: Iterator[_Job[E]]) -> Iterator[list[_Job[E]]]:
         """Yield jobs with their outcomes, as many at a time as are ready."""
-        ready = _ahead(jobs, _AHEAD + _WINDOW, self._stopped)
+        ready = ahead(jobs, _AHEAD + _WINDOW, self._stopped)
         for group in ready:
-            known = list(takewhile(lambda job: job.outcome is not None, group))
+            known = list(takewhile(lambda job: job.settled, group))
             yield known
             if len(known) < len(group):
                 rest = chain(group[len(known) :], chain.from_iterable(ready))
@@ -200,7 +192,7 @@ class Pipeline(Generic[E]):
         window = self._capacity.readmes if self._capacity.tokens is None else _WINDOW
         while group := list(islice(jobs, window)):
             self._read_new(group)
-            finished = list(takewhile(lambda job: job.outcome is not None, group))
+            finished = list(takewhile(lambda job: job.settled, group))
             yield finished
             if len(finished) < len(group):  # stopped before their turn
                 return
@@ -212,7 +204,6 @@ class Pipeline(Generic[E]):
             if (tags := self._decided(item.id)) is not None:
                 given = tuple(GivenTag(id=tag.id, name=tag.name) for tag in tags)
                 job.decided = Tagging(id=item.id, tags=given, source="human")
-                job.outcome = b""  # nothing is to be read
                 yield job
                 continue
             try:
@@ -233,9 +224,10 @@ class Pipeline(Generic[E]):
     def _read_new(self, jobs: list[_Job[E]]) -> None:
         """Find the outcome of every job, reading each text once."""
         first: dict[bytes, _Job[E]] = {}
-        for job in jobs:
+        unread = [job for job in jobs if not job.settled]
+        for job in unread:
             # It may have been read after the thread looked.
-            job.outcome = job.outcome or self._ledger.reading(job.text)
+            job.outcome = self._ledger.reading(job.text)
             if job.outcome is None:
                 first.setdefault(job.text, job)
         waiting = sorted(first.values(), key=lambda job: job.length)
@@ -243,7 +235,7 @@ class Pipeline(Generic[E]):
             count = self._fitting(waiting)
             self._read(waiting[:count])
             del waiting[:count]
-        for job in jobs:
+        for job in unread:
             if job.outcome is None:
                 job.outcome = first[job.text].outcome
 
@@ -282,7 +274,7 @@ class Pipeline(Generic[E]):
 
     def _rank(self, jobs: Sequence[_Job[E]]) -> None:
         """Rank by the readings of jobs, together; if that fails, alone, to tell which failed."""
-        read = [job for job in jobs if isinstance(job.outcome, bytes) and not job.decided]
+        read = [job for job in jobs if isinstance(job.outcome, bytes)]
         readings = [job.outcome for job in read if isinstance(job.outcome, bytes)]
         try:
             rankings = self._method.rank(readings)
@@ -313,56 +305,3 @@ class Pipeline(Generic[E]):
             log.debug("%s: the error in full:", printable(job.id), exc_info=outcome)
             message = f"internal error: {kind}: {message}"
         return Row(Failure(id=job.id, type=kind, message=message))
-
-
-def _ahead(items: Iterator[T], size: int, stopped: threading.Event) -> Iterator[list[T]]:
-    """Yield items that a thread of their own takes, as many at a time as are ready.
-
-    Ends early when `stopped` is set. What the items raise is raised here.
-
-    Args:
-        items: taken up to `size` in advance.
-        size: the most that are ready at a time.
-        stopped: ends it.
-
-    """
-    ready: queue.Queue[T | _End] = queue.Queue(size)
-    closed = threading.Event()
-
-    def put(entry: T | _End) -> bool:
-        while not closed.is_set():
-            try:
-                ready.put(entry, timeout=_TICK)
-            except queue.Full:
-                continue
-            return True
-        return False
-
-    def work() -> None:
-        try:
-            for item in items:
-                if not put(item):
-                    return
-        except BaseException as error:
-            put(_End(error))
-        else:
-            put(_End())
-
-    # A daemon, because a reader that waits for standard input must not hold up the end.
-    threading.Thread(target=work, name="tagger-reader", daemon=True).start()
-    try:
-        while not stopped.is_set():
-            try:
-                entries = [ready.get(timeout=_TICK)]
-            except queue.Empty:
-                continue
-            with contextlib.suppress(queue.Empty):
-                while len(entries) < size:
-                    entries.append(ready.get_nowait())
-            yield [entry for entry in entries if not isinstance(entry, _End)]
-            if isinstance(end := entries[-1], _End):
-                if end.error:
-                    raise end.error
-                return
-    finally:
-        closed.set()

@@ -31,9 +31,6 @@ _MEASURES = (
     "ece",
 )
 
-_REVIEW = ".review"
-"""What a review's decisions end with."""
-
 NOTHING_LEARNED = 1
 
 _DECISIVE = "f1_given"
@@ -95,6 +92,7 @@ def learn(
     unlabelled.check(output, offline=model.offline)
 
     # Here, not above: `--help` and wrong usage are answered without them.
+    from tagger.batch.decisions import ENDING
     from tagger.cli import methods
     from tagger.cli.progress import counting
     from tagger.learning.learn import check_labels, learn_checked
@@ -113,14 +111,14 @@ def learn(
         suggest(unlabelled, sources, labelled, opener(), quiet=common.quiet)
         return 0
     check_head_target(output)
-    if any(path.endswith(_REVIEW) for path in labels):
+    if any(path.endswith(ENDING) for path in labels):
         if len(labels) > 1 or incomplete or readmes or unlabelled.teacher_endpoint:
             raise UsageError(
                 "a review is learned from alone, and its labels are complete: to learn from more, "
                 "write its labels with tagger review --export"
             )
         return _from_review(
-            Path(labels[0].removesuffix(_REVIEW)), vocabulary, opener, output, common
+            Path(labels[0].removesuffix(ENDING)), vocabulary, opener, output, common
         )
     if unlabelled.teacher_endpoint:
         sources = source.sources(labels, unlabelled.id_from)
@@ -170,8 +168,9 @@ def _from_review(
             learned.after.share,
         )
     if not learned.head:
-        why = "on the random slice the head is not better than the output, and was not written"
-        options.log.error("%s", why if learned.lesson.head.weight else _NOTHING)
+        options.log.error(
+            "the head was not written: %s; review more READMEs, and learn again", learned.why_not
+        )
         return NOTHING_LEARNED
     _say(learned.lesson, output)
     options.log.info(

@@ -1,5 +1,6 @@
 """`tagger review`: a page on which a curator goes through the output of a batch."""
 
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -7,10 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tagger._util.extras import need
-from tagger.cli import options
+from tagger.cli import options, signals
 from tagger.errors import UsageError
 
 if TYPE_CHECKING:
+    import socket
+
     from tagger.review.review import Review
 
 _LISTENS = "127.0.0.1"
@@ -70,27 +73,44 @@ def review(
     sources = source.sources(readmes, id_from) if readmes else None
     # Nothing is fetched behind the page: what the batch has used is here.
     opener = methods.rank_opener(vocabulary, prompt, replace(model, offline=True), quiet=True)
-    with counting(quiet=common.quiet) as progress:
-        work = Review(
-            output, vocabulary, sources=sources, rank=opener, progress=progress, new=not export
-        )
-    with work:
+    with ExitStack() as stack:
+        # Before the review, which is not begun for a page that cannot be shown.
+        at = None if export else stack.enter_context(_bound(port or 0))
+        with counting(quiet=common.quiet) as progress:
+            work = stack.enter_context(
+                Review(
+                    output,
+                    vocabulary,
+                    sources=sources,
+                    rank=opener,
+                    progress=progress,
+                    new=not export,
+                )
+            )
         if export:
             rows = work.export(export)
             options.log.info("%s: %d label rows", export, rows)
-            return
-        _show(work, port or 0, browser=not no_browser)
+        if at:
+            _show(work, at, browser=not no_browser)
 
 
-def _show(work: "Review", port: int, *, browser: bool) -> None:
+def _bound(port: int) -> "socket.socket":
+    from tagger.review.server import bound
+
+    return bound(port)
+
+
+def _show(work: "Review", at: "socket.socket", *, browser: bool) -> None:
     """Serve the page until Ctrl-C."""
     import webbrowser
 
-    from tagger.review.server import serve
+    from tagger.review.server import Server
 
     def ready(address: str, once: str) -> None:
         typer.echo(f"tagger: the review is at {address} until Ctrl-C", err=True)
         if browser:
             webbrowser.open(once)  # every user of the machine can see what it starts
 
-    serve(work, port=port, ready=ready)
+    server = Server(work, at)
+    with signals.finishing(server, "the review ends"):
+        server.serve(ready)

@@ -75,8 +75,14 @@ class Stoppable(Protocol):
 
 
 @contextmanager
-def finishing(work: Stoppable) -> Iterator[list[int]]:
-    """Let the first Ctrl-C or SIGTERM end work in order; its number goes into the list."""
+def finishing(work: Stoppable, doing: str = "finishing the READMEs in hand") -> Iterator[list[int]]:
+    """Let the first Ctrl-C or SIGTERM end work in order; its number goes into the list.
+
+    Args:
+        work: what is ended.
+        doing: what people are told meanwhile.
+
+    """
     received: list[int] = []
 
     def stop(number: int) -> None:
@@ -84,7 +90,7 @@ def finishing(work: Stoppable) -> Iterator[list[int]]:
             leave(number)
         received.append(number)
         work.stop()
-        log.warning("finishing the READMEs in hand; Ctrl-C again stops at once")
+        log.warning("%s; Ctrl-C again stops at once", doing)
 
     on_first(stop, in_order=True)
     try:

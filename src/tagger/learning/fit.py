@@ -15,7 +15,7 @@ be surer.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Self
 
@@ -94,6 +94,7 @@ class Examples:
             accepts; see `fill_in`. None where it is zero.
         share: [tags] the share of right tags that labels have or accept; None where it is one.
         trust: [READMEs] how much each counts in the fit of confidences; None where all count alike.
+        selection: how many tags are given in the replies that are judged.
 
     """
 
@@ -108,6 +109,7 @@ class Examples:
     missing: Floats | None = None
     share: Floats | None = None
     trust: Floats | None = None
+    selection: Selection = field(default_factory=Selection)
 
     @classmethod
     def of(
@@ -329,7 +331,7 @@ class Learned:
         confidences = sigmoid(self.logits(examples, scores))
         share = float(self.known.mean())
         threshold = blended_threshold(self.start, self.calibration, share)
-        given = select(confidences, Selection(), threshold)
+        given = select(confidences, examples.selection, threshold)
         return Judged(confidences, given, examples.gold, examples.accepted)
 
 

@@ -152,7 +152,9 @@ def _learn(
     )
 
 
-def learn_read(rank: Rank, labels: Sequence[Label], evidence: Evidence, fresh: int) -> Lesson:
+def learn_read(
+    rank: Rank, labels: Sequence[Label], evidence: Evidence, fresh: int, selection: Selection
+) -> Lesson:
     """Learn a head from labels whose READMEs were read before; see `learn_checked`.
 
     Args:
@@ -161,6 +163,7 @@ def learn_read(rank: Rank, labels: Sequence[Label], evidence: Evidence, fresh: i
         evidence: for each label, all of it or what `Evidence.of_last_question` keeps. With the
             latter the head is brief, whatever the number of labels.
         fresh: how many READMEs the model had to read for it.
+        selection: how many tags are given in the replies that are judged.
 
     Raises:
         HeadError: the READMEs are near-duplicates of one another.
@@ -168,7 +171,8 @@ def learn_read(rank: Rank, labels: Sequence[Label], evidence: Evidence, fresh: i
 
     """
     void, _ = read(rank, void_texts())
-    return _fitted(rank, labels, evidence, void, _groups(labels), None, fresh)
+    groups = _groups(labels)
+    return _fitted(rank, labels, evidence, void, groups, None, fresh, selection=selection)
 
 
 def _fitted(
@@ -181,6 +185,7 @@ def _fitted(
     read: int,
     *,
     incomplete: bool = False,
+    selection: Selection | None = None,
 ) -> Lesson:
     """Fit a head to evidence; see `_learn`."""
     size, start = len(labels), rank.calibration
@@ -188,7 +193,8 @@ def _fitted(
     examples = Examples.of(
         evidence, labels, rank.vocabulary, void, groups, trust if weights is None else weights
     )
-    examples = replace(examples, trust=trust, incomplete=incomplete)
+    chosen = selection or Selection()
+    examples = replace(examples, trust=trust, incomplete=incomplete, selection=chosen)
     if evidence.log_probs.full.shape[-2] < len(rank.layout.branches):
         examples, start = replace(examples, brief=True), start.of_last_question()
     # Neither the order of the labels nor that of the digests: folds are to be random.
@@ -223,14 +229,18 @@ def _fitted(
         read,
         outcome.before,
         outcome.after,
-        None if incomplete else _by_shipped(rank, evidence, labels, start),
+        None if incomplete else _by_shipped(rank, evidence, labels, start, chosen),
         support,
         order,
     )
 
 
 def _by_shipped(
-    rank: Rank, evidence: Evidence, labels: Sequence[Label], start: Calibration
+    rank: Rank,
+    evidence: Evidence,
+    labels: Sequence[Label],
+    start: Calibration,
+    selection: Selection,
 ) -> Judged | None:
     """Judge the head that ships, unless there is none or it knows some of the READMEs."""
     identity = replace(rank.identity, method=rank.scoring_identity.method)
@@ -238,7 +248,7 @@ def _by_shipped(
     if head is None or not {label.text_digest for label in labels}.isdisjoint(head.fitted):
         return None
     confidence = Confidence.of(start, head, rank.vocabulary)
-    return judge_ranking(confidence, evidence, labels, rank.vocabulary, Selection())
+    return judge_ranking(confidence, evidence, labels, rank.vocabulary, selection)
 
 
 def _groups(labels: Sequence[Label]) -> Rows:

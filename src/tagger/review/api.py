@@ -263,5 +263,6 @@ def _learned(learned: Learned) -> dict[str, Any]:
         "f1_after": learned.f1_after,
         "ranked": learned.ranked,
         "unread": learned.unread,
+        "why_not": learned.why_not,
         "head": None if learned.head is None else printable(str(learned.head)),
     }

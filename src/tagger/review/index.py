@@ -2,6 +2,7 @@
 
 An output is read once, and again only when it has changed. What was suggested for a README that is
 reviewed stays as it was then: what the review says of suggestions is about those that were judged.
+Tags that a person has decided, which a batch has written, are not suggestions.
 """
 
 import hashlib
@@ -50,6 +51,7 @@ class _Row:
     tags: tuple[tuple[Pair, float | None], ...] = ()
     error: str = ""
     suspicious: bool = False
+    human: bool = False
 
 
 def place_of(output: Path) -> Place:
@@ -66,10 +68,13 @@ def place_of(output: Path) -> Place:
     return place
 
 
-def index(store: Decisions, lines: Path, vocabulary: Vocabulary, seed: int) -> None:
-    """Take up the rows of an output, unless it is as it was.
+def index(
+    database: sqlite3.Connection, store: Decisions, lines: Path, vocabulary: Vocabulary, seed: int
+) -> None:
+    """Take up the rows of an output, unless it is as it was, within a transaction.
 
     Args:
+        database: that of the store.
         store: where they are kept.
         lines: the JSON Lines of the output.
         vocabulary: the tags as they are now.
@@ -86,32 +91,52 @@ def index(store: Decisions, lines: Path, vocabulary: Vocabulary, seed: int) -> N
     except OSError as error:
         raise InputError(f"{name}: {error.strerror}: name an output of tagger batch") from error
     state = f"{found.st_size} {found.st_mtime_ns}"
-    with store.writing() as database:
-        settings = dict(database.execute("SELECT name, value FROM setting").fetchall())
-        if settings.get("output") == state:
-            return
-        seed = int(settings.get("seed", seed))
-        pairs = _take(database, store, _rows(lines, name, vocabulary), seed)
-        store.settle(database, pairs)
-        unknown = [name for id_, name in pairs if store.tag(id_, name) is None]
-        if len(unknown) > len(pairs) / 2:
-            shown = ", ".join(printable(repr(each)) for each in unknown[:_SHOWN])
-            raise UsageError(
-                f"{name} was written with another list of tags: {len(unknown)} of its {len(pairs)} "
-                f"tags are not in the vocabulary ({shown}); name the list that it was written with"
-            )
-        _check_same_output(database, store.name, name)
-        database.executemany(
-            "INSERT OR REPLACE INTO setting VALUES (?, ?)",
-            [("output", state), ("seed", str(seed)), ("texts", "")],
-        )
+    settings = dict(database.execute("SELECT name, value FROM setting").fetchall())
+    if settings.get("output") == state:
+        _check_same_list(store, json.loads(settings["tags"]), name)
+        return
+    seed = int(settings.get("seed", seed))
+    pairs = _take(database, store, _rows(lines, name, vocabulary), seed)
+    store.names.settle(pairs)
+    numbers = [store.names.number(*pair) for pair in pairs]
+    unknown = _check_same_list(store, numbers, name)
+    _check_same_output(database, store.name, name)
+    database.executemany(
+        "INSERT OR REPLACE INTO setting VALUES (?, ?)",
+        [("output", state), ("seed", str(seed)), ("texts", ""), ("tags", json.dumps(numbers))],
+    )
     if unknown:
-        shown = ", ".join(printable(repr(each)) for each in unknown[:_SHOWN])
         log.warning(
             "suggested tags that are not in the vocabulary are left out: %d (%s)",
             len(unknown),
-            shown,
+            _listed(unknown),
         )
+
+
+def _check_same_list(store: Decisions, numbers: Sequence[int], name: str) -> list[str]:
+    """Refuse a list that lacks most of an output's tags. Return the names of those that it lacks.
+
+    Args:
+        store: knows the tags.
+        numbers: those of the output's tags.
+        name: what messages call the output.
+
+    Raises:
+        UsageError: it is another list.
+
+    """
+    unknown = [store.names.name(number) for number in numbers if store.tags[number] is None]
+    if len(unknown) > len(numbers) / 2:
+        raise UsageError(
+            f"{name} was written with another list of tags: {len(unknown)} of its {len(numbers)} "
+            f"tags are not in the vocabulary ({_listed(unknown)}); name the list that it was "
+            "written with"
+        )
+    return unknown
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(printable(repr(each)) for each in names[:_SHOWN])
 
 
 def _take(
@@ -123,32 +148,37 @@ def _take(
         for id_, number, state in database.execute("SELECT id, number, state FROM readme")
     }
     database.execute("UPDATE readme SET place = NULL")
-    database.execute(
-        "DELETE FROM suggestion WHERE readme IN (SELECT number FROM readme WHERE state != ?)",
-        (REVIEWED,),
-    )
     pairs: dict[Pair, None] = {}
     met: set[int] = set()
     twice = 0
     while part := list(islice(rows, _AT_ONCE)):
         fresh, places, suggestions = [], [], []
         for row in part:
+            old = row.id in known
             number, reviewed = known.setdefault(row.id, (len(known) + 1, False))
             if number in met:
                 twice += 1
                 continue
             met.add(number)
             pairs.update(dict.fromkeys(pair for pair, _ in row.tags))
-            if reviewed:
+            if reviewed or (old and row.human):
                 places.append((len(met), number))
                 continue
-            given = [(store.number(database, *pair), sure) for pair, sure in row.tags]
-            suggestions += [(number, 0, at, *each, 1) for at, each in enumerate(given)]
+            found = [(store.names.number(*pair), sure) for pair, sure in row.tags]
+            suggestions += [(number, 0, at, *each, not row.human) for at, each in enumerate(found)]
             about = (number, row.id, len(met), row.error, row.suspicious, chance(seed, row.id))
-            fresh.append((*about, *summary(given)))
+            fresh.append((*about, *summary([] if row.human else found)))
         database.executemany(_TAKE, fresh)
+        database.executemany(
+            "DELETE FROM suggestion WHERE readme = ?", [(about[0],) for about in fresh]
+        )
         database.executemany("UPDATE readme SET place = ? WHERE number = ?", places)
         database.executemany("INSERT INTO suggestion VALUES (?, ?, ?, ?, ?, ?)", suggestions)
+    database.execute(
+        "DELETE FROM suggestion WHERE readme IN "
+        "(SELECT number FROM readme WHERE place IS NULL AND state != ?)",
+        (REVIEWED,),
+    )
     if twice:
         log.warning("rows whose id came before are left out: %d", twice)
     return list(pairs)
@@ -238,7 +268,8 @@ def _row(line: bytes, by_word: Mapping[str, Pair]) -> _Row:
     tags = tuple(_tag(tag, by_word) for tag in found["tags"])
     if len({pair for pair, _ in tags}) < len(tags):
         raise ValueError("a tag twice")
-    return _Row(id_, tags, suspicious=found.get("suspicious") is True)
+    suspicious, human = found.get("suspicious") is True, found.get("source") == "human"
+    return _Row(id_, tags, suspicious=suspicious, human=human)
 
 
 def _tag(tag: object, by_word: Mapping[str, Pair]) -> tuple[Pair, float | None]:

@@ -57,6 +57,7 @@ class Item:
         suggestions: those of the reply and then the next best, at most 12.
         error: why it could not be tagged; empty if it was.
         suspicious: whether passages of it address whoever tags it.
+        changed: whether its text is not the one that the batch has tagged.
         state: whether it was decided.
         decided: its tags; empty unless `reviewed`, and perhaps then.
         selected: why it was decided, or shown.
@@ -71,6 +72,7 @@ class Item:
     suggestions: tuple[Suggestion, ...]
     error: str
     suspicious: bool
+    changed: bool
     state: State
     decided: tuple[Tag, ...]
     selected: Selected

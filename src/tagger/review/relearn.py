@@ -5,8 +5,9 @@ because a brief head was in force, the new head is brief, too.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -27,6 +28,9 @@ from tagger.review.statistics import Judgement, Learned, f1, first_right, slice_
 from tagger.selection import MAX_TAGS, Selection
 from tagger.types import Progress, no_progress
 from tagger.vocabulary import Tag
+
+_EVERY = 2**62
+"""A place in the random order that is beyond that of every README; see `index.chance`."""
 
 _AT_ONCE = 512
 """READMEs that are ranked together."""
@@ -117,6 +121,7 @@ class Ranker:
 def relearn(
     store: Decisions,
     ranker: Ranker,
+    selection: Selection,
     reached: int,
     path: Path,
     progress: Progress = no_progress,
@@ -126,6 +131,7 @@ def relearn(
     Args:
         store: what is reviewed.
         ranker: has what the batch has kept.
+        selection: how many tags are given.
         reached: how far the random slice goes.
         path: where the head is written.
         progress: hears what is under way.
@@ -136,19 +142,14 @@ def relearn(
     numbers = {each.label.id: each.number for each in found}
     labels = check_labels([each.label for each in found])
     evidence, fresh = ranker.read(labels, progress)
-    lesson = learn_read(ranker.rank, labels, evidence, fresh)
-    before = {each.number: each for each in slice_of(store, reached)}
-    after = [
-        each
-        for each in _by_head(lesson, labels, numbers, ranker.rank)
-        if each.number in before and before[each.number].right == each.right
-    ]
-    judged = [before[each.number] for each in after]
-    better = bool(lesson.head.weight) and (f1(after) or 0.0) >= (f1(judged) or 0.0)
+    lesson = learn_read(ranker.rank, labels, evidence, fresh, selection)
+    by_head = _by_head(lesson, labels, numbers, ranker.rank)
+    judged, after = _both(slice_of(store, reached), by_head)
+    why_not = _why_not(lesson, judged, after, *_both(slice_of(store, _EVERY), by_head))
     ranked = unread = 0
-    if better:
+    if not why_not:
         lesson.head.save(path)
-        ranked, unread = _rank_rest(store, ranker, lesson.head, progress)
+        ranked, unread = _rank_rest(store, ranker, lesson.head, selection, progress)
     return Learned(
         lesson=lesson,
         bulk=sum(label.selection == "bulk" for label in labels),
@@ -158,8 +159,46 @@ def relearn(
         f1_after=f1(after),
         ranked=ranked,
         unread=unread,
-        head=path if better else None,
+        head=None if why_not else path,
+        why_not=why_not,
     )
+
+
+def _both(
+    before: Sequence[Judgement], after: Sequence[Judgement]
+) -> tuple[list[Judgement], list[Judgement]]:
+    """Return those of the same READMEs, with the same right tags."""
+    known = {each.number: each for each in before}
+    same = [
+        each for each in after if each.number in known and known[each.number].right == each.right
+    ]
+    return [known[each.number] for each in same], same
+
+
+def _why_not(
+    lesson: Lesson,
+    sampled: Sequence[Judgement],
+    sampled_after: Sequence[Judgement],
+    every: Sequence[Judgement],
+    every_after: Sequence[Judgement],
+) -> str:
+    """Return in what a head is not better than the output, empty if it is.
+
+    It has to count, as for `learn`. Where nobody has reviewed the random slice, what has been
+    reviewed one by one has to do.
+    """
+    if not lesson.head.weight:
+        return "on READMEs that it has not seen it is not significantly better than no head"
+    if not every:
+        return "no README was decided one by one, so nothing tells whether it is better"
+    where = "the random slice"
+    before, after = f1(sampled), f1(sampled_after)
+    if not sampled:
+        where = "the reviewed READMEs, none of which is of the random slice,"
+        before, after = f1(every), f1(every_after)
+    if (after or 0.0) > (before or 0.0):
+        return ""
+    return f"on {where} its F1 is {after or 0.0:.2f}, and that of the output {before or 0.0:.2f}"
 
 
 def _by_head(
@@ -183,7 +222,9 @@ def _by_head(
     ]
 
 
-def _rank_rest(store: Decisions, ranker: Ranker, head: Head, progress: Progress) -> tuple[int, int]:
+def _rank_rest(
+    store: Decisions, ranker: Ranker, head: Head, selection: Selection, progress: Progress
+) -> tuple[int, int]:
     """Suggest tags anew for READMEs that are not reviewed. Return how many, and how many not."""
     confidence = ranker.confidence(head)
     with store.reading() as database:
@@ -202,7 +243,8 @@ def _rank_rest(store: Decisions, ranker: Ranker, head: Head, progress: Progress)
         if kept:
             evidence = ranker.evidence([content for _, content in kept])
             sure = sigmoid(confidence.logits(evidence).double().numpy())
-            _suggest(store, ranker.rank, [number for number, _ in kept], sure, confidence.threshold)
+            counted = partial(selection.count, threshold=confidence.threshold)
+            _suggest(store, ranker.rank, [number for number, _ in kept], sure, counted)
         done, ranked = done + len(part), ranked + len(kept)
         progress("ranking", done, len(rows))
     return ranked, len(rows) - ranked
@@ -213,15 +255,18 @@ def _suggest(
     rank: Rank,
     numbers: Sequence[int],
     sure: "np.ndarray[tuple[int, int], np.dtype[np.float64]]",
-    threshold: float,
+    counted: Callable[[Sequence[float]], int],
 ) -> None:
-    """Write the best tags of READMEs by their confidences, [READMEs, tags]."""
+    """Write the best tags of READMEs by their confidences, [READMEs, tags].
+
+    `counted` says how many of them are given.
+    """
     tags = [store.numbers[str(tag.id)] for tag in rank.vocabulary]
     best = places(sure)
     suggestions, readmes = [], []
     for row, number in enumerate(numbers):
         order = np.argsort(best[row])[:MAX_TAGS]
-        count = Selection().count(sure[row, order].tolist(), threshold)
+        count = counted(sure[row, order].tolist())
         ranked = [(tags[tag], round(float(sure[row, tag]), 4)) for tag in order]
         suggestions += [
             (number, 1, place, *each, place < count) for place, each in enumerate(ranked)

@@ -4,30 +4,27 @@ import logging
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tagger._util.closing import Closing
 from tagger._util.text import printable
-from tagger.batch.decisions import REVIEWED, SKIPPED, Decisions, review_of
-from tagger.batch.ledger import Ledger
+from tagger.batch.decisions import REVIEWED, SKIPPED
 from tagger.errors import InputError, UsageError
 from tagger.readme.readme import Readme
 from tagger.readme.sources import Sources
 from tagger.review import bulk, labels, steps
-from tagger.review.index import index, place_of
 from tagger.review.items import Filter, Item, Order, State
-from tagger.review.order import Work
+from tagger.review.learner import Learner
+from tagger.review.opening import Opened
 from tagger.review.show import show
 from tagger.review.statistics import Learned, Statistics, statistics_of
-from tagger.review.texts import noted, take_texts, text_of
+from tagger.review.texts import text_of
 from tagger.types import Progress, no_progress
 from tagger.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from tagger.methods.rank.rank import Rank
-    from tagger.review.relearn import Ranker
 
 _ALL = Filter()
 
@@ -83,29 +80,12 @@ class Review(Closing):
         new: bool = True,
     ) -> None:
         self._vocabulary = vocabulary
-        self._place = place_of(output)
-        self._open_rank = rank
-        self._ranker: Ranker | None = None
         self._lock = threading.RLock()
-        self._opening = threading.Lock()
-        self._learning = threading.Lock()
-        with ExitStack() as stack:
-            path = review_of(self._place.lines)
-            if not (new or path.exists()):
-                raise InputError(f"{printable(str(path))}: no such file: review the output first")
-            self._store = stack.enter_context(Decisions(path, vocabulary))
-            self._ledger = (
-                stack.enter_context(Ledger(self._place.state))
-                if self._place.state.is_file()
-                else None
-            )
-            index(self._store, self._place.lines, vocabulary, seed)
-            if found := sources or noted(self._ledger, self._place.lines):
-                take_texts(self._store, found, self._place.files, progress)
-            for change in self._store.changes:
-                log.warning("%s", change)
-            self._work = Work(self._store)
-            self._stack = stack.pop_all()
+        self._opened = Opened(output, vocabulary, sources, seed, progress, new=new)
+        self._store, self._work = self._opened.store, self._opened.work
+        self._learner = Learner(self._opened, rank)
+        for change in self._store.changes:
+            log.warning("%s", change)
 
     @property
     def vocabulary(self) -> Vocabulary:
@@ -115,22 +95,23 @@ class Review(Closing):
     @property
     def name(self) -> str:
         """The output's name, safe to print."""
-        return printable(self._place.output.name)
+        return printable(self._opened.place.output.name)
 
     def close(self) -> None:
         """Close the store."""
-        self._stack.close()
+        self._opened.close()
 
     def prepare(self) -> None:
         """Open what ranks, if there is any, so that items have the next best tags as well.
+
+        That its model is not here is only said: all else works without.
 
         Raises:
             ModelError: the model cannot be used.
             InputError: something that ranks cannot be used.
 
         """
-        if self._open_rank:
-            self._prepared(self._open_rank)
+        self._learner.prepare()
 
     def item(self, id: str, order: Order = "uncertain", filter: Filter = _ALL) -> Item:  # noqa: A002
         """Return a README, with its place in an order of work.
@@ -319,7 +300,7 @@ class Review(Closing):
         """Learn a head from what is reviewed, and suggest tags anew for all other READMEs.
 
         Bulk decisions weigh less. What the batch has kept of READMEs is not read again. A head that
-        is not better on the random slice than the output is neither written nor used.
+        is not better is neither written nor used; `Learned.why_not` says in what.
 
         Args:
             progress: hears what is under way.
@@ -333,19 +314,7 @@ class Review(Closing):
             OutputError: the head cannot be written.
 
         """
-        if self._open_rank is None:
-            raise UsageError("nothing can be learned without a model that runs here")
-        if not self._learning.acquire(blocking=False):
-            raise UsageError("learning is already under way")
-        try:
-            ranker = self._prepared(self._open_rank)
-            from tagger.review.relearn import relearn
-
-            lines = self._place.lines
-            path = head or lines.with_name(f"{lines.name}.head.safetensors")
-            learned = relearn(self._store, ranker, self._work.reached, path, progress)
-        finally:
-            self._learning.release()
+        learned = self._learner.learn(self._work.reached, progress, head)
         with self._lock:
             self._work.load()
         return learned
@@ -353,21 +322,14 @@ class Review(Closing):
     def export(self, path: Path) -> int:
         """Write what was decided as label rows. Return how many there are.
 
+        A file that is there is overwritten only if it is as an export of this review has left it.
+
         Raises:
-            UsageError: there is another file, or a link.
+            UsageError: there is another file, or a link, or one that is read here.
             OutputError: it cannot be written.
 
         """
-        labels.check_export(path)
-        return labels.export(self._store, self._work.reached, path)
-
-    def _prepared(self, opener: "Callable[[], Rank]") -> "Ranker":
-        with self._opening:
-            if self._ranker is None:
-                from tagger.review.relearn import Ranker  # which imports PyTorch
-
-                self._ranker = Ranker(opener(), self._ledger)
-            return self._ranker
+        return labels.export(self._store, self._work.reached, path, self._opened.used)
 
     def _number(self, id_: str) -> int:
         with self._store.reading() as database:
@@ -405,5 +367,6 @@ class Review(Closing):
         )
 
     def _item(self, number: int, order: Order = "uncertain", chosen: Filter = _ALL) -> Item:
-        best = self._ranker.best if self._ranker else None
-        return show(self._store, self._work, number, order, chosen, best)
+        return show(
+            self._store, self._work, self._opened.ledger, number, order, chosen, self._learner.best
+        )

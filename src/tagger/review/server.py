@@ -7,8 +7,8 @@ other page, program or user sends is refused: `Guard` says how.
 import secrets
 import socket
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 
@@ -55,40 +55,64 @@ own pages leads, and the address may have been opened from a mail or a chat."""
 _FORBIDDEN = "Open the address that tagger review has printed, with its token.\n"
 
 
-def serve(review: Review, *, port: int = 0, ready: Callable[[str, str], None]) -> None:
-    """Serve the page of a review until Ctrl-C or SIGTERM.
+class Server:
+    """Serves the page of a review until it is stopped.
 
     Args:
         review: what is reviewed; it stays open.
-        port: where the page is; 0 for a free one.
-        ready: hears the address, once the page can be opened, and one that opens it only once: for
-            programs whose arguments every user of the machine can see. It runs in a thread of its
-            own: a browser in the terminal lets its caller wait.
-
-    Raises:
-        UsageError: the port is not to be had.
+        at: the socket, as `bound` returns it.
 
     """
-    with _listen(port) as listener:
-        port = listener.getsockname()[1]
-        token, once = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
-        config = uvicorn.Config(
-            application(review, token, port, once=once),
-            lifespan="off",
-            ws="none",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            date_header=False,
-            timeout_graceful_shutdown=1,
+
+    def __init__(self, review: Review, at: socket.socket) -> None:
+        self._at = at
+        self._port = at.getsockname()[1]
+        self._token, self._once = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
+        self._running = _Uvicorn(
+            uvicorn.Config(
+                application(review, self._token, self._port, once=self._once),
+                lifespan="off",
+                ws="none",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                date_header=False,
+                timeout_graceful_shutdown=1,
+            )
         )
-        listener.listen()
+
+    @property
+    def preparing(self) -> bool:
+        """Whether there is nothing to end in order."""
+        return False
+
+    def stop(self) -> None:
+        """Let `serve` end, also if it has not begun."""
+        self._running.should_exit = True
+
+    def serve(self, ready: Callable[[str, str], None]) -> None:
+        """Serve the page; returns when that was stopped.
+
+        Args:
+            ready: hears the address, once the page can be opened, and one that opens it only once:
+                for programs whose arguments every user of the machine can see.
+
+        """
+        self._at.listen()
         # The process that renders takes half a second to start: until a browser has, it runs.
         threading.Thread(target=html_of, args=(Readme("", "-"),), daemon=True).start()
-        address = f"http://{HOST}:{port}/?token="
-        threading.Thread(target=ready, args=(address + token, address + once), daemon=True).start()
-        with suppress(KeyboardInterrupt):
-            uvicorn.Server(config).run([listener])
+        address = f"http://{HOST}:{self._port}/?token="
+        told = (address + self._token, address + self._once)
+        threading.Thread(target=ready, args=told, daemon=True).start()
+        self._running.run([self._at])
+
+
+class _Uvicorn(uvicorn.Server):
+    """Leaves signals to the program."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
 
 
 def application(review: Review, token: str, port: int, *, once: str | None = None) -> Starlette:
@@ -168,8 +192,8 @@ def _same(text: str, token: str) -> bool:
     return secrets.compare_digest(text.encode(), token.encode())
 
 
-def _listen(port: int) -> socket.socket:
-    """Return a socket of this machine's own at a port.
+def bound(port: int) -> socket.socket:
+    """Return a socket of this machine's own at a port; 0 takes any that is free.
 
     Raises:
         UsageError: the port is in use, or reserved.

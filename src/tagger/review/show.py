@@ -3,10 +3,12 @@
 from collections.abc import Callable, Sequence
 
 from tagger.batch.decisions import REVIEWED, Decisions
+from tagger.batch.ledger import Ledger
 from tagger.review.items import Filter, Item, Order, Selected, Suggestion
 from tagger.review.order import Work
 from tagger.review.rows import STATES
 from tagger.review.steps import tags_of
+from tagger.review.texts import is_tagged
 from tagger.vocabulary import Tag
 
 SUGGESTIONS = 12
@@ -16,7 +18,7 @@ Best = Callable[[bytes], Sequence[tuple[Tag, float]]]
 """Returns the best tags of a README by the key of its text, none if nothing is known of it."""
 
 _ABOUT = """
-SELECT id, error, suspicious, bulk, revision, origin, key, source
+SELECT id, error, suspicious, bulk, revision, origin, key, source, first IS NOT NULL
 FROM readme LEFT JOIN text ON readme = number WHERE number = ?
 """
 
@@ -28,6 +30,7 @@ SELECT tag, confidence, given FROM suggestion WHERE readme = ? AND origin = ? OR
 def show(
     store: Decisions,
     work: Work,
+    ledger: Ledger | None,
     number: int,
     order: Order,
     chosen: Filter,
@@ -38,6 +41,7 @@ def show(
     Args:
         store: what is reviewed.
         work: the orders of work.
+        ledger: what the batch remembers; None if that is not there.
         number: of the README.
         order: in which it has a place.
         chosen: among which READMEs it has a place.
@@ -50,7 +54,9 @@ def show(
     """
     with store.reading() as database:
         about = database.execute(_ABOUT, (number,)).fetchone()
-        id_, error, suspicious, bulk, revision, origin, key, source = about
+        id_, error, suspicious, bulk, revision, origin, key, source, suggested = about
+        if key is not None and not (isinstance(key, bytes) and isinstance(source, str)):
+            raise TypeError("not a text")
         found: dict[str, Suggestion] = {}
         for tag_number, confidence, given in database.execute(_SUGGESTED, (number, origin)):
             if tag := store.tags[tag_number]:
@@ -75,6 +81,7 @@ def show(
         suggestions=tuple(found.values())[:SUGGESTIONS],
         error=error,
         suspicious=bool(suspicious),
+        changed=bool(key is not None and suggested and not is_tagged(ledger, key)),
         state=next(name for name, value in STATES.items() if value == state),
         decided=tuple(decided.values()),
         selected="bulk" if bulk else selected,

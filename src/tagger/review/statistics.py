@@ -125,6 +125,7 @@ class Learned:
         ranked: how many READMEs have new suggestions; 0 if the head is not better.
         unread: how many have none because the model would have to read them.
         head: the file with the head; None if it is not better.
+        why_not: in what it is not better, for people; empty if it is.
 
     """
 
@@ -137,6 +138,7 @@ class Learned:
     ranked: int
     unread: int
     head: Path | None
+    why_not: str = ""
 
 
 @dataclass(frozen=True)

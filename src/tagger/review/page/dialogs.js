@@ -126,8 +126,8 @@ function result(learned) {
         row("F1", number(learned.f1_before), number(learned.f1_after)),
       ),
     ),
-    el("p", {}, learned.ranked
+    el("p", {}, learned.head
       ? `${readmes(learned.ranked)} have new suggestions. The head is in ${learned.head}.${unread}`
-      : "The head is not better than what is there, so nothing has changed. Review more READMEs, and learn again."),
+      : `The head is not used, and nothing has changed: ${learned.why_not}. Review more READMEs, and learn again.`),
   ];
 }

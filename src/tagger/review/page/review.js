@@ -97,6 +97,7 @@ function showAbout() {
   if (item.state === "skipped") mark("skipped", "This README was skipped.");
   if (item.selected === "random") mark("random slice", "Part of the random slice, from which the statistics come.");
   if (item.suspicious) mark("suspicious", "Parts of this README address whoever tags it.", true);
+  if (item.changed) mark("changed", "This is not the text that was tagged: it has changed since.", true);
   if (item.error) mark("failed", "This README could not be tagged.", true);
   const place = item.place.endsWith(item.id) ? "" : item.place;
   $("#about").replaceChildren(...marks, [item.error, place].filter(Boolean).join(" – "));
