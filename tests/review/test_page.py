@@ -40,8 +40,8 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture
-def review(tmp_path: Path) -> Iterator[Review]:
-    with reviews.opened(tmp_path) as review:
+def review(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Review]:
+    with reviews.opened(tmp_path, rank=getattr(request, "param", None)) as review:
         yield review
 
 
@@ -231,8 +231,9 @@ def test_what_is_learned_is_shown_before_and_after(
     assert ".90 (.79 to .96)" in said
 
 
+@pytest.mark.parametrize("review", [lambda: None], indirect=True)
 def test_who_presses_again_while_it_learns_is_told(
-    open_tab: Callable[..., Any], review: Review, monkeypatch: pytest.MonkeyPatch
+    open_tab: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     going_on, done = threading.Event(), threading.Event()
 
@@ -241,7 +242,6 @@ def test_who_presses_again_while_it_learns_is_told(
         assert done.wait(10)
         raise HeadError("too few READMEs")
 
-    monkeypatch.setattr(review, "_open_rank", lambda: None)
     monkeypatch.setattr(
         "tagger.review.relearn.Ranker", lambda *_: SimpleNamespace(best=lambda _: [])
     )

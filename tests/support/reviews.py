@@ -2,10 +2,11 @@
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tagger.methods.rank.rank import Rank
 from tagger.readme.sources import Sources
 from tagger.review.review import Review
 from tagger.review.server import Server, bound
@@ -61,10 +62,10 @@ def write(folder: Path, readmes: int = 12) -> Path:
     return output
 
 
-def opened(folder: Path, readmes: int = 12) -> Review:
-    """Return a review of such an output, without a model."""
-    output = write(folder, readmes)
-    return Review(output, VOCABULARY, sources=Sources((str(folder / "readmes.jsonl"),)))
+def opened(folder: Path, readmes: int = 12, rank: "Callable[[], Rank] | None" = None) -> Review:
+    """Return a review of such an output; without a model, unless something ranks."""
+    output, sources = write(folder, readmes), Sources((str(folder / "readmes.jsonl"),))
+    return Review(output, VOCABULARY, sources=sources, rank=rank)
 
 
 @contextmanager
