@@ -49,9 +49,7 @@ def main() -> None:
     sets: dict[str, dict[str, Set]] = {}
     voids = {}
     for way, quantize in WAYS.items():
-        model = load(
-            options.model, device="cpu", dtype=options.dtype, quantize=quantize, lazy=True
-        )
+        model = load(options.model, device="cpu", dtype=options.dtype, quantize=quantize, lazy=True)
         rank = Rank(model, vocabulary, readme_tokens=options.readme_tokens, head=None)
         nothing, _ = read(rank, void_texts(), progress)
         sets[way] = {
@@ -67,7 +65,9 @@ def main() -> None:
         found = []
         for name, test in sets[judged].items():
             others = [each for key, each in sets[learned].items() if key != name]
-            outcome = fit(cat([each.examples for each in others]), zero_shot(others, voids[learned]))
+            outcome = fit(
+                cat([each.examples for each in others]), zero_shot(others, voids[learned])
+            )
             result = judge_with(outcome, test.examples)
             found.append(row(f"{learned}, {judged}, {name}", result))
         print(f"mean F1: {np.mean([each['f1_given'] for each in found]):.3f}")

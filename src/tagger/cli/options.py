@@ -47,9 +47,7 @@ def _effort(context: typer.Context, option: typer.CallbackParam, value: str) -> 
     return Named.of(value, context, option)
 
 
-def _quantize(
-    context: typer.Context, option: typer.CallbackParam, value: str | None
-) -> str | None:
+def _quantize(context: typer.Context, option: typer.CallbackParam, value: str | None) -> str | None:
     return value if value is None else Named.of(value, context, option)
 
 

@@ -22,7 +22,8 @@ from tagger.errors import (
     ModelMissingError,
     UnknownModelError,
 )
-from tagger.models import checkpoint, quantize as quantization, stdout, weights
+from tagger.models import checkpoint, stdout, weights
+from tagger.models import quantize as quantization
 from tagger.models.chat_files import check_tokenizer, is_trained_on_chats, load_tokenizer
 from tagger.models.fetch import store
 from tagger.models.fetch.catalogue import CatalogueEntry, catalogue, entry
