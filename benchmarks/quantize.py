@@ -13,8 +13,7 @@ import resource
 import statistics
 import subprocess
 import sys
-from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import psutil
 
@@ -29,7 +28,7 @@ def open_rank(model: str, dtype: str, way: str) -> Rank:
     return Rank(load(model, device="cpu", dtype=dtype, quantize=WAYS[way]), SAMPLE)
 
 
-def bytes_of(weight: object) -> int:
+def bytes_of(weight: Any) -> int:
     """Return the bytes of a weight."""
     parts = [weight.qdata, weight.scale] if hasattr(weight, "qdata") else [weight]
     return sum(part.nbytes for part in parts)
@@ -65,7 +64,7 @@ def main() -> None:
         return
     print("| weights | GB of weights | resident when loaded | peak |\n|---|---|---|---|")
     for way in WAYS:
-        command = [sys.executable, Path(__file__), *sys.argv[1:], "--memory-of", way]
+        command = [sys.executable, __file__, *sys.argv[1:], "--memory-of", way]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
         row = " | ".join(f"{value / 1e9:.2f}" for value in json.loads(done.stdout).values())
         print(f"| {way} | {row} |", flush=True)

@@ -30,7 +30,7 @@ def network(folder: Path, *, quantized: bool) -> Any:
     return weights.read(folder, stated, config, placed, torch.float32, quantized=quantized)
 
 
-def quantized_layers(network: Any) -> dict[str, nn.Linear]:
+def quantized_layers(network: Any) -> dict[str, Any]:
     return {
         name: layer
         for name, layer in network.named_modules()
@@ -48,7 +48,7 @@ def test_linear_layers_are_held_in_eight_bits_and_nothing_else_is(
     linear = {name for name, layer in plain.named_modules() if isinstance(layer, nn.Linear)}
     assert layers.keys() == linear - {"lm_head"}
     for name, layer in layers.items():
-        held: Any = layer.weight
+        held = layer.weight
         assert held.qdata.dtype == torch.int8
         exact: Tensor = plain.get_submodule(name).weight
         # Half a step, and what rounding takes in float32.
@@ -61,8 +61,7 @@ def test_the_network_computes_what_its_quantised_weights_do(kind: str, tmp_path:
     tiny.save(tmp_path, kind)
     made, plain = network(tmp_path, quantized=True), network(tmp_path, quantized=False)
     for name, layer in quantized_layers(made).items():
-        held: Any = layer.weight
-        plain.get_submodule(name).weight.data = held.dequantize()
+        plain.get_submodule(name).weight.data = layer.weight.dequantize()
     ids = torch.arange(5, 60)[None]
     with torch.inference_mode():
         assert torch.allclose(made(ids).logits, plain(ids).logits, atol=1e-4)
@@ -99,7 +98,7 @@ def test_readmes_are_ranked_the_same_each_time_and_apart_from_the_unquantised_mo
     vocabulary = Vocabulary.from_json('["http", "http-client", "game"]')
     readings = []
     for quantize in ("int8", "int8", None):
-        model = load(str(tmp_path), device="cpu", dtype="float32", quantize=quantize)  # type: ignore[arg-type]
+        model = load(str(tmp_path), device="cpu", dtype="float32", quantize=quantize)
         rank = Rank(model, vocabulary)
         reading = rank.read([rank.encode(Readme("a", "# An HTTP client for games"))])[0]
         readings.append((reading, rank.reading_identity))
