@@ -31,7 +31,7 @@ from tagger.models.checkpoint import check, read_config
 from tagger.models.checkpoint import files as checkpoint_files
 from tagger.models.fetch import store
 from tagger.models.fetch.catalogue import catalogue
-from tagger.models.quantize import sizes
+from tagger.models.quantize import Sizes
 from tagger.models.recurrent import recurrent_layers
 from tagger.models.shape import native
 from tagger.types import README_TOKENS
@@ -129,20 +129,21 @@ def plan(
         reason = " ".join(str(error).split())
         raise LoadError(f"no model can be made of its config.json: {reason[:200]}") from error
     parameters = sum(weight.numel() for weight in network.parameters())
-    in_int8, others = sizes(network, dtype) if quantized else (0, parameters * dtype.itemsize)
+    sizes = Sizes.of(network, dtype) if quantized else Sizes(0, parameters * dtype.itemsize, 0)
     tokens = min(readme_tokens, config.max_position_embeddings) + _ASKED_TOKENS
     logits = 3 * _ASKED_TOKENS * config.vocab_size * torch.float32.itemsize
     return Plan(
         parameters=parameters,
         context=config.max_position_embeddings,
-        weights=in_int8 + others,
-        quantized=in_int8,
+        weights=sizes.quantized + sizes.others,
+        quantized=sizes.quantized,
         # The states of recurrent layers after each of the prompt's three fixed parts.
         prefix=PREFIX_TOKENS * cached * dtype.itemsize + 3 * state,
         # The keys and values of all that was read are copied once, to be concatenated, and so are
         # states, to be written to.
         readme=(tokens * (2 * cached + working) + PREFIX_TOKENS * cached) * dtype.itemsize
         + 2 * state
+        + sizes.widened
         + logits,
     )
 

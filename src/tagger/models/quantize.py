@@ -10,6 +10,7 @@ model and one matrix as it was.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -56,20 +57,40 @@ def settings() -> Any:
     return TorchAoConfig(Int8WeightOnlyConfig(set_inductor_config=False))
 
 
-def sizes(network: Any, dtype: torch.dtype) -> tuple[int, int]:
-    """Return the bytes of the weights that are quantised, and of those that are not.
+@dataclass(frozen=True)
+class Sizes:
+    """The bytes of a network that is quantised.
 
-    Args:
-        network: as it is before; it may be on the meta device.
-        dtype: the number format of those that are not, as the embeddings.
+    Attributes:
+        quantized: the weights of linear layers, with their scales.
+        others: all other weights.
+        widened: what the largest of these layers takes while it is used.
 
     """
-    layers = [
-        each
-        for each in network.modules()
-        if isinstance(each, nn.Linear) and each is not network.get_output_embeddings()
-    ]
-    numbers = sum(each.weight.numel() for each in layers)
-    rest = sum(weight.numel() for weight in network.parameters()) - numbers
-    scales = sum(each.out_features for each in layers)
-    return numbers + scales * torch.float32.itemsize, rest * dtype.itemsize
+
+    quantized: int
+    others: int
+    widened: int
+
+    @classmethod
+    def of(cls, network: Any, dtype: torch.dtype) -> "Sizes":
+        """Return the sizes of a network.
+
+        Args:
+            network: as it is before; it may be on the meta device.
+            dtype: the number format of what is not quantised, as the embeddings.
+
+        """
+        layers = [
+            each
+            for each in network.modules()
+            if isinstance(each, nn.Linear) and each is not network.get_output_embeddings()
+        ]
+        numbers = [each.weight.numel() for each in layers]
+        scales = sum(each.out_features for each in layers)
+        others = sum(weight.numel() for weight in network.parameters()) - sum(numbers)
+        return cls(
+            sum(numbers) + scales * torch.float32.itemsize,
+            others * dtype.itemsize,
+            max(numbers, default=0) * dtype.itemsize,
+        )
