@@ -65,9 +65,10 @@ def main() -> None:
         found = []
         for name, test in sets[judged].items():
             others = [each for key, each in sets[learned].items() if key != name]
-            outcome = fit(
-                cat([each.examples for each in others]), zero_shot(others, voids[learned])
-            )
+            # Folds are whole sets where there are several, and else groups of like READMEs.
+            train = [each.examples for each in others]
+            joined = cat(train) if len(train) > 1 else train[0].shuffled()
+            outcome = fit(joined, zero_shot(others, voids[learned]))
             result = judge_with(outcome, test.examples)
             found.append(row(f"{learned}, {judged}, {name}", result))
         print(f"mean F1: {np.mean([each['f1_given'] for each in found]):.3f}")
