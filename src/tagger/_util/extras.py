@@ -14,6 +14,7 @@ EXTRAS = {
     ),
     "mcp": ("serving agents", {"mcp": "mcp"}),
     "parquet": ("Parquet", {"pyarrow": "pyarrow"}),
+    "quantize": ("quantising weights", {"torchao": "torchao"}),
     "review": (
         "reviewing in a browser",
         {

@@ -51,6 +51,8 @@ def check(
         and _set_by(model.effort, "--effort") == "--effort"
     ):
         raise UsageError("--effort works only with a local model, without --endpoint")
+    if method.endpoint and model.quantize and _set_by(model.quantize) == "--quantize":
+        raise UsageError("--quantize works only with a local model, without --endpoint")
     if method.endpoint == "":
         raise UsageError("--endpoint is empty: name an address such as http://host:8000/v1")
     if method.endpoint and model.model in ("", *(each.model for each in EFFORTS.values())):

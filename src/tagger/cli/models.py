@@ -34,6 +34,7 @@ def open_model(model: options.ModelOptions, *, quiet: bool) -> "LanguageModel":
             model.model,
             device=model.device,
             dtype=model.dtype,
+            quantize=model.quantize,
             threads=model.threads,
             offline=model.offline,
             progress=progress,
@@ -167,6 +168,7 @@ def plan_(
     ],
     readme_tokens: options.ReadmeTokens = README_TOKENS,
     dtype: options.Dtype = "auto",
+    quantize: options.Quantize = None,
     device: options.Device = "auto",
 ) -> None:
     """Say how much memory a model takes, and whether this machine has it.
@@ -179,13 +181,14 @@ def plan_(
 
     processor = Processor.choose(device, dtype)
     config = planning.config_of(name)
-    needed = planning.plan(config, processor.dtype, readme_tokens)
+    needed = planning.plan(config, processor.dtype, readme_tokens, quantized=bool(quantize))
     room = planning.free(processor.device, spread=device == "auto")
     tokens = min(readme_tokens, needed.context)
+    in_int8 = f", of which {needed.quantized / 1e9:.2f} GB in int8" if needed.quantized else ""
     rows = [
         ("model", f"{name}, {needed.parameters / 1e9:.2f} B parameters, {config.model_type}"),
         ("trained length", f"{needed.context:,} tokens"),
-        ("weights", f"{needed.weights / 1e9:.2f} GB in {str(processor.dtype)[6:]}"),
+        ("weights", f"{needed.weights / 1e9:.2f} GB in {str(processor.dtype)[6:]}{in_int8}"),
         ("prefix", f"{needed.prefix / 1e9:.3f} GB for a list of 90 tags"),
         ("a README", f"{needed.readme / 1e9:.3f} GB for {tokens:,} tokens of it"),
         ("in all", f"{needed.total / 1e9:.2f} GB, including the program"),

@@ -60,6 +60,7 @@ USER = frozenset(
         "on-duplicate",
         "port",
         "prompt",
+        "quantize",
         "queue",
         "quiet",
         "readmes",

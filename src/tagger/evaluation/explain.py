@@ -148,7 +148,8 @@ def explain(
     return Explanation(
         id=readme.id,
         model=model.name,
-        dtype=str(model.dtype).removeprefix("torch."),
+        dtype=str(model.dtype).removeprefix("torch.")
+        + (f" and {model.quantize}" if model.quantize else ""),
         device=str(model.device),
         calibration=_confidences(rank),
         threshold=threshold,

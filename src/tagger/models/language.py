@@ -71,6 +71,7 @@ class LanguageModel:
         tokenizer: its tokenizer.
         device: the device that the input goes to.
         dtype: the number format of the weights.
+        quantize: that of linear layers, where it is another.
 
     """
 
@@ -91,6 +92,7 @@ class LanguageModel:
         self.machine = processor.machine
         self.device = processor.device
         self.dtype = processor.dtype
+        self.quantize = processor.quantize
 
     def load(self) -> None:
         """Read the weights, unless that was done before.

@@ -10,18 +10,20 @@ import hashlib
 import logging
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import transformers
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
 
+from tagger._util.extras import need
 from tagger.errors import (
     ModelMissingError,
     UnknownModelError,
 )
 from tagger.models import checkpoint, stdout, weights
+from tagger.models import quantize as quantization
 from tagger.models.chat_files import check_tokenizer, is_trained_on_chats, load_tokenizer
 from tagger.models.fetch import store
 from tagger.models.fetch.catalogue import CatalogueEntry, catalogue, entry
@@ -48,6 +50,7 @@ def load(
     *,
     device: str = "auto",
     dtype: str = "auto",
+    quantize: Literal["int8"] | None = None,
     threads: int | None = None,
     offline: bool = False,
     progress: Progress = no_progress,
@@ -61,6 +64,7 @@ def load(
             several where one is too small.
         dtype: `bfloat16`, `float16`, `float32`, or `auto`: bfloat16 where the processor has
             instructions for it, else float32.
+        quantize: hold the weights of linear layers in int8, which saves memory.
         threads: processor threads, for the whole process; by default PyTorch's own choice.
         offline: never touch the network.
         progress: hears how far a fetch is.
@@ -75,9 +79,12 @@ def load(
         LoadError: its files cannot be used.
         OutOfMemoryError: it would not fit.
         DeviceError: the processor asked for is not there.
+        MissingPackageError: the package that quantises is not installed.
 
     """
-    processor = Processor.choose(device, dtype)
+    processor = Processor.choose(device, dtype, quantize)
+    if quantize:
+        need("quantize")
     if threads is not None:
         torch.set_num_threads(threads)
     folder = locate(name, offline=offline, progress=progress)
@@ -85,6 +92,8 @@ def load(
     if "auto_map" in stated:
         log.info("%s brings code of its own, which is not run", folder)
     config = native(stated)
+    if quantize:
+        quantization.check(folder, stated, config)
     transformers.utils.logging.set_verbosity_error()
     tokenizer = load_tokenizer(folder, stated)
     check_tokenizer(folder, config, tokenizer)
@@ -98,12 +107,14 @@ def load(
     @stdout.kept_for_results()
     def read_weights() -> Any:
         target = processor.device
-        needed = plan(config, processor.dtype)
+        needed = plan(config, processor.dtype, quantized=bool(quantize))
         spread = device == "auto" and target.type == "cuda" and needed.total > free(target)
         check_room(name, needed, processor.dtype, target, free(target, spread=spread))
         checkpoint.read_ahead(folder)
         placed = weights.placement(target, spread=spread)
-        return weights.read(folder, stated, config, placed, processor.dtype)
+        return weights.read(
+            folder, stated, config, placed, processor.dtype, quantized=bool(quantize)
+        )
 
     model = LanguageModel(
         read_weights, config, ChatTokenizer(tokenizer), name, _weights(folder), processor

@@ -31,6 +31,7 @@ from tagger.models.checkpoint import check, read_config
 from tagger.models.checkpoint import files as checkpoint_files
 from tagger.models.fetch import store
 from tagger.models.fetch.catalogue import catalogue
+from tagger.models.quantize import Sizes
 from tagger.models.recurrent import recurrent_layers
 from tagger.models.shape import native
 from tagger.types import README_TOKENS
@@ -79,6 +80,7 @@ class Plan:
         parameters: the number of its weights.
         context: tokens that it was trained to see at once.
         weights: all of them in the number format asked for.
+        quantized: those of them that are held in int8.
         prefix: the KV cache of the prompt's fixed parts.
         readme: what one README of a batch adds while it is read.
 
@@ -87,6 +89,7 @@ class Plan:
     parameters: int
     context: int
     weights: int
+    quantized: int
     prefix: int
     readme: int
 
@@ -96,13 +99,20 @@ class Plan:
         return self.weights + self.prefix + self.readme + _PROGRAM
 
 
-def plan(config: Any, dtype: torch.dtype, readme_tokens: int = README_TOKENS) -> Plan:
+def plan(
+    config: Any,
+    dtype: torch.dtype,
+    readme_tokens: int = README_TOKENS,
+    *,
+    quantized: bool = False,
+) -> Plan:
     """Return what a model needs.
 
     Args:
         config: its Transformers configuration.
         dtype: the number format it is to run in.
         readme_tokens: the most that is read of a README.
+        quantized: whether weights of linear layers are held in int8.
 
     Raises:
         LoadError: no model has such a shape.
@@ -119,18 +129,21 @@ def plan(config: Any, dtype: torch.dtype, readme_tokens: int = README_TOKENS) ->
         reason = " ".join(str(error).split())
         raise LoadError(f"no model can be made of its config.json: {reason[:200]}") from error
     parameters = sum(weight.numel() for weight in network.parameters())
+    sizes = Sizes.of(network, dtype) if quantized else Sizes(0, parameters * dtype.itemsize, 0)
     tokens = min(readme_tokens, config.max_position_embeddings) + _ASKED_TOKENS
     logits = 3 * _ASKED_TOKENS * config.vocab_size * torch.float32.itemsize
     return Plan(
         parameters=parameters,
         context=config.max_position_embeddings,
-        weights=parameters * dtype.itemsize,
+        weights=sizes.quantized + sizes.others,
+        quantized=sizes.quantized,
         # The states of recurrent layers after each of the prompt's three fixed parts.
         prefix=PREFIX_TOKENS * cached * dtype.itemsize + 3 * state,
         # The keys and values of all that was read are copied once, to be concatenated, and so are
         # states, to be written to.
         readme=(tokens * (2 * cached + working) + PREFIX_TOKENS * cached) * dtype.itemsize
         + 2 * state
+        + sizes.widened
         + logits,
     )
 
@@ -191,15 +204,17 @@ def check_room(
     """
     if needed.total <= room:
         return
+    number_format = str(dtype).removeprefix("torch.") + (" and int8" if needed.quantized else "")
     raise OutOfMemoryError(
-        f"{name} needs {needed.total / 1e9:.1f} GB in {str(dtype).removeprefix('torch.')}, and "
+        f"{name} needs {needed.total / 1e9:.1f} GB in {number_format}, and "
         f"{max(0, room) / 1e9:.1f} GB are free on {device}. {what_fits(needed, dtype, room)}"
     )
 
 
 def what_fits(needed: Plan, dtype: torch.dtype, room: int) -> str:
     """Say what would fit into so many bytes where a model does not."""
-    if dtype == torch.float32 and needed.total - needed.weights // 2 <= room:
+    halved = needed.weights - needed.quantized
+    if dtype == torch.float32 and needed.total - halved // 2 <= room:
         return "In bfloat16 it would fit."
     for name in _SUGGESTED:
         smaller = plan(native(family()[name].config), torch.bfloat16)

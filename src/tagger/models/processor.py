@@ -1,6 +1,7 @@
 """Where a model runs, and in which number format."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import transformers
@@ -18,14 +19,18 @@ class Processor:
     Attributes:
         device: the device that input goes to.
         dtype: the number format.
+        quantize: the one in which weights of linear layers are held, where it is another.
 
     """
 
     device: torch.device
     dtype: torch.dtype
+    quantize: Literal["int8"] | None = None
 
     @classmethod
-    def choose(cls, device: str = "auto", dtype: str = "auto") -> "Processor":
+    def choose(
+        cls, device: str = "auto", dtype: str = "auto", quantize: Literal["int8"] | None = None
+    ) -> "Processor":
         """Return what these options name; see `load`.
 
         Raises:
@@ -33,7 +38,7 @@ class Processor:
 
         """
         target = _device(device)
-        return cls(target, _dtype(dtype, target))
+        return cls(target, _dtype(dtype, target), quantize)
 
     @property
     def machine(self) -> str:
@@ -44,7 +49,8 @@ class Processor:
             else (torch.backends.cpu.get_cpu_capability(), torch.get_num_threads())
         )
         versions = (torch.__version__, transformers.__version__)
-        return digest([str(self.dtype), self.device.type, processor, *versions])
+        quantized = [self.quantize] if self.quantize else []
+        return digest([str(self.dtype), self.device.type, processor, *versions, *quantized])
 
 
 def _device(name: str) -> torch.device:

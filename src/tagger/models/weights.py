@@ -13,7 +13,7 @@ import transformers
 from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, GenerationConfig
 
 from tagger.errors import LoadError, TaggerError
-from tagger.models import checkpoint, packed
+from tagger.models import checkpoint, packed, quantize
 from tagger.models.plan import ATTENTION, free, plan
 from tagger.models.shape import packing
 
@@ -36,6 +36,8 @@ def read(
     config: Any,
     placed: dict[str, Any],
     dtype: torch.dtype,
+    *,
+    quantized: bool = False,
 ) -> Any:
     """Read a model's weights.
 
@@ -45,9 +47,11 @@ def read(
         config: the Transformers configuration of that.
         placed: where the layers go, as `placement` returns it.
         dtype: the number format to run in.
+        quantized: whether weights of linear layers are to be held in int8.
 
     Raises:
         LoadError: its files cannot be used.
+        MissingPackageError: they would have to be quantised, and what does that is not installed.
 
     """
     transformers.utils.logging.disable_progress_bar()
@@ -66,6 +70,7 @@ def read(
                 ignore_mismatched_sizes=True,  # told below, in words
                 local_files_only=True,
                 trust_remote_code=False,
+                quantization_config=quantize.settings() if quantized else None,
                 **placed,
             )
     except TaggerError:
