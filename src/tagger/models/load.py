@@ -124,7 +124,7 @@ def locate(name: str, *, offline: bool = False, progress: Progress = no_progress
     if name and Path(name).is_dir():
         return Path(name)
     if _HUB_ID.fullmatch(name):
-        return hubs.snapshot(name, offline=offline, progress=progress)
+        return hubs.snapshot(name, offline=offline)
     if "/" in name or "\\" in name:
         raise UnknownModelError(f"{name}: no such model folder")
     return store.folder(entry(name))  # which knows what the user may have meant

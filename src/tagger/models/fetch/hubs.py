@@ -6,16 +6,18 @@ code and no pickles.
 """
 
 import fnmatch
+import io
 import logging
 import os
 import re
+import sys
 from collections.abc import Sequence
+from contextlib import nullcontext, redirect_stderr
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tagger._util.extras import need
 from tagger.errors import DigestError, ModelMissingError, UnknownModelError, UsageError
-from tagger.types import Progress, no_progress
 
 if TYPE_CHECKING:
     from modelscope_hub import HubApi
@@ -37,16 +39,15 @@ def snapshot(
     patterns: Sequence[str] = FILES,
     *,
     offline: bool = False,
-    progress: Progress = no_progress,
 ) -> Path:
     """Return the folder of a hub's model, fetching what is missing of it.
+
+    The hubs' clients draw bars of their own on a terminal.
 
     Args:
         repository: the model's id, such as `Qwen/Qwen2.5-7B-Instruct`.
         patterns: which files.
         offline: never touch the network.
-        progress: hears how many bytes have come from ModelScope; the Hugging Face Hub's client
-            shows its own bars.
 
     Raises:
         UsageError: `TAGGER_HUB` names no hub; `MissingPackageError`, a subclass: ModelScope's
@@ -60,7 +61,7 @@ def snapshot(
     if hub not in HUBS:
         raise UsageError(f"TAGGER_HUB is {hub!r}: set it to {' or '.join(HUBS)}")
     if hub == "modelscope":
-        return _from_modelscope(repository, patterns, offline=offline, progress=progress)
+        return _from_modelscope(repository, patterns, offline=offline)
     return _from_hugging_face(repository, list(patterns), offline=offline)
 
 
@@ -99,9 +100,7 @@ def _from_hugging_face(repository: str, patterns: list[str], *, offline: bool) -
         raise _missing(repository, "the local Hub cache", offline=offline) from error
 
 
-def _from_modelscope(
-    repository: str, patterns: Sequence[str], *, offline: bool, progress: Progress
-) -> Path:
+def _from_modelscope(repository: str, patterns: Sequence[str], *, offline: bool) -> Path:
     need("modelscope")
     from modelscope_hub import HubApi, HubConfig
     from modelscope_hub.errors import (
@@ -115,7 +114,7 @@ def _from_modelscope(
     api = HubApi(HubConfig())
     try:
         if not offline:
-            _fetch(api, repository, patterns, progress)
+            _fetch(api, repository, patterns)
         return api.download_repo(repository, "model", local_files_only=True)
     except (AuthenticationError, NotExistError, PermissionDeniedError) as error:
         raise UnknownModelError(
@@ -131,7 +130,7 @@ def _from_modelscope(
         raise _missing(repository, "ModelScope's local cache", offline=offline) from error
 
 
-def _fetch(api: "HubApi", repository: str, patterns: Sequence[str], progress: Progress) -> None:
+def _fetch(api: "HubApi", repository: str, patterns: Sequence[str]) -> None:
     """Download the files that are not here at their sizes.
 
     The client compares each with the size and, where it is stated, the SHA-256 of the listing, and
@@ -148,15 +147,15 @@ def _fetch(api: "HubApi", repository: str, patterns: Sequence[str], progress: Pr
         and any(fnmatch.fnmatchcase(file.path, pattern) for pattern in patterns)
     ]
     lacking = [file for file in files if not _is_here(api, repository, file)]
-    total, done = sum(file.size for file in lacking), 0
     if any(file.path.endswith(".safetensors") for file in lacking):
-        _announce(repository, "ModelScope", total)
-    for file in lacking:
-        api.download_file(
-            repository, "model", file.path, file_size=file.size, expected_sha256=file.sha256
-        )
-        done += file.size
-        progress(f"{repository}: fetch from ModelScope", done, total)
+        _announce(repository, "ModelScope", sum(file.size for file in lacking))
+    # The client draws its bars wherever stderr leads, where nothing but messages should be.
+    shown = nullcontext() if sys.stderr.isatty() else redirect_stderr(io.StringIO())
+    with shown:
+        for file in lacking:
+            api.download_file(
+                repository, "model", file.path, file_size=file.size, expected_sha256=file.sha256
+            )
 
 
 def _is_here(api: "HubApi", repository: str, file: "FileInfo") -> bool:
