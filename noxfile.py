@@ -53,6 +53,6 @@ def build(session: nox.Session) -> None:
     """Build the distributions into `dist/` and check them."""
     session.install("check-wheel-contents==0.6.3", "twine==7.0.0")
     session.run_install("uv", "build", "--quiet", "--clear", external=True)
-    distributions = [str(path) for path in sorted(Path("dist").iterdir())]
+    distributions = [str(path) for path in sorted(Path("dist").glob("readme_tagger-*"))]
     session.run("twine", "check", "--strict", *distributions)
     session.run("check-wheel-contents", "dist")
