@@ -158,12 +158,12 @@ def test_the_hook_checks(
     shutil.copy(ROOT / ".pre-commit-hooks.yaml", hooks)
     shutil.copy(ROOT / "scripts" / "readme_tags.py", hooks / "scripts")
     for folder in (hooks, repository):
-        git = ["git", "-C", folder, "-c", "user.name=T", "-c", "user.email=t@example.com"]
+        git = ["git", "-C", str(folder), "-c", "user.name=T", "-c", "user.email=t@example.com"]
         subprocess.run([*git, "init", "--quiet"], check=True)
         subprocess.run([*git, "add", "."], check=True)
         subprocess.run([*git, "commit", "--quiet", "--message", "All"], check=True)
     monkeypatch.setenv("PRE_COMMIT_HOME", str(repository.parent / "pre-commit"))
-    command = [sys.executable, "-m", "pre_commit", "try-repo", hooks, "readme-tags", "--all-files"]
-    done = subprocess.run(command, cwd=repository, capture_output=True, text=True)
+    command = [sys.executable, "-m", "pre_commit", "try-repo", str(hooks), "readme-tags"]
+    done = subprocess.run([*command, "--all-files"], cwd=repository, capture_output=True, text=True)
     assert done.returncode == code, done.stdout + done.stderr
     assert ("readme-tags: tagger gives" in done.stdout) is bool(code)

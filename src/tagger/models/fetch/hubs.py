@@ -73,14 +73,16 @@ def _from_hugging_face(repository: str, patterns: list[str], *, offline: bool) -
         RepositoryNotFoundError,
     )
 
-    def files(**options: bool) -> Path:
+    def folder(*, here: bool) -> Path:
         return Path(
-            snapshot_download(repository, allow_patterns=patterns, etag_timeout=5, **options)
+            snapshot_download(
+                repository, allow_patterns=patterns, etag_timeout=5, local_files_only=here
+            )
         )
 
     def is_here() -> bool:
         try:
-            return any(files(local_files_only=True).glob("*.safetensors"))
+            return any(folder(here=True).glob("*.safetensors"))
         except LocalEntryNotFoundError:
             return False
 
@@ -91,7 +93,7 @@ def _from_hugging_face(repository: str, patterns: list[str], *, offline: bool) -
             )
             size = sum(file.file_size or 0 for file in planned if file.will_download)
             _announce(repository, "the Hugging Face Hub", size)
-        return files(local_files_only=offline)
+        return folder(here=offline)
     except RepositoryNotFoundError as error:
         raise UnknownModelError(
             f"{repository}: the Hub has no such model, or it is private or gated"
