@@ -84,6 +84,18 @@ def test_dimensions_come_from_modelscope_without_the_weights(modelscope: Hub) ->
     assert modelscope.sent == ["config.json"]
 
 
+@pytest.mark.parametrize("which", ["modelscope", "hugging_face"])
+def test_a_model_that_was_planned_is_announced_when_its_weights_come(
+    which: str, request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture
+) -> None:
+    request.getfixturevalue(which)
+    caplog.set_level("INFO", "tagger")
+    config_of(REPOSITORY)
+    assert not caplog.text
+    hubs.snapshot(REPOSITORY)
+    assert caplog.text.count(f"fetching {REPOSITORY}") == 1
+
+
 def test_a_file_that_has_another_size_now_is_fetched_again(modelscope: Hub) -> None:
     folder = hubs.snapshot(REPOSITORY)
     modelscope.sent.clear()
