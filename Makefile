@@ -1,6 +1,7 @@
 # make demo    tag an example README with the default model
 # make test    run the tests that CI runs, some 25 minutes, and say how much of src/ they cover
 # make test-fast  those that take no real model, no network and little time, under 90 s
+# make matrix  test-fast with every Python that is here; VERSIONS=lowest or newest, else pinned ones
 # make test-versions  the package with the lowest and the newest versions it allows: minutes, weekly
 # make test-servers   the tests against real servers, llama.cpp's among them: minutes, weekly
 # make fuzz    hostile input of every kind, about an hour on two processors
@@ -13,7 +14,9 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 # Two at a time: with more than one thread each, they would wait for one another.
 TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
-.PHONY: demo test test-fast test-versions test-servers fuzz check docs clean
+VERSIONS ?= pinned
+
+.PHONY: demo test test-fast matrix test-versions test-servers fuzz check docs clean
 
 demo: .venv/installed
 	@$(BIN)/tagger run examples/readmes/tumblewick.md --tags tags.json --id 1375
@@ -26,6 +29,9 @@ test: .venv/installed-dev
 
 test-fast: .venv/installed-dev
 	$(TEST) -m 'not slow and not network and not real_model and not servers'
+
+matrix: .venv/installed-dev
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/nox --session tests --keywords $(VERSIONS)
 
 test-versions: .venv/installed-dev
 	$(BIN)/python -m pytest -m versions
@@ -60,4 +66,4 @@ docs: .venv/installed-dev
 	@touch $@
 
 clean:
-	rm -rf .venv .llama build dist
+	rm -rf .venv .llama .nox build dist

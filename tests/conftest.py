@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
+from hypothesis import settings
 
 import tagger.cli
 from support import ROOT, tiny
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
     import httpx2
 
     from tagger.methods.rank.rank import Rank
+
+# A busy machine may take any time for an example.
+settings.register_profile("tagger", settings.default, deadline=None)
+settings.load_profile("tagger")
 
 SHARED = ROOT.parent / "shared"
 # Whoever starts the tests may have SIGINT ignored, as `make test &` in a script does, and processes

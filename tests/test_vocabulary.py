@@ -50,6 +50,7 @@ def test_blanks_are_no_description_and_no_alias() -> None:
     assert (vocabulary.tags[0].description, vocabulary.tags[0].aliases) == ("", ("shell",))
 
 
+@pytest.mark.shared
 def test_the_sample_vocabulary_is_sound(shared: Path) -> None:
     ours = ROOT / "tags.json"
     assert ours.read_bytes() == (shared / "examples" / "tags.json").read_bytes()

@@ -70,5 +70,5 @@ def test_extras_install_what_is_asked_for(extra: str) -> None:
 
 def test_all_is_every_extra_but_that_of_developers() -> None:
     assert PYPROJECT["project"]["optional-dependencies"]["all"] == [
-        f"tagger[{','.join(sorted(set(DECLARED) - {'all', 'dev'}))}]"
+        f"readme-tagger[{','.join(sorted(set(DECLARED) - {'all', 'dev'}))}]"
     ]

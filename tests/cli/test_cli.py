@@ -17,6 +17,8 @@ import pytest
 import tagger.cli
 from support.console import TAGS, Run, one_line
 from support.messages import check_line
+from tagger.models.fetch import catalogue
+from tagger.types import DEFAULT_MODEL
 
 pytestmark = pytest.mark.slow
 
@@ -314,10 +316,25 @@ def test_a_termination_lets_it_tidy_up(command: list[str]) -> None:
         assert (process.returncode, err) == (tagger.cli.TERMINATED, b"")
 
 
-def test_without_a_command_the_help_is_pointed_at(run: Run) -> None:
+def test_without_a_command_three_are_shown_and_what_the_first_downloads(run: Run) -> None:
     outcome = run()
-    assert outcome.code == 2
-    check_line(outcome.err)
+    assert (outcome.code, outcome.out) == (2, "")
+    first, *commands, download, last = outcome.err.splitlines()
+    assert first.startswith("tagger: no command")
+    assert [command.split()[:2] for command in commands] == [
+        ["tagger", "run"],
+        ["tagger", "batch"],
+        ["tagger", "review"],
+    ]
+    assert f"{catalogue.entry(DEFAULT_MODEL).bytes / 1e9:.1f} GB, once" in download
+    assert "--help" in last
+
+
+def test_without_a_command_a_model_that_is_here_is_not_announced(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tagger.models.fetch.store.is_complete", lambda entry: True)
+    assert "download" not in run().err
 
 
 def test_help_is_quick_and_loads_no_model_library() -> None:

@@ -103,7 +103,7 @@ def test_an_unknown_model_without_a_network_is_said(monkeypatch: pytest.MonkeyPa
     def fails(*args: object, **options: object) -> None:
         raise OSError("no network")
 
-    monkeypatch.setattr(planning, "snapshot_download", fails)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", fails)
     with refused(ModelMissingError):
         config_of("some/thing")
 

@@ -13,6 +13,7 @@ EXTRAS = {
         {"sklearn": "scikit-learn", "scipy": "scipy", "threadpoolctl": "threadpoolctl"},
     ),
     "mcp": ("serving agents", {"mcp": "mcp"}),
+    "modelscope": ("fetching models from ModelScope", {"modelscope_hub": "modelscope-hub"}),
     "parquet": ("Parquet", {"pyarrow": "pyarrow"}),
     "quantize": ("quantising weights", {"torchao": "torchao"}),
     "review": (
@@ -44,7 +45,7 @@ def need(extra: str) -> None:
     purpose, modules = EXTRAS[extra]
     missing = [package for module, package in modules.items() if find_spec(module) is None]
     if missing:
-        # Not `tagger[…]`: on the package index that name is somebody else's.
+        # Not `readme-tagger[…]`: the package is on no index yet.
         packages = " ".join(missing)
         raise MissingPackageError(f"{purpose} needs {packages}: pip install {packages}")
 

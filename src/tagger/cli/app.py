@@ -26,6 +26,14 @@ from tagger.cli import (
     tags,
 )
 from tagger.cli.flatten import flattened
+from tagger.errors import UsageError
+from tagger.types import DEFAULT_MODEL
+
+_FIRST = (
+    "tagger run README.md --tags tags.json",
+    "tagger batch FOLDER --tags tags.json -o tags.jsonl",
+    "tagger review tags.jsonl --tags tags.json",
+)
 
 
 class ReaderGone(Exception):  # noqa: N818 (not an error of anybody's)
@@ -93,7 +101,22 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+def _first_steps() -> str:
+    """Return what to try first, and what that downloads unless it is here."""
+    from tagger.models.fetch import catalogue, store
+
+    model = catalogue.entry(DEFAULT_MODEL)
+    lines = ["tagger: no command; three to try, with your own list of tags, a JSON list of names:"]
+    lines += [f"  {command}" for command in _FIRST]
+    if not store.is_complete(model):
+        lines.append(
+            f"The first run downloads {model.name}, the model that reads the READMEs on this "
+            f"machine: {model.bytes / 1e9:.1f} GB, once."
+        )
+    return "\n".join([*lines, "`tagger --help` lists all commands."])
+
+
+@app.callback(invoke_without_command=True)
 def options(
     context: typer.Context,
     version: Annotated[  # noqa: ARG001 (its callback answers)
@@ -102,6 +125,9 @@ def options(
     ] = False,
 ) -> None:
     """Send messages of the package to stderr, and take defaults from the settings files."""
+    if context.invoked_subcommand is None:
+        typer.echo(_first_steps(), err=True)
+        raise typer.Exit(UsageError.exit_code)
     config.ignore_service_links()
     context.obj = config.read()
     context.default_map = config.default_map(context.command, context.obj)

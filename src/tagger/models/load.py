@@ -14,18 +14,13 @@ from typing import Any, Literal
 
 import torch
 import transformers
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
 
 from tagger._util.extras import need
-from tagger.errors import (
-    ModelMissingError,
-    UnknownModelError,
-)
+from tagger.errors import ModelMissingError, UnknownModelError
 from tagger.models import checkpoint, stdout, weights
 from tagger.models import quantize as quantization
 from tagger.models.chat_files import check_tokenizer, is_trained_on_chats, load_tokenizer
-from tagger.models.fetch import store
+from tagger.models.fetch import hubs, store
 from tagger.models.fetch.catalogue import CatalogueEntry, catalogue, entry
 from tagger.models.fetch.pull import pull
 from tagger.models.language import LanguageModel
@@ -36,7 +31,6 @@ from tagger.models.tokenizer import ChatTokenizer
 from tagger.types import DEFAULT_MODEL, Progress, no_progress
 
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
-_HUB_FILES = ["*.json", "*.safetensors", "*.jinja", "merges.txt"]
 
 _PIECE = 64 * 1024
 _PIECES = 256
@@ -59,7 +53,8 @@ def load(
     """Load a chat model, fetching it first if it has to be.
 
     Args:
-        name: a name of the catalogue, a folder, or a Hub id such as `Qwen/Qwen2.5-7B-Instruct`.
+        name: a name of the catalogue, a folder, or a Hub id such as `Qwen/Qwen2.5-7B-Instruct`
+            (of ModelScope if `TAGGER_HUB` is `modelscope`).
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`; auto takes a GPU if there is one, and
             several where one is too small.
         dtype: `bfloat16`, `float16`, `float32`, or `auto`: bfloat16 where the processor has
@@ -79,6 +74,7 @@ def load(
         LoadError: its files cannot be used.
         OutOfMemoryError: it would not fit.
         DeviceError: the processor asked for is not there.
+        UsageError: `TAGGER_HUB` names no hub, or its client is not installed.
         MissingPackageError: the package that quantises is not installed.
 
     """
@@ -139,7 +135,7 @@ def locate(name: str, *, offline: bool = False, progress: Progress = no_progress
     if name and Path(name).is_dir():
         return Path(name)
     if _HUB_ID.fullmatch(name):
-        return _snapshot(name, offline=offline)
+        return hubs.snapshot(name, offline=offline)
     if "/" in name or "\\" in name:
         raise UnknownModelError(f"{name}: no such model folder")
     return store.folder(entry(name))  # which knows what the user may have meant
@@ -154,28 +150,6 @@ def _catalogued(known: CatalogueEntry, *, offline: bool, progress: Progress) -> 
             f"run `tagger models pull {known.name}` first"
         )
     return pull(known, progress)
-
-
-def _snapshot(repository: str, *, offline: bool) -> Path:
-    """Return a Hub model's folder in Hugging Face's own cache."""
-    try:
-        return Path(
-            snapshot_download(
-                repository, allow_patterns=_HUB_FILES, local_files_only=offline, etag_timeout=5
-            )
-        )
-    except RepositoryNotFoundError as error:
-        raise UnknownModelError(
-            f"{repository}: the Hub has no such model, or it is private or gated"
-        ) from error
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        absent = f"{repository} is neither a folder nor in the local Hub cache"
-        raise ModelMissingError(
-            f"{absent}: fetch it without --offline, or elsewhere and pass its folder"
-            if offline
-            else f"{absent}, and could not be fetched: check the name and the network, or fetch it "
-            "elsewhere and pass its folder"
-        ) from error
 
 
 def _weights(folder: Path) -> str:

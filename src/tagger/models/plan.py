@@ -17,8 +17,6 @@ from typing import Any
 
 import psutil
 import torch
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 from transformers import AutoModelForCausalLM
 
 from tagger.errors import (
@@ -29,7 +27,7 @@ from tagger.errors import (
 )
 from tagger.models.checkpoint import check, read_config
 from tagger.models.checkpoint import files as checkpoint_files
-from tagger.models.fetch import store
+from tagger.models.fetch import hubs, store
 from tagger.models.fetch.catalogue import catalogue
 from tagger.models.quantize import Sizes
 from tagger.models.recurrent import recurrent_layers
@@ -237,6 +235,7 @@ def config_of(name: str) -> Any:
         UnknownModelError: no model goes by this name.
         ModelMissingError: its configuration is neither known nor here, and the Hub is out of reach.
         LoadError: it is not supported.
+        UsageError: `TAGGER_HUB` names no hub, or its client is not installed.
 
     """
     if name in catalogue():
@@ -254,9 +253,8 @@ def config_of(name: str) -> Any:
         return native(family()[known[name.lower()]].config)
     if name.count("/") == 1 and not name.startswith("."):
         try:
-            fetched = snapshot_download(name, allow_patterns=["config.json"], etag_timeout=5)
-            return native(read_config(Path(fetched)))
-        except (LocalEntryNotFoundError, HfHubHTTPError, OSError, ValueError) as error:
+            return native(read_config(hubs.snapshot(name, ["config.json"])))
+        except ModelMissingError as error:
             raise ModelMissingError(
                 f"{name}: its dimensions are not known to tagger, and the Hub could not be "
                 "reached: check the "

@@ -141,7 +141,8 @@ def _make(entry: CatalogueEntry, staging: Path, progress: Progress) -> None:
         raise no_space()
     known = f", {here / 1e9:.2f} GB of which are here already" if here else ""
     place = store.folder(entry)
-    log.info("fetching %s, %.2f GB%s, into %s", entry.name, entry.bytes / 1e9, known, place)
+    size = f"{entry.bytes / 1e9:.2f} GB, once{known}"
+    log.info("fetching %s, the model that reads READMEs here: %s, into %s", entry.name, size, place)
     source = download(entry, staging, progress)
     with tempfile.TemporaryDirectory(dir=staging, prefix=AT_WORK) as scratch:
         converted = Path(scratch) / "converted"
