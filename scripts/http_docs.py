@@ -40,7 +40,9 @@ def render(openapi: dict[str, Any]) -> str:
             parts.append("".join(_bodies(operation)))
     parts.append("\n## Schemas\n")
     for name, schema in openapi["components"]["schemas"].items():
-        parts.append(f"\n### {_short(name)}\n\n{_text(schema.get('description', ''))}".rstrip() + "\n\n")
+        parts.append(
+            f"\n### {_short(name)}\n\n{_text(schema.get('description', ''))}".rstrip() + "\n\n"
+        )
         parts.append("".join(_fields(schema)) if "properties" in schema else f"{_type(schema)}\n")
     return "".join(parts)
 
