@@ -2,7 +2,7 @@
 
 tagger explain examples/readmes/tumblewick.md --tags tags.json --json > docs/pictures/tumblewick.json
 python scripts/pictures.py
-"""  # noqa: E501, D300
+"""  # noqa: E501
 
 import json
 import re
@@ -70,7 +70,7 @@ def save(figure: Figure, name: str) -> None:
 
 
 def bare(axes: Axes) -> None:
-    """Take away everything but what is drawn."""
+    """Show no axes."""
     axes.set_axis_off()
 
 
@@ -122,7 +122,7 @@ SEES = {
 
 
 def attention(axes: Axes) -> None:
-    """What attends to what."""
+    """Draw what attends to what."""
     bare(axes)
     ends = np.cumsum([0.0, *(length for _, length, _ in PARTS)])
     total = float(ends[-1])
@@ -169,7 +169,7 @@ def attention(axes: Axes) -> None:
 
 
 def tree(axes: Axes) -> None:
-    """A tree of the tokens of five tags."""
+    """Draw the tokens of five tags as a tree."""
     bare(axes)
     axes.set_title("All tags are one tree of tokens")
     nodes = {
@@ -198,7 +198,7 @@ def tree(axes: Axes) -> None:
 
 
 def prior(axes: Axes, explained: dict[str, Any]) -> None:
-    """How likely some tags are with and without the README."""
+    """Draw how likely some tags are with and without the README."""
     found = {tag["name"].strip(): tag for tag in explained["tags"]}
     likely = sorted(list(found)[2:], key=lambda name: -found[name]["prior"])
     names = [*list(found)[:2], *likely[:3]]
@@ -215,22 +215,22 @@ def prior(axes: Axes, explained: dict[str, Any]) -> None:
 
 
 def reading(explained: dict[str, Any]) -> Figure:
-    """Prompt, lists, README, questions, tree and prior."""
-    figure = plt.figure(figsize=(9.6, 5.3))
+    """Draw prompt, lists, README, questions, tree and prior."""
+    figure: Figure = plt.figure(figsize=(9.6, 5.3))
     left = figure.add_axes((0.0, 0.02, 0.53, 0.9))
     figure.text(0.02, 0.95, "What attends to what", weight="bold", fontsize=10)
     attention(left)
     tree(figure.add_axes((0.55, 0.54, 0.44, 0.39)))
     figure.text(0.555, 0.455, "The prior is what a tag gets anyway", weight="bold", fontsize=10)
     figure.text(0.68, 0.405, "● without a README", color=ORANGE, fontsize=8.5)
-    figure.text(0.84, 0.405, "● with porter-lodge.md", color=TEAL, fontsize=8.5)
+    figure.text(0.84, 0.405, "● with tumblewick.md", color=TEAL, fontsize=8.5)
     prior(figure.add_axes((0.68, 0.1, 0.3, 0.28)), explained)
     return figure
 
 
 def learning(explained: dict[str, Any]) -> Figure:
-    """From the hidden state and the zero-shot evidence to a confidence."""
-    figure = plt.figure(figsize=(9.6, 4.6))
+    """Draw the way from hidden state and zero-shot evidence to a confidence."""
+    figure: Figure = plt.figure(figsize=(9.6, 4.6))
     flow = figure.add_axes((0.0, 0.03, 0.44, 0.87))
     figure.text(0.02, 0.93, "Two kinds of evidence, one sum", weight="bold", fontsize=10)
     bare(flow)
@@ -263,10 +263,11 @@ def learning(explained: dict[str, Any]) -> Figure:
     flow.set_xlim(0, 10)
     flow.set_ylim(0.4, 8.4)
     tags = [tag for tag in explained["tags"] if tag["learned"] is not None]
-    tags = [*tags[:4], *sorted(tags[4:20], key=lambda tag: -abs(tag["learned"]))[:4]]
+    moved = sorted(tags[4:20], key=lambda tag: -abs(tag["learned"]))[:4]
+    tags = [*tags[:4], *(tag for tag in tags[4:] if tag in moved)]
     curve = figure.add_axes((0.6, 0.5, 0.33, 0.38))
     shifts = figure.add_axes((0.6, 0.11, 0.33, 0.37), sharex=curve)
-    figure.text(0.6, 0.93, "The tags of porter-lodge.md", weight="bold", fontsize=10)
+    figure.text(0.6, 0.93, "The tags of tumblewick.md", weight="bold", fontsize=10)
     threshold = explained["threshold"]
     edge = float(np.log(threshold / (1 - threshold)))
     span = [value for tag in tags for value in (tag["score"], tag["score"] - tag["learned"])]
@@ -316,8 +317,8 @@ def bars(axes: Axes, rows: list[tuple[str, list[tuple[float, str, str]]]], unit:
 
 
 def time() -> Figure:
-    """Tokens of a README, and the seconds of one command; figures of docs/benchmarks.md."""
-    figure = plt.figure(figsize=(9.6, 4.4))
+    """Draw tokens of a README, and seconds of one command: figures of docs/benchmarks.md."""
+    figure: Figure = plt.figure(figsize=(9.6, 4.4))
     tokens = figure.add_axes((0.22, 0.56, 0.76, 0.34))
     figure.text(
         0.02, 0.94, "Tokens that a README sends through the model", weight="bold", fontsize=10

@@ -72,7 +72,7 @@ def _answer(client: socket.socket) -> None:
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
     # Python keeps its own streams in these names, and they are closed where nothing holds them.
-    sys.__stdin__, sys.__stdout__, sys.__stderr__ = open(0), open(1, "w"), open(2, "w")  # type: ignore[misc]  # noqa: SIM115, PTH123
+    sys.__stdin__, sys.__stdout__, sys.__stderr__ = open(0), open(1, "w"), open(2, "w")  # type: ignore[misc]  # noqa: SIM115
     sys.stdin, sys.stdout, sys.stderr = sys.__stdin__, sys.__stdout__, sys.__stderr__
     os.chdir(folder)
     os.environ.clear()
