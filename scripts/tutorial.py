@@ -16,6 +16,11 @@ from support import ROOT, pages
 PAGE = ROOT / "docs" / "tutorial.md"
 
 
+def tidy(output: str) -> str:
+    """Return an output without spaces at the ends of lines."""
+    return "\n".join(line.rstrip() for line in output.splitlines())
+
+
 def main() -> None:
     """Run the page."""
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else tempfile.mkdtemp())
@@ -27,7 +32,7 @@ def main() -> None:
     if outcomes[-1].code:
         sys.exit(f"{commands[len(outcomes) - 1]}\n{outcomes[-1].output}")
     PAGE.write_text(
-        pages.with_outputs(text, [outcome.output for outcome in outcomes]), encoding="utf-8"
+        pages.with_outputs(text, [tidy(outcome.output) for outcome in outcomes]), encoding="utf-8"
     )
 
 

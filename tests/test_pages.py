@@ -103,7 +103,11 @@ def test_the_quick_start(checkout: Path, path: str, tiny_folder: Path) -> None:
 def test_the_tutorial(checkout: Path, path: str, tiny_folder: Path) -> None:
     ran = run("tutorial.md", checkout, path, tiny_folder)
     for block, output in ran:
-        if block.shown is not None and "sort" not in block.commands:
+        if block.shown is None:
+            continue
+        if block.commands.startswith("tagger learn") or "sort" in block.commands:
+            assert output  # which lines there are depends on the model
+        else:
             assert shape(output) == shape(block.shown), block.commands
     rows = (checkout / "catalogue" / "out.jsonl").read_text().splitlines()
     assert sum('"source":"human"' in row for row in rows) == 50

@@ -18,4 +18,7 @@ with Review(Path("out.jsonl"), vocabulary) as review:
     for _ in range(50):
         item = review.next()
         review.decide(item.id, [ids[name] for name in decisions[item.id]], item.revision)
-    print(review.statistics().first)
+    first = review.statistics().first
+    print(
+        f"{first.right} of {first.of} first tags were right ({first.low:.2f} to {first.high:.2f})"
+    )
