@@ -50,7 +50,7 @@ check: .venv/installed-dev
 	$(BIN)/pre-commit run --all-files
 	$(BIN)/python scripts/cli_docs.py --check
 	$(BIN)/python scripts/http_docs.py --check
-	$(SITE) --quiet
+	$(SITE)
 
 docs: .venv/installed-dev
 	$(BIN)/python scripts/cli_docs.py
