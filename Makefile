@@ -5,7 +5,8 @@
 # make test-versions  the package with the lowest and the newest versions it allows: minutes, weekly
 # make test-servers   the tests against real servers, llama.cpp's among them: minutes, weekly
 # make fuzz    hostile input of every kind, about an hour on two processors
-# make check   what CI runs before the tests: style, types, drift of the generated docs
+# make check   what CI runs before the tests: style, types, drift of the docs, links of the site
+# make site    the documentation as a site, in build/site
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -16,7 +17,10 @@ TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 VERSIONS ?= pinned
 
-.PHONY: demo test test-fast matrix test-versions test-servers fuzz check docs clean
+# The warning is about MkDocs 2, which the constraints keep away.
+SITE := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+.PHONY: demo test test-fast matrix test-versions test-servers fuzz check docs site clean
 
 demo: .venv/installed
 	@$(BIN)/tagger run examples/readmes/tumblewick.md --tags tags.json --id 1375
@@ -51,9 +55,15 @@ fuzz: .venv/installed-dev
 check: .venv/installed-dev
 	$(BIN)/pre-commit run --all-files
 	$(BIN)/python scripts/cli_docs.py --check
+	$(BIN)/python scripts/http_docs.py --check
+	$(SITE)
 
 docs: .venv/installed-dev
 	$(BIN)/python scripts/cli_docs.py
+	$(BIN)/python scripts/http_docs.py
+
+site: .venv/installed-dev
+	$(SITE)
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
