@@ -14,6 +14,10 @@ EXTRAS = {
     ),
     "mcp": ("serving agents", {"mcp": "mcp"}),
     "parquet": ("Parquet", {"pyarrow": "pyarrow"}),
+    "ray": (
+        "running on a Ray cluster",
+        {"ray": "ray", "pandas": "pandas", "pyarrow": "pyarrow"},
+    ),
     "review": (
         "reviewing in a browser",
         {

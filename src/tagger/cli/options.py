@@ -300,7 +300,8 @@ class MethodOptions:
             min=1,
             max=256,
             metavar="N",
-            help="With --endpoint: requests at a time. Default: 8.",
+            help="With --endpoint: requests at a time, 8 by default. With --ray: models at a time, "
+            "by default one for each GPU or, without any, for each machine.",
         ),
     ] = None
 

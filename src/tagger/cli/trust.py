@@ -62,6 +62,7 @@ USER = frozenset(
         "prompt",
         "queue",
         "quiet",
+        "ray",
         "readmes",
         "report",
         "sample",

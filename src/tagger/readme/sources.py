@@ -234,10 +234,17 @@ class Sources:
                     pass
                 yield _faulty(fallback, place, f"is longer than {MAX_LINE:,} bytes")
             elif line.strip():
-                yield self._row(_json(line), fallback, place)
+                yield self.item(_json(line), fallback, place)
 
-    def _row(self, row: object, fallback: str, place: str) -> Item:
-        """Return the item of a row, which is a dictionary or else the reason why it is none."""
+    def item(self, row: object, fallback: str, place: str) -> Item:
+        """Return the item of a row of a dump.
+
+        Args:
+            row: a dictionary, or else the reason why it is none.
+            fallback: the id where the row has none that can be used.
+            place: where the row is, for messages.
+
+        """
         if not isinstance(row, dict):
             return _faulty(fallback, place, str(row))
         id_, text = row.get(self.id_field), row.get(self.readme_field)
@@ -264,7 +271,7 @@ class Sources:
         rows = parquet.read(path, [self.id_field, self.readme_field], MAX_BYTES + 4)
         for number, row in enumerate(rows, start=1):
             place = f"{printable(path)}, row {number}"
-            yield self._row(row, f"{storable(path)}:{number}", place)
+            yield self.item(row, f"{storable(path)}:{number}", place)
 
 
 def _ending(path: str) -> str:
