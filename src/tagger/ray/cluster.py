@@ -152,7 +152,8 @@ def actors(count: int | None, threads: int | None, *, gpus: bool | None = None) 
 def check(recipe: Recipe) -> None:
     """Make sure that all machines of the cluster would give the same rows.
 
-    Each fetches the model if it has to, and says what it has.
+    Each fetches the model if it has to, and says what it has. The machine that this runs on is not
+    asked: the recipe says what it has.
 
     Raises:
         ClusterError: one has another version of tagger or another model, or cannot be used.
@@ -163,7 +164,10 @@ def check(recipe: Recipe) -> None:
 
     look = ray.remote(num_cpus=0, max_retries=0)(_look)
     asked = []
+    here = ray.get_runtime_context().get_node_id()
     for node in _nodes():
+        if node["NodeID"] == here:
+            continue
         place = On(node["NodeID"], soft=False)
         asked.append((node, look.options(scheduling_strategy=place).remote(recipe)))
     for node, answer in asked:

@@ -114,7 +114,7 @@ class Parts(Closing):
                 continue
             others = before.get("made_with")
             if not isinstance(others, dict):
-                raise self._damaged(name)
+                raise self._without_manifest(name)
             different = [what for what, value in made_with.items() if others.get(what) != value]
             if different:
                 raise UsageError(
@@ -200,9 +200,9 @@ class Parts(Closing):
             with path.open("rb") as file:
                 said = json.loads(file.read(_MAX_MANIFEST))
         except (OSError, ValueError, RecursionError) as error:
-            raise self._damaged(name) from error
+            raise self._without_manifest(name) from error
         if not isinstance(said, dict):
-            raise self._damaged(name)
+            raise self._without_manifest(name)
         return said
 
     def _write(self, name: str, said: dict[str, Any]) -> None:
@@ -237,6 +237,9 @@ class Parts(Closing):
         if len(joined) != _KEY_BYTES * table.num_rows or made_with != self._made_with:
             raise self._damaged(path.name)
         return [joined[start : start + _KEY_BYTES] for start in range(0, len(joined), _KEY_BYTES)]
+
+    def _without_manifest(self, name: str) -> UsageError:
+        return UsageError(f"{self._name}: {name} is damaged: {_RESTART}")
 
     def _damaged(self, name: str) -> UsageError:
         return UsageError(

@@ -33,15 +33,15 @@ PART_SECONDS = 15.0
 """A part is written when there are so many rows, or so much time has passed: what is lost where
 the machine that writes is."""
 
-CPU_BLOCK = 128 * 1024
+CPU_BLOCK = 32 * 1024
 GPU_BLOCK = 4 * 1024 * 1024
-"""Bytes of the READMEs that an actor is given at once: some 20 for a CPU, where each takes a
-second, and some 500 for a GPU, which reads those of like length together."""
+"""Bytes of the READMEs that an actor is given at once: a handful for a CPU, where each takes a
+second, and a thousand for a GPU, which reads those of like length together."""
 
 _READERS = 4
 """Sources that are read at the same time."""
 
-_CHUNK = 64
+_CHUNK = 16
 """READMEs that a reader hands on at once."""
 
 log = logging.getLogger(__name__)
