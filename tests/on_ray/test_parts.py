@@ -15,7 +15,7 @@ from tagger.tagging import Failure, GivenTag, Tagging
 from tagger.vocabulary import Vocabulary
 
 VOCABULARY = Vocabulary.from_names(["game", "cli"])
-MADE_WITH = {"model": "a", "list of tags": [1, 2]}
+MADE_WITH: dict[str, object] = {"model": "a", "list of tags": [1, 2]}
 
 
 def key(number: int) -> bytes:

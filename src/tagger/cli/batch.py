@@ -1,6 +1,7 @@
 """`tagger batch`: tag folders, files and dumps of READMEs, so that nothing is lost."""
 
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict
@@ -157,7 +158,11 @@ def batch(
         from tagger.ray.cluster import connected
         from tagger.ray.run import ClusterBatch
 
-        with connected(ray), ClusterBatch(found, vocabulary, output=output, **how) as on_ray:
+        with (
+            nullcontext() if common.debug else on_cluster.without_talk(),
+            connected(ray),
+            ClusterBatch(found, vocabulary, output=output, **how) as on_ray,
+        ):
             run = partial(on_cluster.run, on_ray, opener, model, method, chosen, batch_tokens)
             return _show(on_ray, run, reply, common, fail_fast=fail_fast, to_file=True)
 

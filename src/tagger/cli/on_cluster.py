@@ -1,10 +1,14 @@
-"""`tagger batch --ray`: what options say to a cluster."""
+"""`tagger batch --ray`: what options say to a cluster, and what of its talk is shown."""
 
+import os
+import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tagger._util.extras import need
+from tagger.cli.messages import Messages
 from tagger.cli.options import MethodOptions, ModelOptions
 from tagger.errors import UsageError
 
@@ -37,6 +41,26 @@ def check(address: str, method: MethodOptions, *, to_file: bool) -> None:
     if not to_file:
         raise UsageError("--ray works only with -o FILE.parquet")
     need("ray")
+
+
+@contextmanager
+def without_talk() -> Iterator[None]:
+    """Keep off the terminal what Ray itself prints meanwhile; what we say is shown.
+
+    Parts of it that are not in Python write to standard error, whatever they are told: of every
+    machine that is lost, and every call that is tried again. Others print to standard output.
+    """
+    with ExitStack() as undo, open(os.devnull, "w") as nowhere:  # noqa: PTH123
+        undo.enter_context(redirect_stdout(nowhere))
+        with suppress(OSError):  # where it is closed, nothing can be printed to it
+            if sys.stderr.fileno() == 2:
+                sys.stderr.flush()
+                kept = os.dup(2)
+                ours = undo.enter_context(open(kept, "w"))  # noqa: PTH123
+                undo.enter_context(redirect_stderr(Messages(ours)))
+                os.dup2(nowhere.fileno(), 2)
+                undo.callback(os.dup2, kept, 2)
+        yield
 
 
 def run(

@@ -66,10 +66,8 @@ def connected(address: str) -> Iterator[None]:
             "a batch cannot be started by Ray Client: run it on a machine of the cluster, or by "
             "`ray job submit`"
         )
-    # Before Ray is imported: nothing that is started here reports to anybody, and what goes wrong is
-    # told in one line, not in those of Ray's own log.
+    # Before Ray is imported: nothing that is started here reports to anybody.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     import ray
 
     if ray.is_initialized():

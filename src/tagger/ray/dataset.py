@@ -1,6 +1,6 @@
 """`tag`: a Ray Dataset of READMEs as one of their tags."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,9 +19,10 @@ from tagger.types import DEFAULT_MODEL, README_TOKENS
 from tagger.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
-    from tagger.methods.base import Method
     from tagger.methods.rank.calibration import Calibration
     from tagger.methods.rank.head import Head
+    from tagger.methods.rank.rank import Rank
+    from tagger.models.language import LanguageModel
     from tagger.prompts.prompt import PromptTemplate
 
 
@@ -79,7 +80,7 @@ def tag(
 
     """
     need("ray")
-    from tagger.methods.rank.rank import Rank  # here: `import tagger.ray` takes no PyTorch
+    from tagger.methods.rank.rank import Rank  # here: importing this module takes no PyTorch
 
     tables.check_table(vocabulary, "objects", scores=True)
     sources = Sources((), id_field=id_column, readme_field=readme_column)
@@ -117,8 +118,8 @@ def tag(
 
 
 def _open(
-    model: str, *, device: str, threads: int | None, make: "partial[Method[Any]]"
-) -> "Method[Any]":
+    model: str, *, device: str, threads: int | None, make: "Callable[[LanguageModel], Rank]"
+) -> "Rank":
     """Make the method on the machine that this runs on."""
     from tagger.models.load import load
 
