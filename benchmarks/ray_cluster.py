@@ -3,13 +3,15 @@
     python benchmarks/ray_cluster.py kills --rows 1000 --tries 5
     python benchmarks/ray_cluster.py overhead ../shared/eval/github-dev.jsonl --model tiny
     python benchmarks/ray_cluster.py memory --rows 1000 10000
+    python benchmarks/ray_cluster.py driver --rows 20000
 
 `kills` tags generated READMEs on three Ray nodes of this machine. In some tries a node and two
 actors are killed in mid-run, in the others the driver is, and then started again. Rows must be
 those of a batch without Ray. `overhead` tags the first READMEs of a file with one actor and
-without Ray, in turns, and compares the time from the first row to the last. `memory` prints the
-most memory that the driver takes. The model is a tiny random one (of tests/support/tiny.py) where
-none is named. POSIX only.
+without Ray, in turns, and compares the time from the first row to the last. `memory`
+prints the most memory that the driver takes. `driver` prints how many READMEs a second the driver
+looks at, plans and hands on, and how many rows it writes: with enough machines, that is the limit.
+The model is a tiny random one (of tests/support/tiny.py) where none is named. POSIX only.
 """
 
 import argparse
@@ -22,6 +24,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -29,7 +32,7 @@ from typing import Any
 import psutil
 import pyarrow.parquet
 
-from common import ROOT, count, parser, reported
+from common import ROOT, count, parser, reported, timed
 
 # Before Ray is imported.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -285,6 +288,60 @@ def memory(sizes: list[int]) -> None:
         print(f"| {rows:,} | {peak / 1e6:.0f} |", flush=True)
 
 
+def driver(rows: int) -> None:
+    """Print how fast the driver does its part, without a cluster."""
+    import tagger.ray.run as running
+    from tagger import Sources, Tagging, Vocabulary
+    from tagger.batch.pipeline import Row
+    from tagger.ray.blocks import Tagged, groups_of, packed, unpacked
+    from tagger.tagging import GivenTag
+
+    vocabulary = Vocabulary.from_names(["game", "cli", "http"])
+    tags = tuple(GivenTag(id=each.id, name=each.name, confidence=0.5) for each in vocabulary)
+
+    blocks: list[Any] = []
+    groups: list[Any] = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with (folder / "dump.jsonl").open("wb") as file:
+            file.writelines(generated(rows))
+        size = (folder / "dump.jsonl").stat().st_size / rows
+        found = Sources((str(folder / "dump.jsonl"),))
+        work = running.ClusterBatch(found, vocabulary, output=folder / "out.parquet", scores=True)
+        looked = timed(lambda: work.__enter__())
+        with closing(work):
+            planned = timed(lambda: blocks.append(work._block(0)))
+            read = timed(
+                lambda: groups.extend(
+                    each
+                    for block in running._texts([found], blocks[0])
+                    for each in groups_of(block)
+                )
+            )
+            tagged = [
+                Tagged(Row(Tagging(id=id_, tags=tags), 1), group.key)
+                for group in groups
+                for id_, _ in group.named
+            ]
+            tables = [packed(tagged[start : start + 32]) for start in range(0, len(tagged), 32)]
+
+            def write() -> None:
+                for table in tables:
+                    for each in unpacked(table):
+                        work._took(each)
+                work._write()
+
+            work._written = time.monotonic()
+            work._parts.begin({})
+            written = timed(write)
+    print(f"{rows:,} READMEs of {size:,.0f} bytes, of which {len(groups):,} differ and can be read")
+    print("| step | a second |\n|---|---|")
+    print(f"| looking at READMEs, before anything is read | {rows / looked:,.0f} |")
+    print(f"| planning | {len(groups) / planned:,.0f} |")
+    print(f"| reading them again, one source | {len(groups) / read:,.0f} |")
+    print(f"| taking and writing rows | {len(tagged) / written:,.0f} |")
+
+
 def main() -> None:
     """Read the command line."""
     made = parser(__doc__)
@@ -299,13 +356,17 @@ def main() -> None:
     each.add_argument("--pairs", type=count, default=3)
     each = what.add_parser("memory")
     each.add_argument("--rows", type=count, nargs="+", default=[1000, 10_000])
+    each = what.add_parser("driver")
+    each.add_argument("--rows", type=count, default=20_000)
     options = made.parse_args()
     if options.what == "kills":
         kills(options.rows, options.tries)
     elif options.what == "overhead":
         overhead(options.source, options.model, options.readmes, options.pairs)
-    else:
+    elif options.what == "memory":
         memory(options.rows)
+    else:
+        driver(options.rows)
 
 
 if __name__ == "__main__":
