@@ -56,7 +56,7 @@ docs: .venv/installed-dev
 	@touch $@
 
 .venv/installed-dev: .venv/installed
-	$(PIP) --editable '.[all,dev]'
+	$(PIP) --editable '.[all,dev,ray]'
 	@touch $@
 
 clean:

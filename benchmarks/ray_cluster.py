@@ -75,11 +75,8 @@ def generated(rows: int) -> Iterator[bytes]:
     """Yield rows of JSON: every tenth README is the same as another, every hundredth is empty."""
     for number in range(rows):
         like = number // 10 if number % 10 == 9 else number
-        readme = (
-            ""
-            if number % 100 == 50
-            else f"Project {like}, a game that counts to {like * 7919}. " * 4
-        )
+        text = f"Project {like}, a game engine that counts to {like * 7919}. " * 40
+        readme = "" if number % 100 == 50 else text
         yield json.dumps({"id": number, "readme": readme}).encode() + b"\n"
 
 

@@ -11,7 +11,7 @@ from tagger.batch import tables
 from tagger.errors import InputError
 from tagger.ray import cluster
 from tagger.ray.blocks import Equal, Met, Tagged, block_of, groups_of
-from tagger.ray.run import CPU_BLOCK, GPU_BLOCK, on_actors, reporting
+from tagger.ray.run import on_actors, reporting
 from tagger.ray.worker import Recipe
 from tagger.readme.sources import Sources
 from tagger.selection import Selection
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from tagger.methods.rank.rank import Rank
     from tagger.models.language import LanguageModel
     from tagger.prompts.prompt import PromptTemplate
+
+_CPU_ROWS, _GPU_ROWS = 16, 1024
+"""READMEs that an actor is given at once, for a CPU and for a GPU; see `CPU_BLOCK`."""
 
 
 def tag(
@@ -109,11 +112,13 @@ def tag(
     identity = open_method(device="cpu", threads=None).identity
     recipe = Recipe(open_method, selection or Selection(), identity)
     cluster.check(recipe)
-    found = dataset.map_batches(partial(_met, sources), batch_format="pyarrow")
-    found.context.target_max_block_size = GPU_BLOCK if actors.gpus else CPU_BLOCK
+    found = dataset.map_batches(partial(_met, sources), batch_size=None, batch_format="pyarrow")
+    joined = found.sort("key").map_batches(_joined, batch_size=None, batch_format="pyarrow")
     with reporting():
         # At once, and not when the result is used: by then the actors have all processors.
-        distinct = found.sort("key").map_batches(_joined, batch_format="pyarrow").materialize()
+        distinct = joined.repartition(
+            target_num_rows_per_block=_GPU_ROWS if actors.gpus else _CPU_ROWS
+        ).materialize()
     return on_actors(distinct, recipe, actors, pack=partial(_table, vocabulary))
 
 
