@@ -104,7 +104,7 @@ def batch(
             metavar="ADDRESS",
             help="Run on a Ray cluster: the host and port of its head, `auto` on a machine of the "
             "cluster, or `local` for this machine alone. Needs -o FILE.parquet, which becomes a "
-            "folder of Parquet files.",
+            "folder of Parquet files. Sources may be dumps at addresses such as s3://bucket/dump/.",
         ),
     ] = None,
     source: options.SourceOptions,
@@ -147,7 +147,7 @@ def batch(
         )
 
     open_here = opener(model, quiet=common.quiet)
-    found = source.sources(sources, id_from)
+    found = source.sources(sources, id_from, addresses=ray is not None)
     how: _How = {
         "restart": restart,
         "on_duplicate": on_duplicate,

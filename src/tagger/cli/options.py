@@ -222,12 +222,22 @@ class SourceOptions:
         ),
     ] = "readme"
 
-    def sources(self, paths: Sequence[str], id_from: "IdFrom" = "relative") -> "Sources":
+    def sources(
+        self, paths: Sequence[str], id_from: "IdFrom" = "relative", *, addresses: bool = False
+    ) -> "Sources":
         """Return the sources of READMEs that these paths name. Raises `InputError`."""
+        from tagger.readme import remote
         from tagger.readme.sources import Sources
 
         return Sources(
-            tuple(paths),
+            tuple(
+                each
+                for path in paths
+                for each in (
+                    remote.dumps(path) if addresses and remote.is_address(path) else [path]
+                )
+            ),
+            addresses=addresses,
             globs=tuple(self.glob or ()),
             id_from=id_from,
             id_field=self.id_field,

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from tagger._util.paths import real
 from tagger._util.text import printable, storable
 from tagger.errors import InputError, ReadmeError, UsageError
-from tagger.readme import parquet
+from tagger.readme import parquet, remote
 from tagger.readme.readme import MAX_BYTES, STDIN, Readme
 
 MARKUP = ("md", "markdown", "mdown", "mkd", "rst", "adoc", "asciidoc", "org", "txt")
@@ -86,6 +86,7 @@ class Sources:
         own: files that are never taken for READMEs, such as the output.
         follow_links: read links to files that lead out of the folder they lie in; they are left
             out otherwise, with a warning.
+        addresses: whether a dump may be named by its address in object storage; see `remote.dumps`.
 
     Raises:
         InputError: a source that is not there, or not what it is called.
@@ -99,6 +100,7 @@ class Sources:
     readme_field: str = "readme"
     own: frozenset[Path] = frozenset()
     follow_links: bool = False
+    addresses: bool = False
     _warned: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
     """Folders of whose links a warning has been given."""
 
@@ -107,6 +109,10 @@ class Sources:
             raise UsageError("- (standard input) can be read only once")
         for path in self.paths:
             if path == STDIN:
+                continue
+            if self._is_remote(path):
+                if _ending(path) == "parquet":
+                    parquet.check(path, self.id_field, self.readme_field)
                 continue
             try:
                 mode = Path(path).stat().st_mode
@@ -142,7 +148,9 @@ class Sources:
     @property
     def rereadable(self) -> bool:
         """Whether the sources can be walked twice: no pipe is among them."""
-        return all(path != STDIN and _is_lasting(path) for path in self.paths)
+        return all(
+            path != STDIN and (self._is_remote(path) or _is_lasting(path)) for path in self.paths
+        )
 
     def __iter__(self) -> Iterator[Item]:
         for path in self.paths:
@@ -219,10 +227,13 @@ class Sources:
 
     def _json_lines_of(self, path: str) -> Iterator[Item]:
         try:
-            with Path(path).open("rb") as file:
+            with remote.stream(path) if self._is_remote(path) else Path(path).open("rb") as file:
                 yield from self._json_lines(file, storable(path), printable(path))
         except OSError as error:
-            raise InputError(f"{printable(path)}: {error.strerror}") from error
+            raise InputError(f"{printable(path)}: {error.strerror or error}") from error
+
+    def _is_remote(self, path: str) -> bool:
+        return self.addresses and remote.is_address(path)
 
     def _json_lines(self, file: BinaryIO, name: str, source: str) -> Iterator[Item]:
         number = 0
