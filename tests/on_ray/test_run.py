@@ -206,6 +206,15 @@ def test_a_machine_of_another_kind_is_not(recipe: Recipe, rank: Counting) -> Non
     assert replace(recipe, identity=replace(rank.identity, machine="other")).tagger()
 
 
+def test_what_a_machine_raises_is_told_without_its_traceback() -> None:
+    from ray.exceptions import RayTaskError
+
+    ours = ClusterError("it has another model")
+    error = RayTaskError("_look", "Traceback of many lines", ours, pid=1, ip="")
+    assert cluster.reason(error.as_instanceof_cause()) == "it has another model"
+    assert cluster.reason(ConnectionError("lost\nTraceback (most recent call last):")) != ""
+
+
 @pytest.mark.parametrize("address", ["ray://host:10001", "nonsense", "127.0.0.1:1"])
 def test_an_address_without_a_cluster_is_refused(address: str) -> None:
     with refused(ClusterError if "1:1" in address else UsageError), cluster.connected(address):

@@ -209,7 +209,7 @@ def cause(error: BaseException) -> TaggerError | None:
             continue
         seen.add(id(each))
         # Ray raises errors that are both its own and ours, whose text is a traceback.
-        if isinstance(each, TaggerError) and not hasattr(each, "traceback_str"):
+        if isinstance(each, TaggerError) and not hasattr(each, "cause"):
             return each
         waiting += [getattr(each, "cause", None), each.__cause__, each.__context__]
     return None
