@@ -167,6 +167,16 @@ def test_a_file_and_a_link_are_left_alone(tmp_path: Path) -> None:
         opened(tmp_path / "link.parquet")
 
 
+def test_a_lock_that_is_a_link_is_not_taken(tmp_path: Path) -> None:
+    opened(tmp_path / "o.parquet").close()
+    (tmp_path / "precious").write_text("text")
+    (tmp_path / "o.parquet" / "_lock").unlink(missing_ok=True)
+    (tmp_path / "o.parquet" / "_lock").symlink_to(tmp_path / "precious")
+    with refused(UsageError):
+        opened(tmp_path / "o.parquet")
+    assert (tmp_path / "precious").read_text() == "text"
+
+
 def test_a_folder_for_it_must_be_there(tmp_path: Path) -> None:
     with refused(OutputError):
         opened(tmp_path / "no" / "o.parquet")

@@ -77,6 +77,7 @@ class Parts(Closing):
         self._check()
         with reporting(self._name), ExitStack() as stack:
             folder.mkdir(exist_ok=True)
+            check_own_file(folder / _LOCK)  # taking a lock empties its file
             lock = FileLock(folder / _LOCK)
             try:
                 stack.enter_context(lock.acquire(blocking=False))

@@ -89,7 +89,7 @@ class ClusterBatch(Closing):
         self.stopped = False
         """Whether `stop` was called."""
         self.preparing = False
-        """Whether actors are being started, and none has given a row."""
+        """Whether machines are being checked or actors started, and none has given a row."""
 
     def __enter__(self) -> Self:
         """Check sources and output, and look at every README.
@@ -197,6 +197,7 @@ class ClusterBatch(Closing):
             table for number in range(len(self._sources_of)) if (table := self._block(number))
         ]
         if blocks and not self.stopped:
+            self.preparing = True
             cluster.check(recipe)
             for tagged in self._read(blocks, recipe, actors):
                 yield self._took(tagged)
@@ -235,7 +236,6 @@ class ClusterBatch(Closing):
         import ray
 
         quieten()
-        self.preparing = True
         found = ray.data.from_arrow(blocks).map_batches(
             partial(_texts, self._sources_of),
             batch_size=None,
