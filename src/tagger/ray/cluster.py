@@ -75,6 +75,9 @@ def connected(address: str) -> Iterator[None]:
         return
     name = printable(address)
     _check_listening(address)
+    if address == LOCAL:
+        # Ray would give its processes a low priority; those of a batch without it have none.
+        os.environ.setdefault("RAY_worker_niceness", "0")
     started = {"include_dashboard": False, "object_store_memory": _MEMORY}
     try:
         ray.init(

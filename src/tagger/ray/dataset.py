@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tagger.models.language import LanguageModel
     from tagger.prompts.prompt import PromptTemplate
 
-_CPU_ROWS, _GPU_ROWS = 16, 1024
+_CPU_ROWS, _GPU_ROWS = 16, 2048
 """READMEs that an actor is given at once, for a CPU and for a GPU; see `CPU_BLOCK`."""
 
 

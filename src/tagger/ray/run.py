@@ -34,9 +34,10 @@ PART_SECONDS = 15.0
 the machine that writes is."""
 
 CPU_BLOCK = 32 * 1024
-GPU_BLOCK = 4 * 1024 * 1024
+GPU_BLOCK = 16 * 1024 * 1024
 """Bytes of the READMEs that an actor is given at once: a handful for a CPU, where each takes a
-second, and a thousand for a GPU, which reads those of like length together."""
+second, and thousands for a GPU, which reads those of like length together and waits at the start of
+a block until the first are clean."""
 
 _READERS = 4
 """Sources that are read at the same time."""
