@@ -72,7 +72,7 @@ site: .venv/installed-dev
 	@touch $@
 
 .venv/installed-dev: .venv/installed
-	$(PIP) --editable '.[all,dev]'
+	$(PIP) --editable '.[all,dev,ray]'
 	@touch $@
 
 clean:

@@ -26,6 +26,7 @@
         ├── LoadError             files are here and cannot be used
         ├── OutOfMemoryError      a README needs more memory than there is
         ├── DeviceError           the processor asked for is not there
+        ├── ClusterError          no cluster, or one of whose machines cannot be used
         └── EndpointError         a server that answers no README, or none any more
 
 A message is one line for a person: what is wrong, then what to do about it.
@@ -135,6 +136,10 @@ class OutOfMemoryError(ModelError):
 
 class DeviceError(ModelError):
     """The processor asked for is not there."""
+
+
+class ClusterError(ModelError):
+    """There is no cluster at an address, or one of its machines cannot be used."""
 
 
 class EndpointError(ModelError):

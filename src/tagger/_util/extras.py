@@ -16,6 +16,10 @@ EXTRAS = {
     "modelscope": ("fetching models from ModelScope", {"modelscope_hub": "modelscope-hub"}),
     "parquet": ("Parquet", {"pyarrow": "pyarrow"}),
     "quantize": ("quantising weights", {"torchao": "torchao"}),
+    "ray": (
+        "running on a Ray cluster",
+        {"ray": "ray", "pandas": "pandas", "pyarrow": "pyarrow"},
+    ),
     "review": (
         "reviewing in a browser",
         {

@@ -300,8 +300,13 @@ class Pipeline(Generic[E]):
                 return Row(self._tagger.reply(job.id, job.ranking), job.read)
             except Exception as error:
                 outcome = error
-        kind, message = type(outcome).__name__, str(outcome)
-        if not isinstance(outcome, TaggerError):
-            log.debug("%s: the error in full:", printable(job.id), exc_info=outcome)
-            message = f"internal error: {kind}: {message}"
-        return Row(Failure(id=job.id, type=kind, message=message))
+        return Row(failure(job.id, outcome))
+
+
+def failure(id_: str, error: Exception) -> Failure:
+    """Return what stands in the output for a README at which something has failed."""
+    kind, message = type(error).__name__, str(error)
+    if not isinstance(error, TaggerError):
+        log.debug("%s: the error in full:", printable(id_), exc_info=error)
+        message = f"internal error: {kind}: {message}"
+    return Failure(id=id_, type=kind, message=message)

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -63,15 +64,21 @@ def write(
     """
     pyarrow = arrow()
     schema = _schema(vocabulary, tags_as, scores=scores)
-    as_text = not _whole(vocabulary)
     with (
         reporting(printable(str(table))),
         replacing(table) as part,
         lines.open(encoding="utf-8") as file,
         pyarrow.parquet.ParquetWriter(part, schema) as writer,
     ):
-        while rows := [_row(line, as_text=as_text) for line in islice(file, _WRITE_ROWS)]:
-            writer.write_table(pyarrow.Table.from_pylist(rows, schema))
+        while rows := list(islice(file, _WRITE_ROWS)):
+            writer.write_table(table_of(rows, vocabulary, tags_as, scores=scores))
+
+
+def table_of(lines: Iterable[str], vocabulary: Vocabulary, tags_as: TagsAs, *, scores: bool) -> Any:
+    """Return the JSON lines of a batch as an Arrow table; see `write`."""
+    as_text = not _whole(vocabulary)
+    rows = [_row(line, as_text=as_text) for line in lines]
+    return arrow().Table.from_pylist(rows, _schema(vocabulary, tags_as, scores=scores))
 
 
 def _whole(vocabulary: Vocabulary) -> bool:

@@ -3,12 +3,12 @@
 Nothing of weight is imported here, so that `main` stands before an interrupt can come.
 """
 
-import contextlib
 import io
 import os
 import sys
 
 from tagger.cli import signals
+from tagger.cli.messages import Messages
 from tagger.cli.signals import INTERRUPTED, TERMINATED
 
 __all__ = ["INTERNAL_ERROR", "INTERRUPTED", "OUTPUT_ERROR", "READER_GONE", "TERMINATED", "main"]
@@ -25,7 +25,7 @@ def main() -> None:
     if sys.stderr is None:  # closed by whoever started this: nobody listens
         sys.stderr = open(os.devnull, "w")  # noqa: PTH123, SIM115
     elif type(sys.stderr) is io.TextIOWrapper:
-        sys.stderr = _Messages(sys.stderr)
+        sys.stderr = Messages(sys.stderr)
     if sys.stdout is None:
         print("tagger: standard output is closed, so nothing can be answered", file=sys.stderr)
         sys.exit(OUTPUT_ERROR)
@@ -43,27 +43,6 @@ def main() -> None:
         _discard_output()
         code = READER_GONE
     sys.exit(code)
-
-
-class _Messages(io.TextIOWrapper):
-    """Standard error that drops what cannot be written, on a full disk or without a reader.
-
-    Results do not depend on it, so neither does the exit code.
-    """
-
-    def __init__(self, stderr: io.TextIOWrapper) -> None:
-        super().__init__(
-            stderr.buffer, encoding=stderr.encoding, errors=stderr.errors, line_buffering=True
-        )
-
-    def write(self, text: str) -> int:
-        with contextlib.suppress(OSError):
-            return super().write(text)
-        return len(text)
-
-    def flush(self) -> None:
-        with contextlib.suppress(OSError):
-            super().flush()
 
 
 def _discard_output() -> None:

@@ -35,12 +35,13 @@ def check(
     selection: "Selection | None" = None,
     *,
     scores: bool = False,
+    on_cluster: bool = False,
 ) -> None:
     """Refuse options that do not go together. Raises `UsageError`."""
     if method.grammar and (method.endpoint or method.method == "rank"):
         raise UsageError("--grammar works only with --method generate and a local model")
-    if method.concurrency and not method.endpoint:
-        raise UsageError("--concurrency works only with --endpoint")
+    if method.concurrency and not (method.endpoint or on_cluster):
+        raise UsageError("--concurrency works only with --endpoint, or with --ray in a batch")
     if method.calibration and is_written(method):
         raise UsageError("--calibration works only with --method rank, without --endpoint")
     if names_head(method) and is_written(method):

@@ -234,12 +234,22 @@ class SourceOptions:
         ),
     ] = "readme"
 
-    def sources(self, paths: Sequence[str], id_from: "IdFrom" = "relative") -> "Sources":
+    def sources(
+        self, paths: Sequence[str], id_from: "IdFrom" = "relative", *, addresses: bool = False
+    ) -> "Sources":
         """Return the sources of READMEs that these paths name. Raises `InputError`."""
+        from tagger.readme import remote
         from tagger.readme.sources import Sources
 
         return Sources(
-            tuple(paths),
+            tuple(
+                each
+                for path in paths
+                for each in (
+                    remote.dumps(path) if addresses and remote.is_address(path) else [path]
+                )
+            ),
+            addresses=addresses,
             globs=tuple(self.glob or ()),
             id_from=id_from,
             id_field=self.id_field,
@@ -313,7 +323,8 @@ class MethodOptions:
             min=1,
             max=256,
             metavar="N",
-            help="With --endpoint: requests at a time. Default: 8.",
+            help="With --endpoint: requests at a time, 8 by default. With --ray: models at a time, "
+            "by default one for each GPU or, without any, for each machine.",
         ),
     ] = None
 

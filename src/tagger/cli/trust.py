@@ -63,6 +63,7 @@ USER = frozenset(
         "quantize",
         "queue",
         "quiet",
+        "ray",
         "readmes",
         "report",
         "sample",

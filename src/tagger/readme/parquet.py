@@ -8,6 +8,7 @@ from typing import Any
 from tagger._util.extras import arrow
 from tagger._util.text import printable
 from tagger.errors import InputError
+from tagger.readme import remote
 
 _READ_ROWS = 1
 """Rows that are decoded at a time. A single value may take many megabytes, and a row of its own
@@ -81,7 +82,8 @@ def read(path: str, columns: list[str], most: int, entries: int = 0) -> Iterator
 
 
 def _open(path: str) -> Any:
-    return arrow().parquet.ParquetFile(path, buffer_size=_READ_BUFFER)
+    file = remote.opened(path) if remote.is_address(path) else path
+    return arrow().parquet.ParquetFile(file, buffer_size=_READ_BUFFER)
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from tagger._util.paths import real
 from tagger._util.text import printable, storable
 from tagger.errors import InputError, ReadmeError, UsageError
-from tagger.readme import parquet
+from tagger.readme import parquet, remote
 from tagger.readme.readme import MAX_BYTES, STDIN, Readme
 
 MARKUP = ("md", "markdown", "mdown", "mkd", "rst", "adoc", "asciidoc", "org", "txt")
@@ -88,6 +88,7 @@ class Sources:
         follow_links: read links to files that lead out of the folder they lie in; they are left
             out otherwise, with a warning.
         folder: what relative paths are relative to; None is the current folder.
+        addresses: whether a dump may be named by its address in object storage; see `remote.dumps`.
 
     Raises:
         InputError: a source that is not there, or not what it is called.
@@ -102,6 +103,7 @@ class Sources:
     own: frozenset[Path] = frozenset()
     follow_links: bool = False
     folder: Path | None = None
+    addresses: bool = False
     _warned: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
     """Folders of whose links a warning has been given."""
 
@@ -110,6 +112,10 @@ class Sources:
             raise UsageError("- (standard input) can be read only once")
         for path in self.paths:
             if path == STDIN:
+                continue
+            if self._is_remote(path):
+                if _ending(path) == "parquet":
+                    parquet.check(path, self.id_field, self.readme_field)
                 continue
             try:
                 mode = self.located(path).stat().st_mode
@@ -161,7 +167,10 @@ class Sources:
     @property
     def rereadable(self) -> bool:
         """Whether the sources can be walked twice: no pipe is among them."""
-        return all(path != STDIN and _is_lasting(self.located(path)) for path in self.paths)
+        return all(
+            path != STDIN and (self._is_remote(path) or _is_lasting(self.located(path)))
+            for path in self.paths
+        )
 
     def __iter__(self) -> Iterator[Item]:
         for path in self.paths:
@@ -240,10 +249,14 @@ class Sources:
 
     def _json_lines_of(self, path: str) -> Iterator[Item]:
         try:
-            with self.located(path).open("rb") as file:
+            remote_file = self._is_remote(path)
+            with remote.stream(path) if remote_file else self.located(path).open("rb") as file:
                 yield from self._json_lines(file, storable(path), printable(path))
         except OSError as error:
-            raise InputError(f"{printable(path)}: {error.strerror}") from error
+            raise InputError(f"{printable(path)}: {error.strerror or error}") from error
+
+    def _is_remote(self, path: str) -> bool:
+        return self.addresses and remote.is_address(path)
 
     def _json_lines(self, file: BinaryIO, name: str, source: str) -> Iterator[Item]:
         number = 0
@@ -255,10 +268,17 @@ class Sources:
                     pass
                 yield _faulty(fallback, place, f"is longer than {MAX_LINE:,} bytes")
             elif line.strip():
-                yield self._row(_json(line), fallback, place)
+                yield self.item(_json(line), fallback, place)
 
-    def _row(self, row: object, fallback: str, place: str) -> Item:
-        """Return the item of a row, which is a dictionary or else the reason why it is none."""
+    def item(self, row: object, fallback: str, place: str) -> Item:
+        """Return the item of a row of a dump.
+
+        Args:
+            row: a dictionary, or else the reason why it is none.
+            fallback: the id where the row has none that can be used.
+            place: where the row is, for messages.
+
+        """
         if not isinstance(row, dict):
             return _faulty(fallback, place, str(row))
         id_, text = row.get(self.id_field), row.get(self.readme_field)
@@ -286,7 +306,7 @@ class Sources:
         rows = parquet.read(str(self.located(path)), columns, MAX_BYTES + 4)
         for number, row in enumerate(rows, start=1):
             place = f"{printable(path)}, row {number}"
-            yield self._row(row, f"{storable(path)}:{number}", place)
+            yield self.item(row, f"{storable(path)}:{number}", place)
 
 
 def _ending(path: str) -> str:

@@ -1,0 +1,164 @@
+"""`tag`: a Ray Dataset of READMEs as one of their tags."""
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, Literal
+
+from tagger._util.extras import need
+from tagger._util.text import printable
+from tagger.batch import tables
+from tagger.errors import InputError
+from tagger.ray import cluster
+from tagger.ray.blocks import Equal, Met, Tagged, block_of, groups_of
+from tagger.ray.run import on_actors, reporting
+from tagger.ray.worker import Recipe
+from tagger.readme.sources import Sources
+from tagger.selection import Selection
+from tagger.types import DEFAULT_MODEL, README_TOKENS
+from tagger.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from tagger.methods.rank.calibration import Calibration
+    from tagger.methods.rank.head import Head
+    from tagger.methods.rank.rank import Rank
+    from tagger.models.language import LanguageModel
+    from tagger.prompts.prompt import PromptTemplate
+
+_CPU_ROWS, _GPU_ROWS = 16, 2048
+"""READMEs that an actor is given at once, for a CPU and for a GPU; see `CPU_BLOCK`."""
+
+
+def tag(
+    dataset: Any,
+    vocabulary: Vocabulary,
+    selection: Selection | None = None,
+    *,
+    model: str = DEFAULT_MODEL,
+    template: "PromptTemplate | None" = None,
+    calibration: "Calibration | None" = None,
+    head: "Head | Literal['shipped'] | None" = "shipped",
+    readme_tokens: int = README_TOKENS,
+    id_column: str = "id",
+    readme_column: str = "readme",
+    concurrency: int | None = None,
+    threads: int | None = None,
+    gpus: bool | None = None,
+) -> Any:
+    """Return a `ray.data.Dataset` of READMEs as one of their tags.
+
+    Its rows are those of `tagger batch --scores -o out.parquet`, in no order: `id`, `tags` (a list
+    of structs of `id`, `name` and `confidence`), `error` (a struct of `type` and `message`, null
+    where there are tags), `suspicious` and `source`. A README that cannot be tagged is a row with
+    an error. Ids are not compared.
+
+    The call checks the machines, and reads the dataset once to find READMEs that are equal, which
+    go through the model once. It takes room for the texts in Ray's object store, or on its disks.
+    Tags are computed when the result is used.
+
+    Args:
+        dataset: a `ray.data.Dataset` with a column of ids and one of texts.
+        vocabulary: the tags to choose from.
+        selection: how many tags are given, and from which confidence.
+        model: a name of the catalogue or a Hub id, which each machine fetches once, or a folder
+            that all of them have under the same path, this one included.
+        template: the prompt; see `Rank`, as for the next three.
+        calibration: turns evidence into confidences.
+        head: what was learned from labels.
+        readme_tokens: the most tokens that are read of a README.
+        id_column: the column of ids, text or whole numbers.
+        readme_column: the column of texts.
+        concurrency: how many models there are; by default one for each GPU or, without any, as
+            many as fit.
+        threads: processor threads of each, where there are no GPUs; by default all of the smallest
+            machine.
+        gpus: whether models run on GPUs; by default if the cluster has any.
+
+    Raises:
+        MissingPackageError: Ray is not installed.
+        InputError: the dataset lacks a column, or its rows cannot be read.
+        ClusterError: a machine has another version of tagger or another model, or cannot be used.
+        ModelError: the model cannot be used.
+        UsageError: a table cannot hold the vocabulary.
+
+    """
+    need("ray")
+    from tagger.methods.rank.rank import Rank  # here: importing this module takes no PyTorch
+
+    tables.check_table(vocabulary, "objects", scores=True)
+    sources = Sources((), id_field=id_column, readme_field=readme_column)
+    with reporting():
+        names = dataset.schema().names
+    for column in (id_column, readme_column):
+        if column not in names:
+            raise InputError(
+                f"the dataset has no column {column!r} among {printable(', '.join(names))[:500]}"
+            )
+    actors = cluster.actors(concurrency, threads, gpus=gpus)
+    open_method = partial(
+        _open,
+        model,
+        device="cuda" if actors.gpus else "cpu",
+        threads=None if actors.gpus else actors.cpus,
+        make=partial(
+            Rank,
+            vocabulary=vocabulary,
+            template=template,
+            calibration=calibration,
+            readme_tokens=readme_tokens,
+            head=head,
+        ),
+    )
+    identity = open_method(device="cpu", threads=None).identity
+    recipe = Recipe(open_method, selection or Selection(), identity)
+    cluster.check(recipe)
+    found = dataset.map_batches(partial(_met, sources), batch_size=None, batch_format="pyarrow")
+    joined = found.sort("key").map_batches(_joined, batch_size=None, batch_format="pyarrow")
+    with reporting():
+        # At once, and not when the result is used: by then the actors have all processors.
+        distinct = joined.repartition(
+            target_num_rows_per_block=_GPU_ROWS if actors.gpus else _CPU_ROWS
+        ).materialize()
+    return on_actors(distinct, recipe, actors, pack=partial(_table, vocabulary))
+
+
+def _open(
+    model: str, *, device: str, threads: int | None, make: "Callable[[LanguageModel], Rank]"
+) -> "Rank":
+    """Make the method on the machine that this runs on."""
+    from tagger.models.load import load
+
+    return make(load(model, device=device, threads=threads, lazy=True))
+
+
+def _met(sources: Sources, block: Any) -> Any:
+    """Return rows of the dataset as a block of READMEs, all of them on their own."""
+    columns = [sources.id_field, sources.readme_field]
+    rows = block.select(columns).to_pylist()
+    return block_of(
+        Equal.of(Met.of(sources.item(row, "unknown", _place(row[sources.id_field]))))
+        for row in rows
+    )
+
+
+def _place(id_: object) -> str:
+    """Return where a README is, for messages. Its end must not look like the suffix of a name."""
+    return f"the README {printable(str(id_))[:200]!r}"
+
+
+def _joined(block: Any) -> Any:
+    """Return a block that is sorted by keys with a row for READMEs that are equal."""
+    joined = []
+    for key, group in groupby(groups_of(block), key=lambda each: each.key):
+        each = list(group)
+        if key:
+            named = tuple(name for equal in each for name in equal.named)
+            joined.append(Equal(key, each[0].text, named))
+        else:  # they cannot be read, each for a reason of its own
+            joined += each
+    return block_of(joined)
+
+
+def _table(vocabulary: Vocabulary, rows: Iterable[Tagged]) -> Any:
+    lines = [tagged.row.to_json(scores=True) for tagged in rows]
+    return tables.table_of(lines, vocabulary, "objects", scores=True)
