@@ -48,7 +48,6 @@ USER = frozenset(
         "json",
         "label-field",
         "label-id-field",
-        "labelled",
         "labels",
         "map",
         "max-failures",
@@ -72,6 +71,7 @@ USER = frozenset(
 COMMAND_LINE = frozenset(
     {
         "id",
+        "labelled",
         "labels-out",
         "output",
         "restart",
