@@ -21,7 +21,7 @@ demo: .venv/installed
 test: .venv/installed-dev
 	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get update -qq && \
 	  apt-get install -qq -y chromium >/dev/null; } || \
-	  echo "no chromium here: the tests of the report in a browser will be skipped" >&2
+	  echo "no chromium here: the tests of pages in a browser will be skipped" >&2
 	$(TEST) -m 'not versions' --cov --cov-report=term:skip-covered
 
 test-fast: .venv/installed-dev

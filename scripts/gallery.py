@@ -1,7 +1,12 @@
-"""Draw the pictures of the README: the report of an evaluation and `tagger explain`.
+r"""Draw the docs' pictures: the report of an evaluation, `tagger explain` and `tagger review`.
 
     tagger eval labels.jsonl --tags tags.json --report report.html
     python scripts/gallery.py report.html
+
+    tagger batch examples/readmes --glob '*.md' --tags examples/tags-described.json \
+      --model qwen2.5-coder-0.5b --scores -o out.jsonl
+    tagger review out.jsonl --tags examples/tags-described.json --model qwen2.5-coder-0.5b
+    python scripts/gallery.py --review ADDRESS
 
 Needs Debian's chromium.
 """
@@ -47,19 +52,38 @@ def shown(browser: Browser, page: Path) -> Page:
     return tab
 
 
-def main() -> None:
-    """Draw both."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("report", type=Path)
-    options = parser.parse_args()
-    with sync_playwright() as playwright, tempfile.TemporaryDirectory() as scratch:
-        browser = playwright.chromium.launch(
-            executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
-        )
-        shown(browser, options.report).screenshot(path=FOLDER / "report.png")
+def draw_review(browser: Browser, address: str) -> None:
+    """Draw the page of a review that is being served, once it has the next best tags."""
+    viewport = ViewportSize(width=1200, height=700)
+    tab = browser.new_context(viewport=viewport, device_scale_factor=1.25).new_page()
+    tab.goto(address)
+    tab.locator("#next .chip").first.wait_for(timeout=60_000)
+    tab.screenshot(path=FOLDER / "review.png")
+
+
+def draw_report(browser: Browser, report: Path) -> None:
+    """Draw the report of an evaluation, and what `tagger explain` shows."""
+    shown(browser, report).screenshot(path=FOLDER / "report.png")
+    with tempfile.TemporaryDirectory() as scratch:
         page = Path(scratch, "explain.html")
         page.write_text(f"<!doctype html>{terminal(EXPLAIN)}", encoding="utf-8")
         shown(browser, page).locator("svg").screenshot(path=FOLDER / "explain.png")
+
+
+def main() -> None:
+    """Draw what is asked for."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("report", type=Path, nargs="?")
+    parser.add_argument("--review", metavar="ADDRESS", help="what `tagger review` has printed")
+    options = parser.parse_args()
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
+        )
+        if options.report:
+            draw_report(browser, options.report)
+        if options.review:
+            draw_review(browser, options.review)
         browser.close()
 
 

@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 # Before PyTorch is imported, here and in the processes that tests start: tiny models gain nothing
 # from a second thread, and on a busy machine threads that wait for one another take many times as
@@ -18,7 +19,13 @@ import tagger.cli
 from support import ROOT, tiny
 from support.console import TAGS, Outcome, Run
 from support.messages import MESSAGES
+from tagger.cli import signals
 from tagger.models.language import LanguageModel
+
+if TYPE_CHECKING:
+    import httpx2
+
+    from tagger.methods.rank.rank import Rank
 
 SHARED = ROOT.parent / "shared"
 # Whoever starts the tests may have SIGINT ignored, as `make test &` in a script does, and processes
@@ -52,6 +59,18 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return home
 
 
+@pytest.fixture(autouse=True)
+def signals_as_before() -> Iterator[None]:
+    """Handlers of signals are restored, and no signal is left noted: later tests would hear it."""
+    handlers = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for each, handler in handlers.items():
+        signal.signal(each, handler)
+    left = list(signals._told)
+    signals._told.clear()
+    assert not left, "a test has left a signal noted"
+
+
 @pytest.fixture(scope="session")
 def tiny_model() -> LanguageModel:
     return tiny.model()
@@ -60,6 +79,34 @@ def tiny_model() -> LanguageModel:
 @pytest.fixture(scope="session")
 def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny.save(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="session")
+def server_rank() -> "Rank":
+    """The method of the server."""
+    from support import serving
+
+    return serving.rank()
+
+
+@pytest.fixture(scope="session")
+def server_address(server_rank: "Rank", tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server without a key, for tests that leave it as it was."""
+    from support import serving
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TAGGER_HOME", str(tmp_path_factory.mktemp("served")))
+        with serving.serving(server_rank) as address:
+            yield address
+
+
+@pytest.fixture(scope="session")
+def server(server_address: str) -> Iterator["httpx2.Client"]:
+    """A client of that server."""
+    import httpx2
+
+    with httpx2.Client(base_url=server_address, timeout=60) as client:
+        yield client
 
 
 @pytest.fixture(scope="session")
@@ -120,10 +167,7 @@ def run(
         captured = capsys.readouterr()
         return Outcome(int(exit_.value.code or 0), captured.out, captured.err)
 
-    handlers = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
     yield call
-    for each, handler in handlers.items():
-        signal.signal(each, handler)
     logger = logging.getLogger("tagger")
     logger.handlers, logger.propagate = [], True
     logger.setLevel(logging.NOTSET)

@@ -178,6 +178,8 @@ def test_a_base_install_runs(base: Path, folder: Path, tiny_folder: Path) -> Non
         ("run README.md --method generate", "generate"),
         ("calibrate --labels labels.jsonl", "learn"),
         ("eval labels.jsonl --dump scores.parquet", "parquet"),
+        ("serve", "serve"),
+        ("mcp", "mcp"),
     ],
 )
 def test_a_base_install_says_what_it_lacks(

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from tagger.prompts.prompt import PromptTemplate
     from tagger.readme.readme import Readme
     from tagger.readme.sources import Sources
+    from tagger.review.review import Review
     from tagger.selection import Selection
     from tagger.tagger import Tagger
     from tagger.tagging import GivenTag, Tagging
@@ -50,6 +51,7 @@ __all__ = [
     "PromptTemplate",
     "Rank",
     "Readme",
+    "Review",
     "Row",
     "Selection",
     "Sources",
@@ -83,6 +85,7 @@ _HOMES = {
     "PromptTemplate": "prompts.prompt",
     "Rank": "methods.rank.rank",
     "Readme": "readme.readme",
+    "Review": "review.review",
     "Row": "batch.pipeline",
     "Selection": "selection",
     "Sources": "readme.sources",

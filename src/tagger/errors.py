@@ -9,6 +9,7 @@
     │   ├── VocabularyError   the list of tags
     │   ├── ReadmeError       a README
     │   ├── PromptError       a prompt template
+    │   ├── QuestionError     a question with options of its own
     │   ├── LabelsError       labelled READMEs, or scores of them
     │   │   ├── NoReadmesError    digests of READMEs, and none to look up
     │   │   └── AllFittedError    a head has seen all of them
@@ -61,6 +62,10 @@ class ReadmeError(InputError):
 
 class PromptError(InputError):
     """A prompt template cannot be used."""
+
+
+class QuestionError(InputError):
+    """A question with options of its own cannot be put to the model."""
 
 
 class LabelsError(InputError):

@@ -1,7 +1,11 @@
 """How many of the ranked tags are given."""
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Self
+
+from pydantic import TypeAdapter, ValidationError
 
 from tagger.errors import UsageError
 
@@ -38,6 +42,18 @@ class Selection:
         least = threshold if self.threshold is None else self.threshold
         sure = sum(confidence >= least for confidence in confidences[: self.max_tags])
         return max(sure, min(self.min_tags, len(confidences)))
+
+    def to_json(self) -> str:
+        """Return it as JSON, for `from_json`."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Return what `to_json` has written. Raises `ValueError` if it is something else."""
+        try:
+            return TypeAdapter(cls).validate_json(text, strict=True)
+        except (ValidationError, UsageError) as error:
+            raise ValueError("not a selection") from error
 
     def __post_init__(self) -> None:
         if not 1 <= self.max_tags <= MAX_TAGS:

@@ -67,6 +67,8 @@ class Tagging(BaseModel):
     tags: tuple[GivenTag, ...]
     suspicious: bool = False
     """Whether passages of the README address whoever tags it, and were left out."""
+    source: Literal["human"] | None = None
+    """Who has decided the tags, where it was not the model."""
 
     @classmethod
     def checked(
@@ -115,12 +117,17 @@ class Tagging(BaseModel):
         Args:
             tags_as: whole tags, their ids, or their names.
             scores: give each tag's confidence, ids and names then standing in objects, and say if
-                the README is suspicious.
+                the README is suspicious. Whether its tags were decided by a person is said
+                without them, too.
 
         """
         tags = [_to_plain(tag, _KEYS[tags_as], scores=scores) for tag in self.tags]
         reply: dict[str, Any] = {"id": self.id, "tags": tags}
-        return _line(reply | ({"suspicious": True} if scores and self.suspicious else {}))
+        if scores and self.suspicious:
+            reply["suspicious"] = True
+        if self.source:  # also without scores: who reads it again must not take it for a suggestion
+            reply["source"] = self.source
+        return _line(reply)
 
 
 class Failure(BaseModel):

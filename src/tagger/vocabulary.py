@@ -3,7 +3,7 @@
 import hashlib
 import json
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -198,6 +198,25 @@ class Vocabulary:
 
     def __contains__(self, tag: object) -> bool:
         return tag in self.tags
+
+
+def renames(ids: Mapping[str, str], vocabulary: Vocabulary) -> list[tuple[str, str]]:
+    """Return the folded old and new names of tags that have kept their ids in a later list.
+
+    Ids mean something only in the same list, or a later state of it: there the tags that have kept
+    their names have kept their ids, and most have.
+
+    Args:
+        ids: of the earlier list, by folded names, as text; some may be missing.
+        vocabulary: the later one.
+
+    """
+    later = {fold(tag.name): str(tag.id) for tag in vocabulary}
+    kept = ids.keys() & later.keys()
+    gone = {id_: name for name, id_ in ids.items() if name not in later}
+    found = [(gone[id_], name) for name, id_ in later.items() if name not in ids and id_ in gone]
+    same = all(ids[name] == later[name] for name in kept)
+    return found if same and len(found) <= len(kept) else []
 
 
 def _check_text(what: str, position: int, text: str, most: int) -> None:

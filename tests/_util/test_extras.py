@@ -28,6 +28,9 @@ DECLARED = {
         ("json_repair", ("prompt", "none.md", "--method", "generate")),
         ("sklearn", ("calibrate", "--labels", "none.jsonl")),
         ("pyarrow", ("eval", "none.jsonl", "--dump", "scores.parquet")),
+        ("fastapi", ("serve",)),
+        ("prometheus_client", ("serve",)),
+        ("mcp", ("mcp",)),
     ],
 )
 def test_what_lacks_a_package_says_how_to_install_it(

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from support.hostile_inputs import KINDS
 from support.messages import refused
-from tagger.batch.ledger import Ledger
+from tagger.batch.ledger import Ledger, text_key
 from tagger.batch.pipeline import Pipeline, Row, distinct
 from tagger.errors import (
     EndpointError,
@@ -105,6 +105,40 @@ class Counting(Rank):
 
 def pipeline(method: Rank, ledger: Ledger, *, batch_tokens: int | None = None) -> Pipeline[Encoded]:
     return Pipeline(Tagger(method), ledger, batch_tokens=batch_tokens)
+
+
+class Alone(Counting):
+    """Reads the READMEs of a pass one by one, so that nothing depends on which are together."""
+
+    def read(self, readmes: Sequence[Encoded]) -> list[bytes]:
+        return [content for readme in readmes for content in super(Alone, self).read([readme])]
+
+
+def kept(ledger: Ledger, method: Rank) -> dict[str, bytes | None]:
+    """What the ledger holds of each README."""
+    ledger.use(method.identity, method.reading_identity)
+    return {item.id: ledger.reading(text_key(item.read())) for item in texts(20)}
+
+
+@pytest.mark.parametrize(("tokens", "readmes"), [(500, 1), (None, 4)])
+def test_what_people_have_decided_does_not_enter_a_pass(
+    tmp_path: Path, tiny_model: LanguageModel, tokens: int | None, readmes: int
+) -> None:
+    tags = {"0": (), "3": VOCABULARY.tags[:1], "4": (), "11": VOCABULARY.tags[1:3], "19": ()}
+    with Ledger(tmp_path / "some") as some, Ledger(tmp_path / "every") as every:
+        method = Alone(tiny_model, tokens=tokens, readmes=readmes)
+        for ledger in (some, every):
+            ledger.use(method.identity, method.reading_identity)
+        decided = Pipeline(Tagger(method), some, decided=tags.get)
+        found = {row.reply.id: row.reply for row in decided.rows(texts(20))}
+        assert sum(method.passes) == 20 - len(tags)
+        others = [item for item in texts(20) if item.id not in tags]
+        plain = replies(pipeline(method, every).rows(others))
+        assert [found[item.id] for item in others] == plain
+        assert {
+            id_ for id_, reply in found.items() if isinstance(reply, Tagging) and reply.source
+        } == {*tags}
+        assert kept(some, method) == kept(every, method)
 
 
 def replies(rows: Iterable[Row]) -> list[Tagging | Failure]:

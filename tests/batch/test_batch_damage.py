@@ -22,7 +22,7 @@ from tagger.models.language import LanguageModel
 
 pytestmark = pytest.mark.slow
 
-DAMAGES = int(os.environ.get("TAGGER_TEST_DAMAGES", "300"))
+DAMAGES = int(os.environ.get("TAGGER_TEST_DAMAGES", "120"))
 COUNT = 4
 BATCH = ("batch", "dump.jsonl", "--tags", "tags.json", "--scores", "--quiet", "-o", "out.jsonl")
 

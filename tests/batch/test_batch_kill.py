@@ -15,7 +15,7 @@ import pytest
 
 pytestmark = pytest.mark.slow
 
-KILLS = int(os.environ.get("TAGGER_TEST_KILLS", "4"))
+KILLS = int(os.environ.get("TAGGER_TEST_KILLS", "3"))
 COUNT = 200
 
 

@@ -252,7 +252,7 @@ def test_one_that_is_removed_meanwhile_is_written_again(
         use(ledger)
         path.unlink()
         ledger.keep(b"text", READING)
-    assert "was removed while the batch ran, and has been written again" in caplog.text
+    assert "was removed while it was in use, and has been written again" in caplog.text
     with Ledger(path) as ledger:
         use(ledger)
         assert ledger.reading(b"text") == READING
@@ -300,3 +300,27 @@ def test_another_versions_ledger_is_refused_until_restarted(path: Path) -> None:
 def test_a_place_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> None:
     with refused(OutputError):
         Ledger(tmp_path / "nowhere" / "out.state")
+
+
+def test_what_is_noted_comes_back_and_is_replaced(path: Path) -> None:
+    with Ledger(path) as ledger:
+        assert ledger.noted("sources") is None
+        ledger.note("sources", "a")
+        ledger.note("sources", "b")
+    with Ledger(path) as ledger:
+        assert ledger.noted("sources") == "b"
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("UPDATE made_with SET shown = 'c'")
+    with Ledger(path) as ledger, refused(UsageError):
+        ledger.noted("sources")
+
+
+def test_looking_readings_up_changes_nothing(path: Path) -> None:
+    with Ledger(path) as ledger:
+        use(ledger)
+        ledger.keep(b"text", READING)
+        assert ledger.look_up(with_tokens(2)) == 0
+        assert ledger.reading(b"text") is None
+        assert ledger.look_up(replace(IDENTITY, calibration="")) == 1
+        assert ledger.reading(b"text") == READING
+        assert use(ledger) == "", "nothing has changed"

@@ -108,8 +108,14 @@ def test_parquet_in_and_out(run: Run, workplace: Path) -> None:
     assert lines[1]["error"]["type"] == "ReadmeError"
     read = pyarrow.parquet.read_table(workplace / "out.parquet").to_pylist()
     assert read == [
-        {"id": "a", "tags": lines[0]["tags"], "error": None, "suspicious": False},
-        lines[1] | {"tags": None, "suspicious": None},
+        {
+            "id": "a",
+            "tags": lines[0]["tags"],
+            "error": None,
+            "suspicious": False,
+            "source": None,
+        },
+        lines[1] | {"tags": None, "suspicious": None, "source": None},
     ]
     assert run(*args).code == 1, "and again, over the one that is there"
 
@@ -337,7 +343,7 @@ def test_a_memory_removed_meanwhile_is_written_again(
 
     with monkeypatch.context() as patch:
         patch.setattr(LinesFile, "finish", remove)
-        assert "out.jsonl.state was removed while the batch ran" in good(run(*BATCH)).err
+        assert "out.jsonl.state was removed while it was in use" in good(run(*BATCH)).err
     good(run(*BATCH))
     assert len(tagged) == COUNT
 

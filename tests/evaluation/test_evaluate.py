@@ -32,6 +32,7 @@ from tagger.evaluation.measures import (
     agresti_coull,
     calibration_error,
     error_by_chance,
+    interval_of_pairs,
     intervals,
     judge,
     judge_written,
@@ -147,6 +148,12 @@ def test_the_error_by_chance_is_that_of_perfect_confidences() -> None:
 def test_every_measure_has_a_title_and_a_meaning() -> None:
     assert list(measure(judged())) == list(MEASURES)
     assert all(title and meaning for title, meaning in MEASURES.values())
+
+
+def test_the_interval_of_pairs_is_that_of_the_precision_of_given_tags() -> None:
+    found = judged()
+    right, pairs = (found.given & found.accepted).sum(axis=1), found.given.sum(axis=1)
+    assert interval_of_pairs(right, pairs) == pytest.approx(intervals(found)["precision_given"])
 
 
 def test_intervals_hold_the_value_and_are_the_same_every_time() -> None:

@@ -59,7 +59,13 @@ _CHOICES: tuple[Any, ...] = (
         {"rope_type": "yarn"},
         {"rope_type": "dynamic", "factor": 2},
     ),
-    *({"quant_method": "fp8"}, {"quant_method": "bitsandbytes", "load_in_4bit": True}, [{}], [[1]]),
+    *(
+        {"quant_method": "fp8"},
+        {"quant_method": "gptq", "bits": 4, "group_size": 8},
+        {"quant_method": "bitsandbytes", "load_in_4bit": True},
+        [{}],
+        [[1]],
+    ),
     *(["linear_attention"] * 2, ["sliding_attention"] * 2, {"AutoModelForCausalLM": "m.M"}, ["M"]),
 )
 _TEMPLATES = (

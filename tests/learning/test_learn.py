@@ -230,6 +230,22 @@ def test_the_fit_is_that_of_highest_posterior_probability() -> None:
             assert loss(weights + step * np.eye(len(weights))[place]) > least
 
 
+def test_a_label_of_a_quarter_of_the_weight_counts_a_quarter_in_confidences() -> None:
+    known = examples(40)
+    inputs = module.inputs_of(known.evidence, module.out_of_fold(known), START)
+    offset = START.logits(known.evidence).double().numpy()
+    rows = np.array([*range(40), *(4 * [0])])
+    weights = np.array([0.25] + 39 * [1.0] + 4 * [0.1875])
+    often = module.logistic(inputs[rows], known.chances[rows], offset[rows], weights)
+    once = module.logistic(inputs, known.chances, offset)
+    assert np.allclose(often, once, atol=1e-3), "1/4 and four times 3/16"
+    assert not np.allclose(
+        module.logistic(inputs, known.chances, offset, np.array([0.25] + 39 * [1.0])),
+        once,
+        atol=1e-3,
+    )
+
+
 def test_inputs_are_what_a_logit_weighs() -> None:
     """A logit by the inputs' own names is the calibration's, and the head's score on top."""
     known = examples(10)

@@ -21,6 +21,7 @@ from tagger.readme.readme import Readme
 from tagger.vocabulary import Vocabulary
 
 INDEX = "model.safetensors.index.json"
+WITH_IMAGES = ["qwen3_5", "qwen3_5_moe"]
 
 
 @pytest.fixture(params=tiny.KINDS)
@@ -53,6 +54,61 @@ def test_every_architecture_reads_its_weights(folder: Path) -> None:
     ids = torch.arange(5, 60)[None]
     with torch.inference_mode():
         assert ours(ids).logits.equal(plain(ids).logits)
+
+
+@pytest.mark.parametrize("kind", WITH_IMAGES)
+def test_of_a_model_that_sees_the_part_that_reads_text_is_used(kind: str, tmp_path: Path) -> None:
+    """As Qwen3.5 is published: its text model is a part, and other parts predict and see."""
+    plain = tiny.save(tmp_path / "plain", f"{kind}_text")
+    whole = tiny.save(tmp_path / "whole", f"{kind}_text")
+    text = json.loads((whole / "config.json").read_text())
+    vision = {"model_type": f"{kind}_vision", "depth": 1}
+    stated = {"model_type": kind, "text_config": text, "vision_config": vision}
+    (whole / "config.json").write_text(json.dumps(stated))
+    weights = load_file(whole / "model.safetensors")
+    parts = {
+        name.replace("model.", "model.language_model.", 1): weight
+        for name, weight in weights.items()
+    }
+    others = {
+        "model.visual.patch_embed.proj.weight": torch.ones(3),
+        "mtp.norm.weight": torch.ones(3),
+    }
+    save_file(parts | others, whole / "model.safetensors", {"format": "pt"})
+    networks = [
+        load(str(folder), device="cpu", dtype="float32").network for folder in (plain, whole)
+    ]
+    ids = torch.arange(5, 60)[None]
+    with torch.inference_mode():
+        assert networks[0](ids).logits.equal(networks[1](ids).logits)
+
+
+def test_a_model_that_sees_and_does_not_state_how_it_reads_is_refused(tmp_path: Path) -> None:
+    tiny.save(tmp_path, "qwen3_5_text")
+    changed(tmp_path / "config.json", model_type="qwen3_5", text_config=[])
+    with refused(LoadError):
+        load(str(tmp_path), device="cpu")
+
+
+@pytest.mark.parametrize("kind", [*tiny.RECURRENT])
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"linear_num_value_heads": 3},
+        {"partial_rotary_factor": 0.2, "rope_parameters": None},
+        {"linear_conv_kernel_dim": 0},
+        {"layer_types": ["linear_attention", "full_attention"]},
+        {"layer_types": ["linear_attention", "sliding_attention", "full_attention"]},
+    ],
+    ids=["heads of odd groups", "positions of odd size", "no kernel", "too few layers", "window"],
+)
+def test_recurrent_layers_that_do_not_fit_are_refused(
+    kind: str, values: dict[str, object], tmp_path: Path
+) -> None:
+    tiny.save(tmp_path, kind)
+    changed(tmp_path / "config.json", **values)
+    with refused(LoadError):
+        load(str(tmp_path), device="cpu")
 
 
 def test_a_model_whose_layers_are_spread_ranks_as_in_one_place(tmp_path: Path) -> None:
@@ -139,8 +195,6 @@ def test_an_index_cannot_name_files_elsewhere(sharded: Path) -> None:
 @pytest.mark.parametrize(
     "kind",
     [
-        "qwen3_next",
-        "qwen3_5",
         "llama",
         None,
     ],
@@ -216,4 +270,5 @@ def test_code_that_a_config_names_is_not_run(
 
 
 def test_supported_architectures_are_those_that_are_tested() -> None:
-    assert set(checkpoint.SUPPORTED) == {*tiny.KINDS, checkpoint.FIRST_GENERATION}
+    tested = {*tiny.KINDS, *WITH_IMAGES, checkpoint.FIRST_GENERATION}
+    assert set(checkpoint.SUPPORTED) == tested

@@ -21,7 +21,8 @@ from support.messages import refused
 from tagger.errors import LoadError, UsageError
 from tagger.models import qwen1 as first_generation
 from tagger.models.chat_files import PATTERN
-from tagger.models.load import convert, load
+from tagger.models.convert import convert
+from tagger.models.load import load
 from tagger.models.shape import native
 from tagger.models.tokenizer import ChatTokenizer
 

@@ -15,6 +15,7 @@ from tagger.models.plan import (
     check_room,
     config_of,
     family,
+    per_row,
     plan,
     what_fits,
 )
@@ -43,8 +44,18 @@ PUBLISHED = {
     "Qwen/Qwen3-32B": 32.76,
     "Qwen/Qwen3-30B-A3B": 30.53,
     "Qwen/Qwen3-235B-A22B": 235.09,
+    "Qwen/Qwen3-Next-80B-A3B-Instruct": 79.67,
+    "Qwen/Qwen3.5-0.8B": 0.75239,
+    "Qwen/Qwen3.5-2B": 1.88,
+    "Qwen/Qwen3.5-4B": 4.21,
+    "Qwen/Qwen3.5-9B": 8.95,
+    "Qwen/Qwen3.5-27B": 26.90,
+    "Qwen/Qwen3.5-35B-A3B": 34.66,
+    "Qwen/Qwen3.5-122B-A10B": 122.11,
+    "Qwen/Qwen3.5-397B-A17B": 396.35,
 }
-"""Billions of parameters, as the publisher counts them."""
+"""Billions of parameters, as the publisher counts them or, from Qwen3-Next on, llama.cpp: without
+the parts that see and that predict several tokens."""
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -58,6 +69,16 @@ def test_every_known_model_can_be_planned() -> None:
     assert len(family()) > 30
     for name, known in family().items():
         assert native(known.config).max_position_embeddings >= 2048, name
+
+
+def test_the_states_of_recurrent_layers_do_not_grow_with_the_readme() -> None:
+    config = config_of("Qwen/Qwen3.5-0.8B")
+    plans = [plan(config, torch.bfloat16, tokens) for tokens in (256, 512, 768)]
+    assert plans[2].readme - plans[1].readme == plans[1].readme - plans[0].readme
+    # 18 layers of 16 heads of 128 times 128 numbers, and four inputs of 6,144 channels.
+    assert per_row(config) == 4 * 18 * (16 * 128 * 128 + 4 * 6144)
+    assert plans[0].prefix > 3 * per_row(config)
+    assert per_row(config_of("Qwen/Qwen3-0.6B")) == 0
 
 
 def test_a_plan_grows_with_the_format_and_the_readme() -> None:

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow
@@ -425,3 +426,36 @@ def test_a_line_of_many_values_takes_bounded_memory(tmp_path: Path) -> None:
     assert memory(path) < 400
     path.write_text('{"id": "a", "readme": "x", "more": [' + "[]," * 9 * count + "[]]}\n")
     assert memory(path) < 60
+
+
+def test_sources_come_back_as_they_were_named(tmp_path: Path) -> None:
+    named = Sources((str(tmp_path),), globs=("*.md",), id_from="stem", readme_field="text")
+    found = Sources.from_json(named.to_json(tmp_path), tmp_path)
+    assert replace(found, folder=None) == named
+
+
+def test_relative_sources_are_found_from_another_folder_and_after_a_move(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home"
+    (home / "texts" / "a").mkdir(parents=True)
+    (home / "texts" / "a" / "README.rst").write_text("hello")
+    (home / "one.md").write_text("one")
+    (home / "dump.jsonl").write_text('{"id": "b", "readme": "text"}\n{"id": 1}\n')
+    monkeypatch.chdir(home)
+    paths = ("texts", "one.md", "dump.jsonl")
+    for id_from in ("relative", "path", "stem", "parent"):
+        monkeypatch.chdir(home)
+        named = Sources(paths, id_from=id_from)
+        said, expected = named.to_json(home), [item.id for item in named]
+        monkeypatch.chdir(tmp_path)
+        home = home.rename(tmp_path / id_from)
+        found = list(Sources.from_json(said, home))
+        assert [item.id for item in found] == expected
+        assert [item.read().text for item in found[:3]] == ["hello", "one", "text"]
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"paths": 3}', '{"paths": []}'])
+def test_what_names_no_sources_is_an_error(text: str) -> None:
+    with pytest.raises(ValueError, match="not sources"):
+        Sources.from_json(text, Path())

@@ -64,13 +64,14 @@ def one_by_one(
     while shared < len(prefix) and all(path[shared] == prefix[shared] for path in paths):
         shared += 1
     quotes = model.tokenizer.starting_with('"')
+    weight = network.lm_head.weight.float().T
+    start = len(context) + shared
     scores = []
     for path in paths:
         ids = torch.tensor([[*context, *path]])
         hidden = network.base_model(ids, use_cache=False).last_hidden_state[0]
-        log_probs = (hidden.float() @ network.lm_head.weight.float().T).log_softmax(-1)
-        start = len(context) + shared
-        score = sum(log_probs[at - 1, ids[0, at]] for at in range(start, ids.shape[1]))
+        log_probs = (hidden[start - 1 :].float() @ weight).log_softmax(-1)
+        score = sum(log_probs[place, id_] for place, id_ in enumerate(ids[0, start:]))
         if any(other[: len(path)] == path for other in paths if other != path):
             score = score + log_probs[-1, quotes].logsumexp(0)
         scores.append(score)

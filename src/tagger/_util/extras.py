@@ -12,7 +12,23 @@ EXTRAS = {
         "learning from labels",
         {"sklearn": "scikit-learn", "scipy": "scipy", "threadpoolctl": "threadpoolctl"},
     ),
+    "mcp": ("serving agents", {"mcp": "mcp"}),
     "parquet": ("Parquet", {"pyarrow": "pyarrow"}),
+    "review": (
+        "reviewing in a browser",
+        {
+            "nh3": "nh3",
+            "starlette": "starlette",
+            "uvicorn": "uvicorn",
+            "sklearn": "scikit-learn",
+            "scipy": "scipy",
+            "threadpoolctl": "threadpoolctl",
+        },
+    ),
+    "serve": (
+        "serving HTTP",
+        {"fastapi": "fastapi", "uvicorn": "uvicorn", "prometheus_client": "prometheus-client"},
+    ),
 }
 """By extra: what it is for, and its modules with the packages that hold them."""
 

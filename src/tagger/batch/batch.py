@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from tagger._util.closing import Closing
 from tagger.batch import tables
+from tagger.batch.decisions import Decisions
 from tagger.batch.ledger import Ledger
 from tagger.batch.output import LinesFile, Place
 from tagger.batch.pipeline import OnDuplicate, Pipeline, Row, distinct
@@ -26,7 +27,8 @@ class Batch(Closing):
     """Tags many READMEs, a row each; a context manager.
 
     Entering it checks everything that can be checked without a model. A README that cannot be
-    tagged gets a row of its own, and the others go on.
+    tagged gets a row of its own, and the others go on. Tags that a person has decided, in a review
+    of the output, are kept.
 
     Args:
         sources: where the READMEs are.
@@ -85,15 +87,22 @@ class Batch(Closing):
             raise self._sources.nothing_found()
         with ExitStack() as stack:
             state = place.state if place else None
+            found = Decisions.beside(place.lines, self._vocabulary) if place else None
+            self._decisions = stack.enter_context(found) if found else None
             self._ledger = stack.enter_context(Ledger(state, restart=self._restart))
             tags = [[tag.id, tag.name] for tag in self._vocabulary]
             self._ledger.claim("vocabulary", tags, f"{len(self._vocabulary)} tags")
+            if place and self._sources.rereadable:
+                self._ledger.note("sources", self._sources.to_json(place.lines.parent))
             self._survey()
             self._lines = (
                 stack.enter_context(LinesFile(place.lines, restart=self._restart))
                 if place
                 else None
             )
+            if self._decisions:
+                with self._decisions.writing() as database:
+                    self._decisions.note(database)
             self._stack = stack.pop_all()
         self._place = place
         return self
@@ -131,17 +140,22 @@ class Batch(Closing):
             raise UsageError("the tagger has another vocabulary than the batch")
         method = tagger.method
         self._ledger.claim("model", method.identity.features.weights, method.name)
+        self._ledger.note("selection", tagger.selection.to_json())
         if change := self._ledger.use(method.identity, method.reading_identity):
             log.warning("%s", change)
         if batch_tokens and method.capacity.tokens is None:
             log.warning("batch tokens are for GPUs, and none is used here")
         method.prepare(reading=False)
+        if self._decisions:
+            for change in self._decisions.changes:
+                log.warning("%s", change)
         self._pipeline = Pipeline(
             tagger,
             self._ledger,
             on_duplicate=self._on_duplicate,
             batch_tokens=batch_tokens,
             max_failures=max_failures,
+            decided=self._decisions.of if self._decisions else lambda _: None,
         )
         if self.stopped:
             self._pipeline.stop()

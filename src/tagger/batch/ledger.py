@@ -19,6 +19,7 @@ from tagger._util.text import printable
 from tagger.batch.state_file import RESTART, StateFile
 from tagger.errors import UsageError
 from tagger.methods.base import Identity
+from tagger.readme.readme import Readme
 
 FORMAT = 4
 """Bump when the tables below change: a ledger of another format is refused."""
@@ -68,6 +69,11 @@ class Ledger(Closing):
         self._file = StateFile(
             path, _TABLES, _APPLICATION, FORMAT, restart=restart, remedy=remedy, foreign=foreign
         )
+        try:
+            self.forget_ids()
+        except BaseException:
+            self._file.close()
+            raise
 
     def close(self) -> None:
         """Close the file; see `StateFile.close`."""
@@ -143,6 +149,48 @@ class Ledger(Closing):
             return ""
         return f"{'ranking' if known else 'reading'} again: {' and '.join(changed)} changed"
 
+    def look_up(self, reading: Identity) -> int:
+        """Read readings of an identity from now on, and leave it open what comes next.
+
+        Returns:
+            How many there are.
+
+        Raises:
+            UsageError: the file is damaged.
+
+        """
+        self._identity = reading.digest
+        with self._file.using() as database:
+            found = database.execute(
+                "SELECT number FROM identity WHERE digest = ?", (self._identity,)
+            ).fetchone()
+            self._number = found[0] if found else None
+            counted = database.execute(
+                "SELECT count(*) FROM reading WHERE identity = ?", (self._number,)
+            ).fetchone()
+        return int(counted[0])
+
+    def note(self, what: str, text: str) -> None:
+        """Note something about the output, for `noted`; what was noted before is forgotten."""
+        named = digest(text)
+        with self._file.using() as database:
+            database.execute(
+                "INSERT OR REPLACE INTO made_with VALUES (?, ?, ?, ?)",
+                (what, named, text, seal_of(what, named, text)),
+            )
+
+    def noted(self, what: str) -> str | None:
+        """Return what was noted, if anything was. Raises `UsageError` if the file is damaged."""
+        with self._file.using() as database:
+            row = database.execute(
+                "SELECT digest, shown, seal FROM made_with WHERE what = ?", (what,)
+            ).fetchone()
+            if row is None:
+                return None
+            if row[2] != seal_of(what, *row[:2]) or not isinstance(row[1], str):
+                raise sqlite3.DatabaseError("a row of made_with has another seal")
+            return row[1]
+
     def meet(self, id_: str, place: str) -> tuple[str, int] | None:
         """Note an id. Return where it was met first and how often, if it was met before."""
         with self._file.using() as database:
@@ -177,6 +225,17 @@ class Ledger(Closing):
                 raise sqlite3.DatabaseError("a reading has another seal")
             return content
 
+    def knows(self, text: bytes) -> bool:
+        """Say whether a README with this digest was read, under whatever identity.
+
+        Raises:
+            UsageError: the file is damaged.
+
+        """
+        with self._file.using() as database:
+            found = database.execute("SELECT 1 FROM reading WHERE text = ? LIMIT 1", (text,))
+            return found.fetchone() is not None
+
     def keep(self, text: bytes, content: bytes) -> None:
         """Keep a reading; it outlives the process from here on."""
         with self._file.using() as database:
@@ -184,6 +243,11 @@ class Ledger(Closing):
                 "INSERT OR REPLACE INTO reading VALUES (?, ?, ?, ?)",
                 (text, self._number, content, seal_of(text, self._identity, content)),
             )
+
+
+def text_key(readme: Readme) -> bytes:
+    """Return what tells a README from others: its text, and the markup by which it is read."""
+    return hashlib.sha256(f"{readme.markup}\n{readme.text}".encode()).digest()
 
 
 def _one(database: sqlite3.Connection, query: str, value: str) -> tuple[Any, ...]:

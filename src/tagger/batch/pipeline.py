@@ -1,17 +1,15 @@
 """From items to rows, in order: what fails is a row too, and nothing is read twice."""
 
-import contextlib
-import hashlib
 import logging
-import queue
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice, takewhile
-from typing import Generic, Literal, TypeVar
+from typing import Generic, Literal
 
 from tagger._util.text import printable
-from tagger.batch.ledger import Ledger
+from tagger.batch.ahead import ahead
+from tagger.batch.ledger import Ledger, text_key
 from tagger.batch.streak import Streak
 from tagger.errors import (
     EndpointError,
@@ -20,10 +18,10 @@ from tagger.errors import (
     TaggerError,
 )
 from tagger.methods.base import Capacity, E
-from tagger.readme.readme import Readme
 from tagger.readme.sources import Item
 from tagger.tagger import Tagger
-from tagger.tagging import Failure, Ranking, Tagging, TagsAs
+from tagger.tagging import Failure, GivenTag, Ranking, Tagging, TagsAs
+from tagger.vocabulary import Tag
 
 OnDuplicate = Literal["error", "keep-first", "suffix"]
 """What to do with an id that was met before: stop, leave the README out, or number the id."""
@@ -33,11 +31,6 @@ _WINDOW = 512
 
 _AHEAD = 64
 """READMEs that are read, cleaned and tokenised before the model asks for them."""
-
-_TICK = 0.1
-"""Seconds after which a thread that waits looks whether it should end."""
-
-T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -72,18 +65,17 @@ class _Job(Generic[E]):
     outcome: bytes | Exception | None = None
     read: int = 0
     ranking: Ranking = field(default_factory=Ranking)
+    decided: Tagging | None = None
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing is to be read for it: it has an outcome, or a person has decided."""
+        return self.decided is not None or self.outcome is not None
 
     @property
     def length(self) -> int:
         """How many tokens the model has to read of it."""
         return self.encoded.length if self.encoded else 0
-
-
-@dataclass(frozen=True)
-class _End:
-    """What comes after the last item: nothing, or what went wrong."""
-
-    error: BaseException | None = None
 
 
 def distinct(items: Iterable[Item], ledger: Ledger, policy: OnDuplicate) -> Iterator[Item]:
@@ -120,6 +112,7 @@ class Pipeline(Generic[E]):
             default what the method says.
         max_failures: how many failures of a server that look alike, one after another, end the
             batch; None sets no limit.
+        decided: returns the tags that a person has decided for an id; None where nobody has.
 
     """
 
@@ -131,8 +124,10 @@ class Pipeline(Generic[E]):
         on_duplicate: OnDuplicate = "error",
         batch_tokens: int | None = None,
         max_failures: int | None = None,
+        decided: Callable[[str], tuple[Tag, ...] | None] = lambda _: None,
     ) -> None:
         self._tagger = tagger
+        self._decided = decided
         self._method = tagger.method
         self._ledger = ledger
         self._on_duplicate = on_duplicate
@@ -178,9 +173,9 @@ class Pipeline(Generic[E]):
 
     def _done(self, jobs: Iterator[_Job[E]]) -> Iterator[list[_Job[E]]]:
         """Yield jobs with their outcomes, as many at a time as are ready."""
-        ready = _ahead(jobs, _AHEAD + _WINDOW, self._stopped)
+        ready = ahead(jobs, _AHEAD + _WINDOW, self._stopped)
         for group in ready:
-            known = list(takewhile(lambda job: job.outcome is not None, group))
+            known = list(takewhile(lambda job: job.settled, group))
             yield known
             if len(known) < len(group):
                 rest = chain(group[len(known) :], chain.from_iterable(ready))
@@ -197,7 +192,7 @@ class Pipeline(Generic[E]):
         window = self._capacity.readmes if self._capacity.tokens is None else _WINDOW
         while group := list(islice(jobs, window)):
             self._read_new(group)
-            finished = list(takewhile(lambda job: job.outcome is not None, group))
+            finished = list(takewhile(lambda job: job.settled, group))
             yield finished
             if len(finished) < len(group):  # stopped before their turn
                 return
@@ -206,9 +201,14 @@ class Pipeline(Generic[E]):
         """Read, clean and tokenise, as far as that is still to do."""
         for item in distinct(items, self._ledger, self._on_duplicate):
             job: _Job[E] = _Job(item.id)
+            if (tags := self._decided(item.id)) is not None:
+                given = tuple(GivenTag(id=tag.id, name=tag.name) for tag in tags)
+                job.decided = Tagging(id=item.id, tags=given, source="human")
+                yield job
+                continue
             try:
                 readme = item.read()
-                job.text = _key(readme)
+                job.text = text_key(readme)
             except Exception as error:  # whatever is odd about one of a million is its row
                 job.outcome = error
                 yield job
@@ -224,9 +224,10 @@ class Pipeline(Generic[E]):
     def _read_new(self, jobs: list[_Job[E]]) -> None:
         """Find the outcome of every job, reading each text once."""
         first: dict[bytes, _Job[E]] = {}
-        for job in jobs:
+        unread = [job for job in jobs if not job.settled]
+        for job in unread:
             # It may have been read after the thread looked.
-            job.outcome = job.outcome or self._ledger.reading(job.text)
+            job.outcome = self._ledger.reading(job.text)
             if job.outcome is None:
                 first.setdefault(job.text, job)
         waiting = sorted(first.values(), key=lambda job: job.length)
@@ -234,7 +235,7 @@ class Pipeline(Generic[E]):
             count = self._fitting(waiting)
             self._read(waiting[:count])
             del waiting[:count]
-        for job in jobs:
+        for job in unread:
             if job.outcome is None:
                 job.outcome = first[job.text].outcome
 
@@ -291,6 +292,8 @@ class Pipeline(Generic[E]):
             self._rank([job])
 
     def _row(self, job: _Job[E]) -> Row:
+        if job.decided:
+            return Row(job.decided)
         outcome = job.outcome
         if not isinstance(outcome, Exception):
             try:
@@ -302,61 +305,3 @@ class Pipeline(Generic[E]):
             log.debug("%s: the error in full:", printable(job.id), exc_info=outcome)
             message = f"internal error: {kind}: {message}"
         return Row(Failure(id=job.id, type=kind, message=message))
-
-
-def _key(readme: Readme) -> bytes:
-    """Return what tells a README from others: its text, and the markup by which it is read."""
-    return hashlib.sha256(f"{readme.markup}\n{readme.text}".encode()).digest()
-
-
-def _ahead(items: Iterator[T], size: int, stopped: threading.Event) -> Iterator[list[T]]:
-    """Yield items that a thread of their own takes, as many at a time as are ready.
-
-    Ends early when `stopped` is set. What the items raise is raised here.
-
-    Args:
-        items: taken up to `size` in advance.
-        size: the most that are ready at a time.
-        stopped: ends it.
-
-    """
-    ready: queue.Queue[T | _End] = queue.Queue(size)
-    closed = threading.Event()
-
-    def put(entry: T | _End) -> bool:
-        while not closed.is_set():
-            try:
-                ready.put(entry, timeout=_TICK)
-            except queue.Full:
-                continue
-            return True
-        return False
-
-    def work() -> None:
-        try:
-            for item in items:
-                if not put(item):
-                    return
-        except BaseException as error:
-            put(_End(error))
-        else:
-            put(_End())
-
-    # A daemon, because a reader that waits for standard input must not hold up the end.
-    threading.Thread(target=work, name="tagger-reader", daemon=True).start()
-    try:
-        while not stopped.is_set():
-            try:
-                entries = [ready.get(timeout=_TICK)]
-            except queue.Empty:
-                continue
-            with contextlib.suppress(queue.Empty):
-                while len(entries) < size:
-                    entries.append(ready.get_nowait())
-            yield [entry for entry in entries if not isinstance(entry, _End)]
-            if isinstance(end := entries[-1], _End):
-                if end.error:
-                    raise end.error
-                return
-    finally:
-        closed.set()

@@ -21,6 +21,9 @@ _MAGIC = b"SQLite format 3\0"
 _SMALLEST = 512
 """Bytes of the smallest SQLite database."""
 
+_LONGEST = 64 * 1024 * 1024
+"""Bytes of the longest value that is read or written: what is longer was not written here."""
+
 _HEAD = 64 * 1024
 """Bytes of a damaged file in which its marks are looked for."""
 
@@ -58,6 +61,8 @@ class StateFile:
         restart: forget what it holds, also what another version wrote.
         remedy: what people are to do about a file that cannot be used.
         foreign: what they are to do about one that is not ours, or a link.
+        user: what may have the file at the moment.
+        durable: whether what is written outlives a power failure, and not only the process.
 
     Raises:
         OutputError: the file cannot be written.
@@ -76,15 +81,20 @@ class StateFile:
         restart: bool,
         remedy: str = RESTART,
         foreign: str = "",
+        user: str = "another tagger batch",
+        durable: bool = False,
     ) -> None:
         self._path = path
+        self._user = user
+        self._durable = durable
         self._remedy = remedy
         self._foreign = foreign
         self._statements = tables.strip().split(";\n")
         self._application = application
         self._version = version
         self._name = printable(str(path)) if path else "a temporary file"
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        self._made = path is not None and not os.path.lexists(path)
         if path:
             for file in _files(path):
                 check_own_file(file, foreign)
@@ -108,10 +118,30 @@ class StateFile:
         """Return the error for content that cannot be right."""
         return _UnusableError(f"{self._name} is damaged: {self._remedy}")
 
+    def check_place(self) -> None:
+        """Write the file again if somebody has removed it, and go on with that.
+
+        Raises:
+            OutputError: it cannot be written, or there is another one in its place.
+
+        """
+        with self._lock, self._reporting():
+            if self._put_back():
+                self._database.close()
+                self._open()
+
     def close(self) -> None:
         """Close the file, and write it again if somebody has removed it."""
         with self._lock, closing(self._database), self._reporting():
             self._put_back()
+
+    def discard(self) -> None:
+        """Close the file, and remove it unless it was there before."""
+        with self._lock:
+            self._database.close()
+            if self._made and self._path and self._opened and is_still(self._path, self._opened):
+                with reporting(self._name):
+                    self._path.unlink()
 
     def _open(self) -> None:
         path = self._path
@@ -122,6 +152,7 @@ class StateFile:
         self._database = sqlite3.connect(
             path or "", timeout=0.5, isolation_level=None, check_same_thread=False
         )
+        self._database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST)
         try:
             self._prepare(new=new)
             self._opened = path.lstat() if path else None
@@ -138,7 +169,7 @@ class StateFile:
         if new:
             execute("PRAGMA journal_mode = OFF")  # no journal is left if it ends here
         execute("PRAGMA journal_mode = WAL")
-        execute("PRAGMA synchronous = NORMAL")
+        execute(f"PRAGMA synchronous = {'FULL' if self._durable else 'NORMAL'}")
         execute("BEGIN EXCLUSIVE")
         (version,) = execute("PRAGMA user_version").fetchone()
         (mark,) = execute("PRAGMA application_id").fetchone()
@@ -163,7 +194,6 @@ class StateFile:
                 model.execute(statement)
             if schema != _schema(model):
                 raise sqlite3.DatabaseError("its tables are not ours")
-        execute("DELETE FROM met")
         execute("COMMIT")
 
     def _remove(self, path: Path) -> None:
@@ -180,18 +210,24 @@ class StateFile:
             for file in _files(path):
                 file.unlink(missing_ok=True)
 
-    def _put_back(self) -> None:
-        """Write the file again if somebody has removed it: else nobody could go on."""
+    def _put_back(self) -> bool:
+        """Write the file again if somebody has removed it: else nobody could go on.
+
+        Returns:
+            Whether that was so.
+
+        """
         if self._path is None or self._opened is None or is_still(self._path, self._opened):
-            return
-        if self._path.exists():
+            return False
+        if os.path.lexists(self._path):
             raise OutputError(
-                f"{self._name} was replaced while the batch ran, perhaps by another batch: run "
-                "the same command again"
+                f"{self._name} was replaced by another file while it was in use, and what was "
+                "written since is lost: run the same command again"
             )
         with closing(sqlite3.connect(self._path)) as copy:
             self._database.backup(copy)
-        log.warning("%s was removed while the batch ran, and has been written again", self._name)
+        log.warning("%s was removed while it was in use, and has been written again", self._name)
+        return True
 
     @contextmanager
     def _reporting(self) -> Iterator[None]:
@@ -201,7 +237,7 @@ class StateFile:
         except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter in a damaged schema
             code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the rest says more of the same
             if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-                raise InUseError(f"{self._name} is in use by another tagger batch") from error
+                raise InUseError(f"{self._name} is in use by {self._user}") from error
             path = self._path
             if path is None or (
                 code in _CANNOT_WRITE

@@ -50,7 +50,8 @@ def write(
 ) -> None:
     """Write the JSON lines of a batch as a table of columns `id`, `tags` and `error`.
 
-    With scores there is also `suspicious`.
+    With scores there are also `suspicious`, and `source`, which is `human` where a person has
+    decided the tags.
 
     The columns have the same types whatever the rows hold: `tags` is a list of what the lines
     list, null where the README failed, and `error` a struct, null where it did not. Ids of tags
@@ -105,4 +106,5 @@ def _schema(vocabulary: Vocabulary, tags_as: TagsAs, *, scores: bool) -> Any:
     tag = pyarrow.struct(list(fields.items())) if len(fields) > 1 else next(iter(fields.values()))
     error = pyarrow.struct([("type", text), ("message", text)])
     columns = [("id", text), ("tags", pyarrow.list_(tag)), ("error", error)]
-    return pyarrow.schema([*columns, *([("suspicious", pyarrow.bool_())] if scores else [])])
+    more = [("suspicious", pyarrow.bool_()), ("source", text)] if scores else []
+    return pyarrow.schema([*columns, *more])

@@ -17,9 +17,12 @@ from tagger.cli import (
     explain,
     label_files,
     learn,
+    mcp,
     models,
     prompt,
+    review,
     run,
+    serve,
     tags,
 )
 from tagger.cli.flatten import flattened
@@ -59,7 +62,10 @@ app.command("batch")(flattened(batch.batch))
 app.command("eval")(flattened(eval_.evaluate))
 app.command("calibrate")(flattened(calibrate.calibrate))
 app.command("learn")(flattened(learn.learn))
+app.command("review")(flattened(review.review))
 app.command("explain")(flattened(explain.explain))
+app.command("serve")(flattened(serve.serve))
+app.command("mcp")(flattened(mcp.mcp))
 app.command("prompt")(flattened(prompt.prompt))
 app.command("config")(flattened(config.config))
 app.add_typer(learn.app, name="head")
@@ -96,6 +102,7 @@ def options(
     ] = False,
 ) -> None:
     """Send messages of the package to stderr, and take defaults from the settings files."""
+    config.ignore_service_links()
     context.obj = config.read()
     context.default_map = config.default_map(context.command, context.obj)
     logger = logging.getLogger("tagger")

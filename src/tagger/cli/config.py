@@ -125,6 +125,17 @@ def announce(context: typer.Context) -> None:
         typer.echo(f"tagger: {folder.name} sets {keys}", err=True)
 
 
+def ignore_service_links() -> None:
+    """Take out of the environment what looks like an option's variable and is Kubernetes'.
+
+    For a Service called `tagger` it sets TAGGER_PORT, to `tcp://10.0.0.1:8000` for example, in
+    every container of the namespace.
+    """
+    variable = trust.variable("port")
+    if "://" in os.environ.get(variable, ""):
+        del os.environ[variable]
+
+
 class Named(str):
     """A value of an option, and what gave it.
 

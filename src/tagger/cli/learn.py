@@ -1,5 +1,6 @@
 """`tagger learn`: a head from labels, and `tagger head`, which shows one."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +15,8 @@ from tagger.errors import UsageError
 
 if TYPE_CHECKING:
     from tagger.learning.learn import Lesson
+    from tagger.methods.rank.rank import Rank
+    from tagger.vocabulary import Vocabulary
 
 app = typer.Typer(help="Inspect a learned head.")
 
@@ -50,8 +53,8 @@ def learn(
         typer.Argument(
             metavar="LABELS",
             help="Labelled READMEs, as for tagger eval: at least 30 that have a tag; a few "
-            "hundred are better. With --suggest or --teacher-endpoint: READMEs, as for tagger "
-            "batch.",
+            "hundred are better. Or the OUTPUT.review of a tagger review. With --suggest or "
+            "--teacher-endpoint: READMEs, as for tagger batch.",
         ),
     ],
     *,
@@ -89,6 +92,7 @@ def learn(
     unlabelled.check(output, offline=model.offline)
 
     # Here, not above: `--help` and wrong usage are answered without them.
+    from tagger.batch.decisions import ENDING
     from tagger.cli import methods
     from tagger.cli.progress import counting
     from tagger.learning.learn import check_labels, learn_checked
@@ -107,6 +111,15 @@ def learn(
         suggest(unlabelled, sources, labelled, opener(), quiet=common.quiet)
         return 0
     check_head_target(output)
+    if any(path.endswith(ENDING) for path in labels):
+        if len(labels) > 1 or incomplete or readmes or unlabelled.teacher_endpoint:
+            raise UsageError(
+                "a review is learned from alone, and its labels are complete: to learn from more, "
+                "write its labels with tagger review --export"
+            )
+        return _from_review(
+            Path(labels[0].removesuffix(ENDING)), vocabulary, opener, output, common
+        )
     if unlabelled.teacher_endpoint:
         sources = source.sources(labels, unlabelled.id_from)
         found, received = ask_teacher(unlabelled, sources, vocabulary, quiet=common.quiet)
@@ -127,6 +140,45 @@ def learn(
         return 0
     options.log.error("%s; %s already holds a head that works, and was kept", _NOTHING, output)
     return NOTHING_LEARNED
+
+
+def _from_review(
+    reviewed: Path,
+    vocabulary: "Vocabulary",
+    opener: "Callable[[], Rank]",
+    output: Path,
+    common: options.CommonOptions,
+) -> int:
+    """Learn from what was decided in a review."""
+    from tagger.cli.progress import counting
+    from tagger.review.review import Review
+
+    with (
+        counting(quiet=common.quiet) as progress,
+        Review(reviewed, vocabulary, rank=opener, new=False) as review,
+    ):
+        learned = review.learn(progress, output)
+    typer.echo(_table(learned.lesson))
+    if learned.before and learned.after:
+        options.log.info(
+            "random slice: the first tag of %d READMEs is right %.2f of the time, and %.2f with "
+            "the head",
+            learned.before.of,
+            learned.before.share,
+            learned.after.share,
+        )
+    if not learned.head:
+        options.log.error(
+            "the head was not written: %s; review more READMEs, and learn again", learned.why_not
+        )
+        return NOTHING_LEARNED
+    _say(learned.lesson, output)
+    options.log.info(
+        "READMEs with new suggestions in the review: %d; those that would have to be read: %d",
+        learned.ranked,
+        learned.unread,
+    )
+    return 0
 
 
 def _counts(path: Path) -> bool:

@@ -136,25 +136,23 @@ def prune() -> None:
 @app.command()
 @flattened
 def convert(
-    source: Annotated[
-        Path, typer.Argument(metavar="PATH", help="Folder of a first-generation Qwen-Chat model.")
-    ],
+    source: Annotated[Path, typer.Argument(metavar="PATH", help="Folder of the model.")],
     output: Annotated[
         Path, typer.Option("-o", "--output", metavar="FOLDER", help="The folder to write.")
     ],
     common: options.CommonOptions,
 ) -> None:
-    """Convert a first-generation Qwen-Chat model (2023) to a Qwen2 model.
+    """Convert a first-generation Qwen-Chat model (2023) or a quantised one (GPTQ, AWQ).
 
-    The new folder holds the weights as safetensors under their Qwen2 names, a fast tokenizer and
-    the chat template, so that plain Transformers can load it. tagger itself also reads the old
-    folder as it is.
+    The new folder holds the unquantised weights as safetensors (those of the first generation under
+    their Qwen2 names), a fast tokenizer and the chat template, so that plain Transformers can load
+    it. tagger itself also reads the old folder as it is.
     """
     from tagger.cli.progress import working
-    from tagger.models import load as loading
+    from tagger.models import convert as converting
 
     with working("converting", quiet=common.quiet):
-        loading.convert(source, output)
+        converting.convert(source, output)
     options.log.info("%s is in %s", source, output)
 
 

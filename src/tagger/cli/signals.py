@@ -4,6 +4,7 @@ import ctypes
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
@@ -45,6 +46,23 @@ def on_first(act: Callable[[int], None], *, in_order: bool = False) -> None:
             _reset_by_the_system(each)
 
 
+def exit_despite_threads(code: int) -> None:
+    """End the program at once where threads are still at work that nobody needs.
+
+    At its end the interpreter waits for them, however long they take.
+    """
+    main = threading.main_thread()
+    if any(each is not main and not each.daemon for each in threading.enumerate()):
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def end_at_once() -> None:
+    """Have the first signal kill the process: with it nothing is lost."""
+    for each in _handled():
+        signal.signal(each, signal.SIG_DFL)
+
+
 class Stoppable(Protocol):
     """Work on many READMEs."""
 
@@ -57,8 +75,14 @@ class Stoppable(Protocol):
 
 
 @contextmanager
-def finishing(work: Stoppable) -> Iterator[list[int]]:
-    """Let the first Ctrl-C or SIGTERM end work in order; its number goes into the list."""
+def finishing(work: Stoppable, doing: str = "finishing the READMEs in hand") -> Iterator[list[int]]:
+    """Let the first Ctrl-C or SIGTERM end work in order; its number goes into the list.
+
+    Args:
+        work: what is ended.
+        doing: what people are told meanwhile.
+
+    """
     received: list[int] = []
 
     def stop(number: int) -> None:
@@ -66,7 +90,7 @@ def finishing(work: Stoppable) -> Iterator[list[int]]:
             leave(number)
         received.append(number)
         work.stop()
-        log.warning("finishing the READMEs in hand; Ctrl-C again stops at once")
+        log.warning("%s; Ctrl-C again stops at once", doing)
 
     on_first(stop, in_order=True)
     try:

@@ -43,6 +43,7 @@ USER = frozenset(
         "from",
         "grammar",
         "head",
+        "host",
         "include-fitted",
         "incomplete",
         "json",
@@ -52,10 +53,13 @@ USER = frozenset(
         "map",
         "max-failures",
         "method",
+        "no-browser",
         "no-features",
         "offline",
         "on-duplicate",
+        "port",
         "prompt",
+        "queue",
         "quiet",
         "readmes",
         "report",
@@ -63,6 +67,7 @@ USER = frozenset(
         "separator",
         "tags",
         "threads",
+        "timeout",
         "top",
     }
 )
@@ -70,6 +75,7 @@ USER = frozenset(
 
 COMMAND_LINE = frozenset(
     {
+        "export",
         "id",
         "labelled",
         "labels-out",

@@ -301,9 +301,31 @@ def intervals(judged: Judged, resamples: int = RESAMPLES) -> dict[str, tuple[flo
         elif name in _YES_OR_NO:
             limits[name] = agresti_coull(value, labelled)
         elif name != "ece":
-            trials = _trials(value, error, size) * (_NORMAL / _student(size - 1)) ** 2
-            limits[name] = agresti_coull(value, trials)
+            limits[name] = _of_share(value, error, size)
     return limits
+
+
+def interval_of_pairs(right: Rows, pairs: Rows) -> tuple[float, float]:
+    """Return the 95 % interval of a share of pairs of README and tag, as `intervals` does.
+
+    Args:
+        right: how many pairs of each README are right, [READMEs].
+        pairs: of how many; of at least one README more than none.
+
+    """
+    size, value = len(pairs), float(right.sum() / pairs.sum())
+    if size < 2:
+        return agresti_coull(value, size)
+    draw = np.random.default_rng(_SEED)
+    samples = [draw.integers(0, size, size) for _ in range(RESAMPLES)]
+    shares = [right[each].sum() / of for each in samples if (of := pairs[each].sum())]
+    return _of_share(value, float(np.std(shares)) * math.sqrt(size / (size - 1)), size)
+
+
+def _of_share(share: float, error: float, size: int) -> tuple[float, float]:
+    """Return the 95 % interval of a share by its standard error, measured on so many READMEs."""
+    trials = _trials(share, error, size) * (_NORMAL / _student(size - 1)) ** 2
+    return agresti_coull(share, trials)
 
 
 def _trials(share: float, error: float, size: int) -> float:

@@ -15,7 +15,7 @@ be surer.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Self
 
@@ -70,6 +70,9 @@ ROUNDS = 3
 PSEUDO_LABELS = 5
 """Labels of a tag that the share of right tags which labels have, over all tags, counts for."""
 
+BULK = 0.25
+"""What the label of a README that nobody has looked at weighs, where others weigh 1."""
+
 _THRESHOLDS = [round(0.01 * step, 2) for step in range(5, 91)]
 _SMOOTHED = 15
 
@@ -90,6 +93,8 @@ class Examples:
         missing: [READMEs, tags] the probability that a tag is right that the label neither has nor
             accepts; see `fill_in`. None where it is zero.
         share: [tags] the share of right tags that labels have or accept; None where it is one.
+        trust: [READMEs] how much each counts in the fit of confidences; None where all count alike.
+        selection: how many tags are given in the replies that are judged.
 
     """
 
@@ -103,6 +108,8 @@ class Examples:
     incomplete: bool = False
     missing: Floats | None = None
     share: Floats | None = None
+    trust: Floats | None = None
+    selection: Selection = field(default_factory=Selection)
 
     @classmethod
     def of(
@@ -137,11 +144,12 @@ class Examples:
             groups=self.groups[rows],
             weights=self.weights[rows],
             missing=None if self.missing is None else self.missing[rows],
+            trust=None if self.trust is None else self.trust[rows],
         )
 
     def shuffled(self) -> Self:
         """Return the READMEs in an order that is always the same, and random."""
-        return self.take(np.random.default_rng(0).permutation(len(self)))
+        return self.take(shuffled(len(self)))
 
     def __len__(self) -> int:
         return len(self.gold)
@@ -165,6 +173,11 @@ class Examples:
     def targets(self) -> Floats:
         """[READMEs, tags] 1 for the label's tags, 1/2 for those that it accepts."""
         return 0.5 * self.gold + 0.5 * self.accepted
+
+
+def shuffled(size: int) -> Rows:
+    """Return the places of so many READMEs in an order that is always the same, and random."""
+    return np.random.default_rng(0).permutation(size)
 
 
 def is_brief(gold: Bools) -> bool:
@@ -318,7 +331,7 @@ class Learned:
         confidences = sigmoid(self.logits(examples, scores))
         share = float(self.known.mean())
         threshold = blended_threshold(self.start, self.calibration, share)
-        given = select(confidences, Selection(), threshold)
+        given = select(confidences, examples.selection, threshold)
         return Judged(confidences, given, examples.gold, examples.accepted)
 
 
@@ -432,7 +445,7 @@ def _calibrate(
     spread = inputs.std(axis=(0, 1)) + 1e-9
     spread[-1] = 1.0
     offset = start.logits(evidence).double().numpy()[:, known]
-    moved = logistic(inputs / spread, examples.chances[:, known], offset) / spread
+    moved = logistic(inputs / spread, examples.chances[:, known], offset, examples.trust) / spread
     calibration = replace(
         start,
         margin=max(start.margin + float(moved[0]), 0.0),
@@ -497,7 +510,9 @@ def sigmoid(logits: Floats) -> Floats:
     return probabilities
 
 
-def logistic(inputs: Floats, right: Floats, offset: Floats) -> Floats:
+def logistic(
+    inputs: Floats, right: Floats, offset: Floats, weights: Floats | None = None
+) -> Floats:
     """Return the weights of a logistic regression that starts from an offset, [inputs].
 
     Those of the highest posterior probability, by a Gaussian prior around zero whose standard
@@ -507,23 +522,25 @@ def logistic(inputs: Floats, right: Floats, offset: Floats) -> Floats:
         inputs: [READMEs, tags, inputs].
         right: [READMEs, tags] the probability that a tag is right.
         offset: [READMEs, tags] logits to start from.
+        weights: [READMEs] how much each counts; 1 by default.
 
     """
     from scipy.optimize import minimize
 
     flat, target = inputs.reshape(-1, inputs.shape[-1]), right.ravel()
     start = offset.ravel()
+    counts = 1.0 if weights is None else np.repeat(weights, right.shape[1])
 
-    def loss(weights: Floats) -> tuple[float, Floats]:
-        logits = start + flat @ weights
-        value = (np.logaddexp(0, logits) - target * logits).sum()
-        value += (weights @ weights) / (2 * PRIOR**2)
-        gradient = flat.T @ (sigmoid(logits) - target) + weights / PRIOR**2
+    def loss(numbers: Floats) -> tuple[float, Floats]:
+        logits = start + flat @ numbers
+        value = (counts * (np.logaddexp(0, logits) - target * logits)).sum()
+        value += (numbers @ numbers) / (2 * PRIOR**2)
+        gradient = flat.T @ (counts * (sigmoid(logits) - target)) + numbers / PRIOR**2
         return float(value), gradient
 
     found = minimize(loss, np.zeros(flat.shape[1]), jac=True, method="L-BFGS-B")
-    weights: Floats = found.x
-    return weights
+    numbers: Floats = found.x
+    return numbers
 
 
 def _log_likelihood(logits: Floats, examples: Examples, share: Floats | None) -> Floats:

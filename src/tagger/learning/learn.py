@@ -12,9 +12,10 @@ from tagger.evaluation.evaluate import judge_ranking
 from tagger.evaluation.label import Label, counted, merged, say_merged
 from tagger.evaluation.measures import Floats, Judged, Rows
 from tagger.learning.duplicates import near_duplicates
-from tagger.learning.fit import Examples, fit
+from tagger.learning.fit import BULK, Examples, fit, shuffled
 from tagger.learning.readings import Readings, identity_of
 from tagger.learning.void import void_texts
+from tagger.methods.rank.calibration import Calibration
 from tagger.methods.rank.evidence import Evidence
 from tagger.methods.rank.head import ONE_QUESTION, Confidence, Head
 from tagger.methods.rank.rank import Rank
@@ -44,6 +45,7 @@ class Lesson:
         shipped: the READMEs as they are ranked by the head that ships for the model; None where
             there is none, where it was learned from some of them, or where labels are incomplete.
         support: labels that each tag of the vocabulary has.
+        order: [READMEs] which label each README of `before` and `after` has.
 
     """
 
@@ -54,6 +56,7 @@ class Lesson:
     after: Judged
     shipped: Judged | None
     support: dict[str, int]
+    order: Rows
 
 
 def check_labels(labels: Sequence[Label]) -> list[Label]:
@@ -144,10 +147,61 @@ def _learn(
     everything, fresh = read(rank, [*labels, *void_texts()], progress)
     size = len(labels)
     evidence, void = everything.select(slice(size)), everything.select(slice(size, None))
+    return _fitted(
+        rank, labels, evidence, void, groups, weights, sum(fresh[:size]), incomplete=incomplete
+    )
+
+
+def learn_read(
+    rank: Rank, labels: Sequence[Label], evidence: Evidence, fresh: int, selection: Selection
+) -> Lesson:
+    """Learn a head from labels whose READMEs were read before; see `learn_checked`.
+
+    Args:
+        rank: has read them.
+        labels: as `check_labels` returns them.
+        evidence: for each label, all of it or what `Evidence.of_last_question` keeps. With the
+            latter the head is brief, whatever the number of labels.
+        fresh: how many READMEs the model had to read for it.
+        selection: how many tags are given in the replies that are judged.
+
+    Raises:
+        HeadError: the READMEs are near-duplicates of one another.
+        ModelError: as `Rank.read`.
+
+    """
+    void, _ = read(rank, void_texts())
+    groups = _groups(labels)
+    return _fitted(rank, labels, evidence, void, groups, None, fresh, selection=selection)
+
+
+def _fitted(
+    rank: Rank,
+    labels: Sequence[Label],
+    evidence: Evidence,
+    void: Evidence,
+    groups: Rows,
+    weights: Floats | None,
+    read: int,
+    *,
+    incomplete: bool = False,
+    selection: Selection | None = None,
+) -> Lesson:
+    """Fit a head to evidence; see `_learn`."""
+    size, start = len(labels), rank.calibration
+    trust = np.array([BULK if label.selection == "bulk" else 1.0 for label in labels])
+    examples = Examples.of(
+        evidence, labels, rank.vocabulary, void, groups, trust if weights is None else weights
+    )
+    chosen = selection or Selection()
+    examples = replace(examples, trust=trust, incomplete=incomplete, selection=chosen)
+    if evidence.log_probs.full.shape[-2] < len(rank.layout.branches):
+        examples, start = replace(examples, brief=True), start.of_last_question()
     # Neither the order of the labels nor that of the digests: folds are to be random.
-    examples = Examples.of(evidence, labels, rank.vocabulary, void, groups, weights).shuffled()
+    order = shuffled(size)
+    examples = examples.take(order)
     with threadpool_limits(limits=1, user_api="blas"):  # NumPy's threads and PyTorch's would clash.
-        outcome = fit(replace(examples, incomplete=incomplete), rank.calibration)
+        outcome = fit(examples, start)
     learned = outcome.learned
     known = [rank.vocabulary.tags[place] for place in learned.known.nonzero()[0]]
     head = Head(
@@ -172,22 +226,29 @@ def _learn(
     return Lesson(
         head,
         size,
-        sum(fresh[:size]),
+        read,
         outcome.before,
         outcome.after,
-        None if incomplete else _by_shipped(rank, evidence, labels),
+        None if incomplete else _by_shipped(rank, evidence, labels, start, chosen),
         support,
+        order,
     )
 
 
-def _by_shipped(rank: Rank, evidence: Evidence, labels: Sequence[Label]) -> Judged | None:
+def _by_shipped(
+    rank: Rank,
+    evidence: Evidence,
+    labels: Sequence[Label],
+    start: Calibration,
+    selection: Selection,
+) -> Judged | None:
     """Judge the head that ships, unless there is none or it knows some of the READMEs."""
     identity = replace(rank.identity, method=rank.scoring_identity.method)
     head = shipped_head(rank.name, identity, rank.vocabulary)
     if head is None or not {label.text_digest for label in labels}.isdisjoint(head.fitted):
         return None
-    confidence = Confidence.of(rank.calibration, head, rank.vocabulary)
-    return judge_ranking(confidence, evidence, labels, rank.vocabulary, Selection())
+    confidence = Confidence.of(start, head, rank.vocabulary)
+    return judge_ranking(confidence, evidence, labels, rank.vocabulary, selection)
 
 
 def _groups(labels: Sequence[Label]) -> Rows:

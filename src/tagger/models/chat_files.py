@@ -22,7 +22,13 @@ PATTERN = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
-"""How all of Qwen's tokenizers split text into words."""
+"""How Qwen's tokenizers split text into words."""
+
+_PATTERN_MARKS = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}"
+    r"| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+"""How those of Qwen3.5 do, in which combining marks belong to words."""
 
 _LINEAR = {"Sequence", "ByteLevel", "Digits", "NFC", "NFD", "NFKC", "NFKD"}
 """Steps whose time and output grow with the text alone. A pattern of the folder's own could take
@@ -30,6 +36,8 @@ for ever."""
 
 _TURN_END = "<|im_end|>"
 """What ends a turn in ChatML, which all Qwen chat models speak."""
+
+_GENERATION = "generation_config.json"
 
 _MOST_VOCABULARY = 64 * 2**20
 _MOST_TEMPLATE = 2**20
@@ -120,14 +128,36 @@ def is_trained_on_chats(
         LoadError: what the folder says of it is of no known form.
 
     """
-    stated = _read(_Ends, folder / "generation_config.json")
+    stated = _read(_Ends, folder / _GENERATION)
     if (stated.chat_format or "chatml") != "chatml":  # how first-generation models say it
         return False
+    known = {*turn_ends(folder, config), tokenizer.eos_token_id}
+    return tokenizer.convert_tokens_to_ids(_TURN_END) in known
+
+
+def turn_ends(folder: Path, config: Mapping[str, Any]) -> list[int]:
+    """Return the ids of the tokens that a model's files say end its turn; raises as above."""
+    stated = _read(_Ends, folder / _GENERATION)
     if stated.eos_token_id is None:
         stated = _validated(_Ends, config, folder / "config.json")
     ends = stated.eos_token_id
-    known = {*(ends if isinstance(ends, list) else [ends]), tokenizer.eos_token_id}
-    return tokenizer.convert_tokens_to_ids(_TURN_END) in known
+    return ends if isinstance(ends, list) else [] if ends is None else [ends]
+
+
+def check_tokenizer(folder: Path, config: Any, tokenizer: Any) -> None:
+    """Refuse a tokenizer that cannot be the one of the weights, which have some rows to spare.
+
+    Raises:
+        LoadError: it is one.
+
+    """
+    rows = config.vocab_size
+    tokens = 1 + max(tokenizer.get_vocab().values(), default=-1)
+    if not rows // 2 <= tokens <= rows:
+        raise LoadError(
+            f"{folder}: its tokenizer has {tokens:,} tokens and its weights are for {rows:,}: they "
+            "do not belong to the same model"
+        )
 
 
 def _template(folder: Path, settings: _Settings) -> str | None:
@@ -169,7 +199,8 @@ def _check_rule(path: Path, rule: Any) -> None:
     if rule is None:
         return
     kind, pattern = rule.get("type"), rule.get("pattern")
-    if kind not in _LINEAR and (kind, pattern) != ("Split", {"Regex": PATTERN}):
+    known = ({"Regex": PATTERN}, {"Regex": _PATTERN_MARKS})
+    if kind not in _LINEAR and not (kind == "Split" and pattern in known):
         raise LoadError(
             f"{path}: has a pre-tokenization rule of the type {reprlib.repr(kind)} that Qwen's "
             "tokenizers do not have: run the model behind a server, and use that "

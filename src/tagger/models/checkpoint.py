@@ -20,11 +20,26 @@ from tagger.errors import LoadError
 
 FIRST_GENERATION = "qwen"
 
-SUPPORTED = (FIRST_GENERATION, "qwen2", "qwen2_moe", "qwen3", "qwen3_moe")
-"""Architectures whose attention a mask can divide into branches."""
+_WITH_IMAGES = ("qwen3_5", "qwen3_5_moe")
+"""Architectures that see, too; of these the part that reads text is used."""
 
-_LINEAR = ("qwen3_next", "qwen3_5", "qwen3_5_text", "qwen3_5_moe", "qwen3_5_moe_text")
-"""Architectures with linear attention, in which what was read is one state."""
+SUPPORTED = (
+    FIRST_GENERATION,
+    "qwen2",
+    "qwen2_moe",
+    "qwen3",
+    "qwen3_moe",
+    "qwen3_next",
+    *_WITH_IMAGES,
+    *(f"{kind}_text" for kind in _WITH_IMAGES),
+)
+"""Architectures whose passes can be divided into branches."""
+
+QUANTISATIONS = ("gptq", "awq")
+"""Methods of quantisation whose matrices are read."""
+
+PACKED = (".qweight", ".qzeros", ".g_idx")
+"""How the names of a quantised matrix's parts end that hold whole numbers."""
 
 _INDEX = "model.safetensors.index.json"
 _WHOLE = "model.safetensors"
@@ -35,11 +50,11 @@ _MOST_JSON = 16 * 2**20
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """Return a model folder's configuration.
+    """Return a model folder's configuration; of a model that sees, the part that reads text.
 
     Raises:
-        LoadError: there is none, it cannot be read, or it is of an architecture that is not
-            supported.
+        LoadError: there is none, it cannot be read, or it is of an architecture or quantised in a
+            way that is not supported.
 
     """
     path = folder / "config.json"
@@ -49,17 +64,17 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise LoadError(f"{folder}: has no config.json, so it is not a model folder")
     config = read_json(path)
     kind = config.get("model_type")
-    if kind in _LINEAR:
-        raise LoadError(
-            f"{folder}: {kind} uses linear attention, so tags cannot be scored side by side: "
-            "run it on a server, and pass the server's address as --endpoint"
-        )
     if kind not in SUPPORTED:
         raise LoadError(
             f"{folder}: the model_type {reprlib.repr(kind)} in its config.json is not supported; "
             f"supported are {', '.join(SUPPORTED)}"
         )
-    return config
+    if kind in _WITH_IMAGES:
+        text = config.get("text_config")
+        if not isinstance(text, Mapping):
+            raise LoadError(f"{path}: does not state its text_config: fetch it again")
+        config = {**config, **text, "model_type": f"{kind}_text"}
+    return _with_quantisation(folder, config)
 
 
 def check(folder: Path) -> dict[str, Any]:
@@ -73,7 +88,7 @@ def check(folder: Path) -> dict[str, Any]:
     tokenizer = "qwen.tiktoken" if config["model_type"] == FIRST_GENERATION else "tokenizer.json"
     if not (folder / tokenizer).is_file():
         raise LoadError(f"{folder}: has no {tokenizer}: fetch that file too")
-    placement(folder)
+    _check_quantisation(folder, config, placement(folder))
     return config
 
 
@@ -81,7 +96,7 @@ def placement(folder: Path) -> dict[str, list[str]]:
     """Return the names of the tensors in each file of weights, once all are known to be there.
 
     Raises:
-        LoadError: something is missing, damaged or quantised.
+        LoadError: something is missing, damaged, or in a number format that is not supported.
 
     """
     index = folder / _INDEX
@@ -129,6 +144,39 @@ def read_ahead(folder: Path) -> None:
                 os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_WILLNEED)
 
 
+def _with_quantisation(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
+    """Return a configuration with what is said elsewhere of how its weights are quantised."""
+    apart = folder / "quantize_config.json"  # of the first versions of AutoGPTQ
+    if not config.get("quantization_config") and apart.exists():
+        config = {**config, "quantization_config": {"quant_method": "gptq", **read_json(apart)}}
+    stated = config.get("quantization_config")
+    method = stated.get("quant_method") if isinstance(stated, Mapping) else stated
+    if stated and method not in QUANTISATIONS:
+        raise LoadError(
+            f"{folder}: its quant_method {reprlib.repr(method)} is not supported; supported are "
+            f"{' and '.join(QUANTISATIONS)}: use the unquantised model, or run this one behind a "
+            "server, and use that as the endpoint"
+        )
+    return config
+
+
+def _check_quantisation(
+    folder: Path, config: Mapping[str, Any], placed: Mapping[str, list[str]]
+) -> None:
+    """Refuse weights of which the configuration says that they are what they are not."""
+    packed = any(name.endswith(PACKED) for names in placed.values() for name in names)
+    if packed and not config.get("quantization_config"):
+        raise LoadError(
+            f"{folder}: its weights are quantised, and its config.json has no quantization_config: "
+            "fetch that file again, and quantize_config.json if there is one"
+        )
+    if config.get("quantization_config") and not packed:
+        raise LoadError(
+            f"{folder}: its config.json has a quantization_config, and none of its weights is "
+            "quantised: fetch them again or, if they were converted, remove that key"
+        )
+
+
 def _check_shards(folder: Path, index: dict[str, Any]) -> dict[str, list[str]]:
     """Compare an index with the shards that it names; return what it places in each."""
     placed = index.get("weight_map")
@@ -170,10 +218,11 @@ def _names(path: Path) -> set[str]:
         reason = " ".join(str(error).split())
         raise LoadError(f"{path}: is cut short or damaged: {reason[:200]}") from error
     for name, number_format in formats.items():
-        if number_format not in _FORMATS:
+        whole = number_format == "I32" and name.endswith(PACKED)
+        if number_format not in _FORMATS and not whole:
             raise LoadError(
-                f"{path}: {_shortened(name)} is stored as {number_format}: quantised models are "
-                "not supported, use the unquantised one"
+                f"{path}: {_shortened(name)} is stored as {number_format}, which is not supported: "
+                "use the unquantised model"
             )
     return set(formats)
 

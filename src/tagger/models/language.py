@@ -13,9 +13,19 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from tagger.errors import OutOfMemoryError
-from tagger.models.kv import KVCache
-from tagger.models.plan import free, per_token
+from tagger.models.kv import KVCache, Pairs
+from tagger.models.plan import free, per_row, per_token
 from tagger.models.processor import Processor
+from tagger.models.recurrent import (
+    Arrangement,
+    Rows,
+    State,
+    StateLayer,
+    Tree,
+    recurrent_layers,
+    take_arrangements,
+    warn_if_slow,
+)
 from tagger.models.tokenizer import ChatTokenizer
 
 _ROWS = 16
@@ -28,6 +38,12 @@ less than 1/3000 of its probability."""
 
 _MOST_TOKENS = 65_536
 """Tokens of a pass beyond which no GPU gets faster."""
+
+_LEAST_TOKENS = 128
+"""Tokens that every row of a batch has at least, with the prompt's."""
+
+_STATES = 3
+"""Copies of a row's states in recurrent layers: before a pass, during it and after it."""
 
 _SHARE = 0.6
 """Share of the free memory that a pass may take; the rest is for masks, the output embedding and
@@ -89,7 +105,19 @@ class LanguageModel:
     @cached_property
     def network(self) -> Any:
         """The Transformers model itself; reads the weights if need be, as `load` does."""
-        return self._read_weights().eval()
+        network = self._read_weights().eval()
+        if self.recurrent:
+            take_arrangements(network)
+            warn_if_slow(self.device)
+        return network
+
+    @property
+    def recurrent(self) -> bool:
+        """Whether what some layers have read is one state, which tokens follow as a whole.
+
+        With other models, some of what comes before a token can be hidden from it.
+        """
+        return bool(recurrent_layers(self._config))
 
     @property
     def context_length(self) -> int:
@@ -179,12 +207,13 @@ class LanguageModel:
         past = len(prefix) if prefix else 0
         visible = torch.ones(padded, past + padded, dtype=torch.bool).tril(past)
         positions = start[:, None] + torch.arange(padded)
-        hidden, layers = self._forward(ids, positions, visible, prefix)
         lengths = torch.tensor([len(tokens) for tokens in rows])
+        hidden, layers, states = self._forward(ids, positions, visible, Rows(lengths), prefix)
         return hidden, KVCache(
             tuple((k[:, :, past : past + width], v[:, :, past : past + width]) for k, v in layers),
             torch.arange(width) < lengths[:, None],
             start + lengths,
+            states,
         )
 
     @torch.inference_mode()
@@ -228,8 +257,10 @@ class LanguageModel:
         mask[:nodes, : visible.shape[1]] = visible
         mask[:nodes, visible.shape[1] : len(prefix)] = True
         mask[:nodes, len(prefix) : len(prefix) + nodes] = ancestors
+        lineage = torch.zeros(padded, padded, dtype=torch.bool)
+        lineage[:nodes, :nodes] = ancestors
         with self._features() as features:
-            hidden, _ = self._forward(ids, positions, mask, prefix)
+            hidden, *_ = self._forward(ids, positions, mask, Tree(lineage), prefix)
         return hidden[:, :nodes], features[0][:, :nodes]
 
     @contextmanager
@@ -248,15 +279,25 @@ class LanguageModel:
             handle.remove()
 
     def _forward(
-        self, ids: Tensor, positions: Tensor, visible: Tensor, prefix: KVCache | None
-    ) -> tuple[Tensor, tuple[tuple[Tensor, Tensor], ...]]:
+        self,
+        ids: Tensor,
+        positions: Tensor,
+        visible: Tensor,
+        arrangement: Arrangement,
+        prefix: KVCache | None,
+    ) -> tuple[Tensor, Pairs, tuple[State, ...]]:
         """Return the last hidden states, and keys and values of the prefix and the new tokens.
 
         Args:
             ids: [rows, new] tokens.
             positions: [rows, new] their positions.
             visible: [new, prefix + new] which tokens each attends to, unless they are padding.
+            arrangement: how they follow one another in recurrent layers.
             prefix: what precedes them.
+
+        Returns:
+            [rows, new, hidden], keys and values of attention layers, and the states that recurrent
+            layers are left in.
 
         """
         padding_mask = torch.ones(len(ids), visible.shape[1], dtype=torch.bool)
@@ -268,8 +309,13 @@ class LanguageModel:
         attention_mask = torch.zeros(mask.shape, dtype=self.dtype, device=self.device)
         attention_mask.masked_fill_(~mask, torch.finfo(self.dtype).min)
         cache = DynamicCache(config=self._config)
-        for index, (keys, values) in enumerate(prefix.expand(len(ids)).layers if prefix else ()):
+        past = prefix.expand(len(ids)) if prefix else None
+        recurrent = recurrent_layers(self._config)
+        attention = [index for index in range(len(cache.layers)) if index not in recurrent]
+        for index, (keys, values) in zip(attention, past.layers if past else (), strict=False):
             cache.update(keys, values, index)
+        for number, index in enumerate(recurrent):
+            cache.layers[index] = StateLayer(arrangement, past.states[number] if past else None)
         with _allocating():
             output = self.network.base_model(
                 input_ids=ids.to(self.device),
@@ -277,9 +323,12 @@ class LanguageModel:
                 attention_mask=attention_mask[:, None],
                 past_key_values=cache,
                 use_cache=True,
+                **({"arrangement": arrangement} if recurrent else {}),
             )
-        layers = tuple((layer.keys, layer.values) for layer in cache.layers)
-        return output.last_hidden_state, layers
+        layers = tuple(
+            (cache.layers[index].keys, cache.layers[index].values) for index in attention
+        )
+        return output.last_hidden_state, layers, tuple(cache.layers[i].state for i in recurrent)
 
     def batch_tokens(self) -> int | None:
         """Return how many tokens one pass may hold in the memory that is free now.
@@ -290,7 +339,8 @@ class LanguageModel:
         if self.device.type != "cuda":
             return None
         cached, working = per_token(self._config)
-        bytes_each = (2 * cached + working) * self.dtype.itemsize
+        states = _STATES * per_row(self._config) // _LEAST_TOKENS
+        bytes_each = (2 * cached + working) * self.dtype.itemsize + states
         # If the model is spread over several GPUs, the fullest one decides.
         spread = getattr(self.network, "hf_device_map", None) or {"": self.device}
         room = min(free(torch.device(device)) for device in set(spread.values()))

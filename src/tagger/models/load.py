@@ -9,8 +9,6 @@ comes with a model never runs.
 import hashlib
 import logging
 import re
-import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,29 +16,18 @@ import torch
 import transformers
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
-from transformers import AutoModelForCausalLM, GenerationConfig
 
-from tagger._util.files import reporting
 from tagger.errors import (
-    LoadError,
     ModelMissingError,
-    OutputError,
-    TaggerError,
     UnknownModelError,
-    UsageError,
 )
-from tagger.models import checkpoint, stdout
-from tagger.models.chat_files import is_trained_on_chats, load_tokenizer
+from tagger.models import checkpoint, stdout, weights
+from tagger.models.chat_files import check_tokenizer, is_trained_on_chats, load_tokenizer
 from tagger.models.fetch import store
 from tagger.models.fetch.catalogue import CatalogueEntry, catalogue, entry
 from tagger.models.fetch.pull import pull
 from tagger.models.language import LanguageModel
-from tagger.models.plan import (
-    ATTENTION,
-    check_room,
-    free,
-    plan,
-)
+from tagger.models.plan import check_room, free, plan
 from tagger.models.processor import Processor
 from tagger.models.shape import native
 from tagger.models.tokenizer import ChatTokenizer
@@ -48,9 +35,6 @@ from tagger.types import DEFAULT_MODEL, Progress, no_progress
 
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 _HUB_FILES = ["*.json", "*.safetensors", "*.jinja", "merges.txt"]
-
-_WEIGHTS_SHARE = 0.9
-"""Of a GPU's free memory, where a model is spread over several; the rest is for READMEs."""
 
 _PIECE = 64 * 1024
 _PIECES = 256
@@ -103,7 +87,7 @@ def load(
     config = native(stated)
     transformers.utils.logging.set_verbosity_error()
     tokenizer = load_tokenizer(folder, stated)
-    _check_tokenizer(folder, config, tokenizer)
+    check_tokenizer(folder, config, tokenizer)
     if not is_trained_on_chats(folder, stated, tokenizer):
         log.warning(
             "%s looks like a base model without chat training, whose tags are poor: use the "
@@ -118,7 +102,8 @@ def load(
         spread = device == "auto" and target.type == "cuda" and needed.total > free(target)
         check_room(name, needed, processor.dtype, target, free(target, spread=spread))
         checkpoint.read_ahead(folder)
-        return _read(folder, stated, config, _placement(target, spread=spread), processor.dtype)
+        placed = weights.placement(target, spread=spread)
+        return weights.read(folder, stated, config, placed, processor.dtype)
 
     model = LanguageModel(
         read_weights, config, ChatTokenizer(tokenizer), name, _weights(folder), processor
@@ -134,49 +119,6 @@ def tokenizer_of(name: str, *, offline: bool = False, progress: Progress = no_pr
     folder = locate(name, offline=offline, progress=progress)
     transformers.utils.logging.set_verbosity_error()
     return load_tokenizer(folder, checkpoint.read_config(folder))
-
-
-@stdout.kept_for_results()
-def convert(folder: Path, target: Path) -> None:
-    """Write a first-generation model as a folder that Transformers loads as Qwen2.
-
-    Args:
-        folder: the model.
-        target: where to; it appears in one step, whole.
-
-    Raises:
-        UsageError: the folder holds no first-generation model, or the target is taken.
-        LoadError: the model's files cannot be used.
-        OutOfMemoryError: it would not fit into memory.
-        OutputError: the target cannot be written.
-
-    """
-    config = checkpoint.check(folder)
-    if config["model_type"] != checkpoint.FIRST_GENERATION:
-        raise UsageError(f"{folder}: is not a first-generation model: it can be used as it is")
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise UsageError(f"{target}: already exists: name a new folder")
-    from tagger.models import qwen1 as first_generation
-
-    shape = native(config)
-    dtype = getattr(torch, str(shape.dtype).removeprefix("torch."))
-    cpu = torch.device("cpu")
-    check_room(str(folder), plan(shape, dtype), dtype, cpu, free(cpu))
-    network = _read(folder, config, shape, _placement(cpu, spread=False), dtype)
-    tokenizer = load_tokenizer(folder, config)
-    _check_tokenizer(folder, shape, tokenizer)
-    with reporting(str(target)):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as staging:
-            part = Path(staging, target.name)
-            part.mkdir()
-            try:
-                first_generation.convert(network, tokenizer, part)
-            except TaggerError:
-                raise
-            except Exception as error:  # how Rust's libraries tell of a full disk
-                raise OutputError(f"cannot write {target}: {error}") from error
-            part.replace(target)
 
 
 def locate(name: str, *, offline: bool = False, progress: Progress = no_progress) -> Path:
@@ -223,78 +165,6 @@ def _snapshot(repository: str, *, offline: bool) -> Path:
             else f"{absent}, and could not be fetched: check the name and the network, or fetch it "
             "elsewhere and pass its folder"
         ) from error
-
-
-def _placement(device: torch.device, *, spread: bool) -> dict[str, Any]:
-    """Return where the layers go: to one device, or by Accelerate to all GPUs and only them."""
-    if not spread:
-        return {"device_map": device}
-    gpus = range(torch.cuda.device_count())
-    room = {gpu: int(_WEIGHTS_SHARE * free(torch.device("cuda", gpu))) for gpu in gpus}
-    return {"device_map": "auto", "max_memory": room}
-
-
-def _read(
-    folder: Path,
-    stated: Mapping[str, Any],
-    config: Any,
-    placement: dict[str, Any],
-    dtype: torch.dtype,
-) -> Any:
-    """Read weights by Transformers' own classes."""
-    transformers.utils.logging.disable_progress_bar()
-    transformers.utils.logging.set_verbosity_error()
-    try:
-        with checkpoint.weights_alone(folder) as weights:
-            network, about = _class(stated).from_pretrained(
-                weights,
-                config=config,
-                # Only to keep Transformers from looking for one: nothing is generated by it.
-                generation_config=GenerationConfig(),
-                attn_implementation=ATTENTION,
-                dtype=dtype,
-                use_safetensors=True,
-                output_loading_info=True,
-                ignore_mismatched_sizes=True,  # told below, in words
-                local_files_only=True,
-                trust_remote_code=False,
-                **placement,
-            )
-    except TaggerError:
-        raise
-    except Exception as error:  # Transformers raises anything from KeyError to RuntimeError
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise LoadError(f"{folder}: cannot be loaded: {reason[:300]}") from error
-    if missing := sorted(about["missing_keys"]):
-        raise LoadError(f"{folder}: its weights lack {missing[0]}, which its config.json asks for")
-    if mismatched := sorted(about["mismatched_keys"]):
-        name, there, wanted = mismatched[0]
-        raise LoadError(
-            f"{folder}: its weights do not fit its config.json: {name} has the shape "
-            f"{tuple(there)}, and {tuple(wanted)} is expected"
-        )
-    return network
-
-
-def _class(stated: Mapping[str, Any]) -> Any:
-    """Return the class that reads a folder's weights."""
-    if stated["model_type"] != checkpoint.FIRST_GENERATION:
-        return AutoModelForCausalLM
-    # Here, not above: it prepares tables that other models have no use for.
-    from tagger.models.qwen1 import FirstGeneration
-
-    return FirstGeneration
-
-
-def _check_tokenizer(folder: Path, config: Any, tokenizer: Any) -> None:
-    """Refuse a tokenizer that cannot be the one of the weights, which have some rows to spare."""
-    rows = config.vocab_size
-    tokens = 1 + max(tokenizer.get_vocab().values(), default=-1)
-    if not rows // 2 <= tokens <= rows:
-        raise LoadError(
-            f"{folder}: its tokenizer has {tokens:,} tokens and its weights are for {rows:,}: they "
-            "do not belong to the same model"
-        )
 
 
 def _weights(folder: Path) -> str:

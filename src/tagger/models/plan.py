@@ -31,6 +31,7 @@ from tagger.models.checkpoint import check, read_config
 from tagger.models.checkpoint import files as checkpoint_files
 from tagger.models.fetch import store
 from tagger.models.fetch.catalogue import catalogue
+from tagger.models.recurrent import recurrent_layers
 from tagger.models.shape import native
 from tagger.types import README_TOKENS
 
@@ -42,6 +43,9 @@ _ASKED_TOKENS = 160
 
 ATTENTION = "sdpa"
 """PyTorch's own attention, which takes the masks of branches. No model's folder has a say."""
+
+_CHUNK = 64
+"""Tokens of a chunk in which recurrent layers read."""
 
 _PROGRAM = 450_000_000
 """Bytes that Python, PyTorch and Transformers take by themselves."""
@@ -110,6 +114,7 @@ def plan(config: Any, dtype: torch.dtype, readme_tokens: int = README_TOKENS) ->
                 config, dtype=dtype, attn_implementation=ATTENTION
             )
         cached, working = per_token(config)
+        state = per_row(config)
     except Exception as error:  # whatever Transformers makes of odd values
         reason = " ".join(str(error).split())
         raise LoadError(f"no model can be made of its config.json: {reason[:200]}") from error
@@ -120,9 +125,13 @@ def plan(config: Any, dtype: torch.dtype, readme_tokens: int = README_TOKENS) ->
         parameters=parameters,
         context=config.max_position_embeddings,
         weights=parameters * dtype.itemsize,
-        prefix=PREFIX_TOKENS * cached * dtype.itemsize,
-        # The keys and values of all that was read are copied once, to be concatenated.
-        readme=(tokens * (2 * cached + working) + PREFIX_TOKENS * cached) * dtype.itemsize + logits,
+        # The states of recurrent layers after each of the prompt's three fixed parts.
+        prefix=PREFIX_TOKENS * cached * dtype.itemsize + 3 * state,
+        # The keys and values of all that was read are copied once, to be concatenated, and so are
+        # states, to be written to.
+        readme=(tokens * (2 * cached + working) + PREFIX_TOKENS * cached) * dtype.itemsize
+        + 2 * state
+        + logits,
     )
 
 
@@ -130,11 +139,37 @@ def per_token(config: Any) -> tuple[int, int]:
     """Return how many numbers a token has in the KV cache, and how many one layer works with."""
     heads = config.num_attention_heads
     size = getattr(config, "head_dim", None) or config.hidden_size // heads
-    cached = 2 * config.num_hidden_layers * config.num_key_value_heads * size
+    recurrent = len(recurrent_layers(config))
+    cached = 2 * (config.num_hidden_layers - recurrent) * config.num_key_value_heads * size
     # What one layer holds at once, by its largest step: gate, up and their product, and the few
     # copies of hidden states and attention heads that live beside them.
-    working = 4 * config.intermediate_size + 6 * config.hidden_size + 4 * heads * size
+    working = 4 * _intermediate(config) + 6 * config.hidden_size + 4 * heads * size
+    if recurrent:
+        # Or keys, values and what relates a token to its chunk, several times, in float32.
+        keys, values = config.linear_key_head_dim, config.linear_value_head_dim
+        copies = 8 * keys + 6 * values + 4 * _CHUNK
+        working = max(working, 2 * config.linear_num_value_heads * copies)
     return cached, working
+
+
+def per_row(config: Any) -> int:
+    """Return the bytes of the states of recurrent layers, which do not grow with what is read."""
+    layers = len(recurrent_layers(config))
+    if not layers:
+        return 0
+    keys = config.linear_num_key_heads * config.linear_key_head_dim
+    values = config.linear_num_value_heads * config.linear_value_head_dim
+    numbers = (2 * keys + values) * config.linear_conv_kernel_dim
+    numbers += values * config.linear_key_head_dim
+    return int(layers * numbers * torch.float32.itemsize)
+
+
+def _intermediate(config: Any) -> int:
+    """Return the width of a feed-forward layer, or of all experts of one that has no other."""
+    if (width := getattr(config, "intermediate_size", None)) is not None:
+        return int(width)
+    experts = config.num_experts_per_tok * config.moe_intermediate_size
+    return int(experts + config.shared_expert_intermediate_size)
 
 
 def free(device: torch.device, *, spread: bool = False) -> int:

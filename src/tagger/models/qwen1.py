@@ -10,7 +10,6 @@ keys are rotated before the length is known: `seq_length` is taken for the conte
 of a README so that it fits.
 """
 
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -174,26 +173,13 @@ def generation_config(tokenizer: PreTrainedTokenizerFast) -> GenerationConfig:
     return GenerationConfig(eos_token_id=ends, pad_token_id=ends[1], do_sample=False)
 
 
-def convert(network: Any, tokenizer: PreTrainedTokenizerFast, target: Path) -> None:
-    """Write a loaded first-generation model as a Qwen2 model that Transformers loads.
+def as_qwen2(network: Any, tokenizer: PreTrainedTokenizerFast) -> None:
+    """Make a loaded first-generation model a Qwen2 model like any other.
 
     Args:
         network: as loaded.
         tokenizer: its tokenizer.
-        target: an existing, empty folder.
-
-    Raises:
-        LoadError: a weight is not a number.
 
     """
-    for name, weight in network.named_parameters():
-        if not weight.isfinite().all():
-            raise LoadError(f"{name} holds something that is not a number: the weights are damaged")
-    # From here on it is a Qwen2 model like any other, and its files shall say so.
     network.__class__ = Qwen2ForCausalLM
     network.generation_config = generation_config(tokenizer)
-    network.save_pretrained(target, save_original_format=False, max_shard_size="2GB")
-    tokenizer.save_pretrained(target)
-    for path in target.glob("*.safetensors"):
-        # safetensors writes for the owner alone.
-        shutil.copymode(target / "config.json", path)

@@ -9,11 +9,21 @@ import reprlib
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, model_validator
+import torch
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 from transformers import AutoConfig
 
 from tagger.errors import LoadError
 from tagger.models.checkpoint import FIRST_GENERATION
+from tagger.models.recurrent import recurrent_layers
 
 # Bounds that no model comes near, so that damaged files do not take the machine's memory and time.
 Layers = Annotated[int, Field(ge=1, le=1_000)]
@@ -24,6 +34,7 @@ Positions = Annotated[int, Field(ge=1, le=10**9)]
 Epsilon = Annotated[float, Field(ge=0, le=1)]
 Base = Annotated[float, Field(gt=1, le=1e12)]
 Ratio = Annotated[float, Field(gt=0, le=10**6)]
+Share = Annotated[float, Field(gt=0, le=1)]
 
 
 class Shape(BaseModel):
@@ -60,6 +71,7 @@ class Rope(Shape):
     mscale: Ratio | None = None
     mscale_all_dim: Ratio | None = None
     truncate: bool | None = None
+    partial_rotary_factor: Share | None = None
 
     @model_validator(mode="after")
     def _has_its_factor(self) -> Self:
@@ -119,6 +131,26 @@ class Experts3(Experts):
     attention_bias: bool | None = None
 
 
+class Hybrid(Decoder):
+    """Qwen3.5: recurrent layers between those with attention."""
+
+    attention_bias: bool | None = None
+    partial_rotary_factor: Share | None = None
+    full_attention_interval: Layers | None = None
+    layer_types: list[Literal["full_attention", "linear_attention"]] | None = None
+    linear_conv_kernel_dim: Annotated[int, Field(ge=1, le=100)] | None = None
+    linear_key_head_dim: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    linear_value_head_dim: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    linear_num_key_heads: Heads | None = None
+    linear_num_value_heads: Heads | None = None
+
+
+class HybridExperts(Hybrid, Experts):
+    """Qwen3-Next, and Qwen3.5 with experts."""
+
+    shared_expert_intermediate_size: Width | None = None
+
+
 class Window(Shape):
     """Which layers see only what is near."""
 
@@ -141,11 +173,53 @@ class Window(Shape):
         return self.sliding_window
 
 
+def _not_zero(number: int) -> int:
+    if number == 0:
+        raise ValueError("it should be -1 or at least 1")
+    return number
+
+
+class Packing(Shape):
+    """How the matrices of a quantised model are stored, as `models/packed.py` reads them."""
+
+    quant_method: Literal["gptq", "awq"]
+    bits: Literal[4, 8]
+    group_size: Annotated[int, Field(ge=-1, le=10**6), AfterValidator(_not_zero)]
+    """Inputs that share a scale; -1: all of them."""
+
+    desc_act: bool = False
+    """Whether the inputs of a group lie apart."""
+
+    checkpoint_format: str = Field(
+        default="gptq", validation_alias=AliasChoices("checkpoint_format", "format")
+    )
+    version: str = "gemm"
+
+
+_DTYPES = {
+    str(dtype).removeprefix("torch."): dtype
+    for dtype in (torch.bfloat16, torch.float16, torch.float32)
+}
+
+
+class _Stored(Shape):
+    dtype: Literal["bfloat16", "float16", "float32"] | None = Field(
+        default=None, validation_alias=AliasChoices("dtype", "torch_dtype")
+    )
+
+
+class _Quantised(Shape):
+    quantization_config: Packing
+
+
 ARCHITECTURES: Mapping[str, type[Decoder]] = {
     "qwen2": Decoder,
     "qwen2_moe": Experts2,
     "qwen3": Dense3,
     "qwen3_moe": Experts3,
+    "qwen3_next": HybridExperts,
+    "qwen3_5_text": Hybrid,
+    "qwen3_5_moe_text": HybridExperts,
 }
 
 
@@ -159,15 +233,15 @@ def native(config: Mapping[str, Any]) -> Any:
         LoadError: its values cannot be used.
 
     """
-    if config.get("quantization_config"):
-        raise LoadError("config.json: quantised models are not supported: use the unquantised one")
+    packing(config)
     kind = config["model_type"]
     if kind == FIRST_GENERATION:
         from tagger.models.qwen1 import native_config
 
         return native_config(config)
-    shape = ARCHITECTURES[kind].read(config).model_dump(exclude_none=True)
-    window = Window.read(config).size
+    architecture = ARCHITECTURES[kind]
+    shape = architecture.read(config).model_dump(exclude_none=True)
+    window = None if issubclass(architecture, Hybrid) else Window.read(config).size
     try:
         made = AutoConfig.for_model(kind, **shape)
     except Exception as error:  # whatever Transformers makes of values that do not go together
@@ -178,6 +252,41 @@ def native(config: Mapping[str, Any]) -> Any:
         # Within its window a layer sees all, and farther than that nothing is read.
         made.max_position_embeddings = min(made.max_position_embeddings, window)
     return made
+
+
+def packing(config: Mapping[str, Any]) -> Packing | None:
+    """Return how a model is quantised, or None if it is not.
+
+    Raises:
+        LoadError: in a way that is not supported.
+
+    """
+    if not config.get("quantization_config"):
+        return None
+    stated = _Quantised.read(config).quantization_config
+    if stated.quant_method == "gptq":
+        key, layout = "checkpoint_format", stated.checkpoint_format
+        is_known = layout in ("gptq", "gptq_v2")
+    else:
+        key, layout = "version", stated.version.lower()
+        is_known = layout == "gemm" and stated.bits == 4
+    if not is_known:
+        raise LoadError(
+            f"config.json: the {key} {reprlib.repr(layout)} of {stated.quant_method} with "
+            f"{stated.bits} bits is not supported: use the unquantised model"
+        )
+    return stated
+
+
+def number_format(config: Mapping[str, Any]) -> torch.dtype:
+    """Return the number format of a model's files or, if it is quantised, of its scales.
+
+    Raises:
+        LoadError: it is not one that models are run in.
+
+    """
+    usual = "float16" if config.get("quantization_config") else "bfloat16"
+    return _DTYPES[_Stored.read(config).dtype or usual]
 
 
 def _check_division(made: Any) -> None:
@@ -199,6 +308,18 @@ def _check_division(made: Any) -> None:
             f"config.json: num_experts_per_tok is {made.num_experts_per_tok}, and there are "
             f"{experts} experts"
         )
+    if recurrent_layers(made):
+        keys, values = made.linear_num_key_heads, made.linear_num_value_heads
+        if values % keys:
+            raise LoadError(
+                f"config.json: linear_num_value_heads is {values}, no multiple of "
+                f"linear_num_key_heads, which is {keys}"
+            )
+        rotated = made.rope_parameters.get("partial_rotary_factor", 1.0) * made.head_dim
+        if rotated % 2:
+            raise LoadError(
+                f"config.json: partial_rotary_factor times head_dim is {rotated:g}, no even number"
+            )
 
 
 def _complaint(error: ValidationError) -> str:

@@ -7,6 +7,7 @@ import contextlib
 import signal
 import struct
 import sys
+from collections.abc import Callable
 from typing import IO, Literal
 
 from tagger.readme.asciidoc import plain_asciidoc
@@ -27,6 +28,9 @@ FAILED = b"f"
 
 Markup = Literal["markdown", "rst", "asciidoc"]
 """How a README is marked up."""
+
+Task = Callable[[str, str], str]
+"""Makes something of a README's text and the suffix of its name."""
 
 _RST = {".rst", ".rest"}
 _ASCIIDOC = {".adoc", ".asciidoc", ".asc"}
@@ -85,8 +89,8 @@ def receive(file: IO[bytes]) -> list[bytes] | None:
         return None
 
 
-def serve(cpu_seconds: float) -> None:
-    """Clean what comes by standard input until that is closed.
+def serve(cpu_seconds: float, task: Task) -> None:
+    """Do a task to what comes by standard input until that is closed.
 
     A README that takes too long ends the process: a signal whose default is to kill stops even
     a regular expression, which Python could not interrupt.
@@ -102,7 +106,7 @@ def serve(cpu_seconds: float) -> None:
         text, suffix = (part.decode("utf-8", "surrogatepass") for part in request)
         _set_timers(cpu_seconds, WALL_SECONDS)
         try:
-            status, answer = WORDS, clean(text, suffix)
+            status, answer = WORDS, task(text, suffix)
         except Exception as error:
             status, answer = FAILED, f"{type(error).__name__}: {error}"
         _set_timers(0, 0)
@@ -123,4 +127,4 @@ def _limit_memory() -> None:
 
 
 if __name__ == "__main__":
-    serve(float(sys.argv[1]))
+    serve(float(sys.argv[1]), clean)

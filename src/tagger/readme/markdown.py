@@ -46,10 +46,32 @@ def _blockquote(state: StateBlock, start: int, end: int, silent: bool) -> bool:
     return blockquote(state, start, last, silent)
 
 
-_parser = MarkdownIt("commonmark", {"html": True, "maxNesting": 12}).enable("table")
-_parser.block.ruler.at(
-    "blockquote", _blockquote, {"alt": ["paragraph", "reference", "blockquote", "list"]}
-)
+def bounded_parser(*, html: bool = True) -> MarkdownIt:
+    """Return a CommonMark parser with tables, fast on all that `bounded` returns.
+
+    Args:
+        html: whether HTML within the text is markup.
+
+    """
+    parser = MarkdownIt("commonmark", {"html": html, "maxNesting": 12}).enable("table")
+    parser.block.ruler.at(
+        "blockquote", _blockquote, {"alt": ["paragraph", "reference", "blockquote", "list"]}
+    )
+    return parser
+
+
+_parser = bounded_parser()
+
+
+def bounded(markdown: str) -> str:
+    """Return a text without control characters and comments, and as much of it as is parsed."""
+    text = _CONTROL.sub("", markdown.replace("\r\n", "\n").replace("\r", "\n"))
+    # The parser would look for the end of every comment again, for minutes where none ends.
+    head, end, tail = text.rpartition("-->")
+    text = _COMMENT.sub("", head + end) + tail.replace("<!--", "")
+    for mark in ("\n", "["):
+        text = mark.join(text.split(mark, _MOST_MARKS)[:_MOST_MARKS])
+    return text
 
 
 def plain_text(markdown: str) -> str:
@@ -59,14 +81,8 @@ def plain_text(markdown: str) -> str:
     their alternative text, links their caption, HTML its text; comments, link targets and bare
     addresses go; code blocks keep their first `CODE_LINES` lines.
     """
-    text = _CONTROL.sub("", markdown.replace("\r\n", "\n").replace("\r", "\n"))
-    # The parser would look for the end of every comment again, for minutes where none ends.
-    head, end, tail = text.rpartition("-->")
-    text = _COMMENT.sub("", head + end) + tail.replace("<!--", "")
-    for mark in ("\n", "["):
-        text = mark.join(text.split(mark, _MOST_MARKS)[:_MOST_MARKS])
     blocks = _Blocks()
-    for token in _parser.parse(text):
+    for token in _parser.parse(bounded(markdown)):
         blocks.take(token)
     return tidy("".join(blocks.parts))
 

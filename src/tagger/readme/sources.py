@@ -13,7 +13,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePath
-from typing import BinaryIO, Literal
+from typing import BinaryIO, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tagger._util.paths import real
 from tagger._util.text import printable, storable
@@ -57,6 +59,20 @@ class Item:
     sound: bool = True
 
 
+class _Named(BaseModel):
+    """How sources were named."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    paths: tuple[str, ...]
+    globs: tuple[str, ...]
+    id_from: IdFrom
+    id_field: str
+    readme_field: str
+    follow_links: bool
+    folder: str
+
+
 @dataclass(frozen=True)
 class Sources:
     """Sources in the order they were named; iterating yields an `Item` for each README.
@@ -71,6 +87,7 @@ class Sources:
         own: files that are never taken for READMEs, such as the output.
         follow_links: read links to files that lead out of the folder they lie in; they are left
             out otherwise, with a warning.
+        folder: what relative paths are relative to; None is the current folder.
 
     Raises:
         InputError: a source that is not there, or not what it is called.
@@ -84,6 +101,7 @@ class Sources:
     readme_field: str = "readme"
     own: frozenset[Path] = frozenset()
     follow_links: bool = False
+    folder: Path | None = None
     _warned: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
     """Folders of whose links a warning has been given."""
 
@@ -94,32 +112,70 @@ class Sources:
             if path == STDIN:
                 continue
             try:
-                mode = Path(path).stat().st_mode
+                mode = self.located(path).stat().st_mode
             except (OSError, ValueError) as error:
                 reason = getattr(error, "strerror", None) or error
                 raise InputError(f"{printable(path)}: {reason}") from error
-            if real(Path(path)) in self.own:
+            if real(self.located(path)) in self.own:
                 raise UsageError(f"{printable(path)} is both read and written: name another output")
             if stat.S_ISREG(mode) and _ending(path) == "parquet":
-                parquet.check(path, self.id_field, self.readme_field)
+                parquet.check(str(self.located(path)), self.id_field, self.readme_field)
+
+    def located(self, path: str) -> Path:
+        """Return where one of the paths leads from the current folder."""
+        return Path(path) if self.folder is None else self.folder / path
+
+    def to_json(self, beside: Path) -> str:
+        """Return how the sources were named, for `from_json`.
+
+        Args:
+            beside: a folder to which they are put in relation, so that they are found from any
+                other one, also after both were moved.
+
+        """
+        said = {name: getattr(self, name) for name in _Named.model_fields}
+        relative = any(path != STDIN and not Path(path).is_absolute() for path in self.paths)
+        here = real(self.folder or Path.cwd())
+        said["folder"] = os.path.relpath(here, real(beside)) if relative else ""
+        return json.dumps(said, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str, beside: Path) -> Self:
+        """Return sources by what `to_json` has written.
+
+        Args:
+            text: what it has written.
+            beside: the same folder, wherever it is now.
+
+        Raises:
+            ValueError: it is something else.
+            InputError: a source is not there any more.
+
+        """
+        try:
+            said = _Named.model_validate_json(text)
+        except ValidationError as error:
+            raise ValueError("not sources") from error
+        return cls(**said.model_dump(exclude={"folder"}), folder=real(beside) / said.folder)
 
     @property
     def rereadable(self) -> bool:
         """Whether the sources can be walked twice: no pipe is among them."""
-        return all(path != STDIN and _is_lasting(path) for path in self.paths)
+        return all(path != STDIN and _is_lasting(self.located(path)) for path in self.paths)
 
     def __iter__(self) -> Iterator[Item]:
         for path in self.paths:
             if path == STDIN:
                 yield from self._standard_input()
-            elif Path(path).is_dir():
+            elif self.located(path).is_dir():
                 yield from self._folder(path)
             elif _ending(path) == "jsonl":
                 yield from self._json_lines_of(path)
             elif _ending(path) == "parquet":
                 yield from self._parquet(path)
             else:
-                yield Item(storable(path), printable(path), partial(Readme.read, path))
+                id_, found = storable(path), str(self.located(path))
+                yield Item(id_, printable(found), partial(Readme.read, found, id_))
 
     def readable(self, failures: list[ReadmeError]) -> Iterator[Readme]:
         """Yield the READMEs that can be read; errors of the others go into a list."""
@@ -132,7 +188,7 @@ class Sources:
     def nothing_found(self) -> InputError:
         """Return the error for sources without a README."""
         names = ", ".join(map(printable, self.paths))
-        if any(path != STDIN and Path(path).is_dir() for path in self.paths):
+        if any(path != STDIN and self.located(path).is_dir() for path in self.paths):
             looked = " or ".join(self.globs) or "README, README.md and the like"
             return InputError(
                 f"no READMEs in {names}: looked for {looked}; try a glob such as '*.md'"
@@ -141,16 +197,17 @@ class Sources:
 
     def _folder(self, folder: str) -> Iterator[Item]:
         outside: list[Path] = []
-        home = real(Path(folder))
-        for path in _files(folder):
+        located = self.located(folder)
+        home = real(located)
+        for path in _files(str(located)):
             if isinstance(path, Item):
                 yield path
-            elif not self._wanted(path.relative_to(folder)) or real(path) in self.own:
+            elif not self._wanted(path.relative_to(located)) or real(path) in self.own:
                 continue
             elif not self.follow_links and not real(path).is_relative_to(home):
                 outside.append(path)
             else:
-                id_ = storable(self._id(path, Path(folder)))
+                id_ = storable(self._id(path, Path(folder), path.relative_to(located)))
                 yield Item(id_, printable(str(path)), partial(_read_found, path, id_))
         if outside and folder not in self._warned:
             self._warned.add(folder)
@@ -167,12 +224,12 @@ class Sources:
         stem, dot, ending = relative.name.lower().partition(".")
         return stem == "readme" and (not dot or ending in MARKUP)
 
-    def _id(self, path: Path, folder: Path) -> str:
+    def _id(self, path: Path, folder: Path, relative: Path) -> str:
         if self.id_from == "parent":
             return path.parent.resolve().name
         if self.id_from == "stem":
             return path.stem
-        return str(path if self.id_from == "path" else path.relative_to(folder))
+        return str(folder / relative if self.id_from == "path" else relative)
 
     def _standard_input(self) -> Iterator[Item]:
         if sys.stdin is None:
@@ -183,7 +240,7 @@ class Sources:
 
     def _json_lines_of(self, path: str) -> Iterator[Item]:
         try:
-            with Path(path).open("rb") as file:
+            with self.located(path).open("rb") as file:
                 yield from self._json_lines(file, storable(path), printable(path))
         except OSError as error:
             raise InputError(f"{printable(path)}: {error.strerror}") from error
@@ -225,7 +282,8 @@ class Sources:
 
     def _parquet(self, path: str) -> Iterator[Item]:
         # A little more than is read of a README, so that it is seen where there is more.
-        rows = parquet.read(path, [self.id_field, self.readme_field], MAX_BYTES + 4)
+        columns = [self.id_field, self.readme_field]
+        rows = parquet.read(str(self.located(path)), columns, MAX_BYTES + 4)
         for number, row in enumerate(rows, start=1):
             place = f"{printable(path)}, row {number}"
             yield self._row(row, f"{storable(path)}:{number}", place)
@@ -236,8 +294,8 @@ def _ending(path: str) -> str:
     return {".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}.get(ending, "")
 
 
-def _is_lasting(path: str) -> bool:
-    return Path(path).is_dir() or Path(path).is_file()
+def _is_lasting(path: Path) -> bool:
+    return path.is_dir() or path.is_file()
 
 
 def _read_found(path: Path, id_: str) -> Readme:

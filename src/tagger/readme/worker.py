@@ -1,4 +1,4 @@
-"""Cleaning in a process of its own, which can be stopped whatever it does.
+"""Cleaning and rendering in a process of their own, which can be stopped whatever it does.
 
 The text of a stranger goes through parsers that other people wrote. Those are known to be linear on
 all input of `benchmarks/hostile.py`; for the rest there is a limit on time and memory, and a README
@@ -17,6 +17,7 @@ from typing import IO
 
 from tagger.errors import ReadmeError
 from tagger.readme import cleaning
+from tagger.readme.cleaning import Task
 
 CPU_SECONDS = 5.0
 """What one README may take. The slowest known one of 128 KiB takes a third of it."""
@@ -37,17 +38,19 @@ class Worker:
 
     Args:
         cpu_seconds: what one README may take.
+        task: what is done instead of cleaning. Its module, run as a program, must `serve` it.
 
     """
 
-    def __init__(self, cpu_seconds: float = CPU_SECONDS) -> None:
+    def __init__(self, cpu_seconds: float = CPU_SECONDS, task: Task = cleaning.clean) -> None:
         self._cpu_seconds = cpu_seconds
+        self._task = task
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._impossible = not sys.executable or getattr(sys, "frozen", False)
 
     def clean(self, text: str, suffix: str) -> str:
-        """Return the words of a text whose markup a file name's suffix tells.
+        """Return what the task makes of a text whose markup a file name's suffix tells.
 
         Raises:
             ReadmeError: it takes too much time or memory, or a parser fails at it.
@@ -56,7 +59,7 @@ class Worker:
         with self._lock:
             process = self._running()
             if process is None:
-                return cleaning.clean(text, suffix)
+                return self._task(text, suffix)
             requests, answers = _pipes(process)
             answer = None
             try:
@@ -104,7 +107,7 @@ class Worker:
         if self._impossible:
             return None
         try:
-            self._process = _started(self._cpu_seconds)
+            self._process = _started(self._cpu_seconds, self._task.__module__)
         except OSError as error:
             self._impossible = True
             log.warning(
@@ -124,7 +127,7 @@ class Worker:
         return "cannot be cleaned: the helper process died, perhaps out of memory; leave it out"
 
 
-def _started(cpu_seconds: float) -> subprocess.Popen[bytes]:
+def _started(cpu_seconds: float, module: str) -> subprocess.Popen[bytes]:
     """Start the process and wait until it is ready.
 
     Raises:
@@ -134,7 +137,7 @@ def _started(cpu_seconds: float) -> subprocess.Popen[bytes]:
     # Of its own session, so that Ctrl-C is for this process to handle. It ends when this one does,
     # which closes its standard input.
     process = subprocess.Popen(
-        [sys.executable, "-P", "-m", cleaning.__name__, str(cpu_seconds)],
+        [sys.executable, "-P", "-m", module, str(cpu_seconds)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -189,6 +192,11 @@ def _pipes(process: subprocess.Popen[bytes]) -> tuple[IO[bytes], IO[bytes]]:
     return process.stdin, process.stdout
 
 
-worker = Worker()
-atexit.register(worker.stop)
-os.register_at_fork(after_in_child=worker.forget)
+def shared(worker: Worker) -> Worker:
+    """Have a worker end with this process, and not be used by those forked from it."""
+    atexit.register(worker.stop)
+    os.register_at_fork(after_in_child=worker.forget)
+    return worker
+
+
+worker = shared(Worker())

@@ -13,8 +13,10 @@ from support.messages import refused
 from support.passes import CONTEXT, EVERYTHING, OPENING, log_probs_of, one_by_one, tree_scores
 from tagger.errors import VocabularyError
 from tagger.methods.rank.tree import Forest, TagTree
+from tagger.models import language
 from tagger.models.kv import concat
 from tagger.models.language import LanguageModel
+from tagger.models.recurrent import Tree
 from tagger.vocabulary import Vocabulary, fold
 
 pytestmark = pytest.mark.slow
@@ -70,6 +72,7 @@ def test_awkward_names_score_as_they_do_alone(names: list[str]) -> None:
 NESTED = ["http", "http-client", "game", "game-engine", "web server", "web client"]
 
 
+@pytest.mark.parametrize("kind", ["qwen2", *tiny.RECURRENT])
 @pytest.mark.parametrize(
     "breakage",
     [
@@ -87,12 +90,26 @@ NESTED = ["http", "http-client", "game", "game-engine", "web server", "web clien
         "no close",
     ],
 )
-def test_a_broken_tree_is_noticed(breakage: object) -> None:
-    model = MODELS["qwen2"]
+def test_a_broken_tree_is_noticed(breakage: object, kind: str) -> None:
+    model = MODELS[kind]
     tree = tree_of(NESTED, model)
     broken = dataclasses.replace(tree, **breakage(tree))  # type: ignore[operator]
     difference = (tree_scores(broken, model) - one_by_one(NESTED, model)).abs().max()
     assert difference > 1e-2
+
+
+@pytest.mark.parametrize("kind", tiny.RECURRENT)
+def test_a_state_that_siblings_share_is_noticed(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Attention still tells them apart."""
+
+    def shared(ancestors: Tensor) -> Tree:
+        return Tree(torch.ones_like(ancestors).tril())
+
+    model = MODELS[kind]
+    alone = one_by_one(NESTED, model)
+    assert (tree_scores(tree_of(NESTED, model), model) - alone).abs().max() < 1e-4
+    monkeypatch.setattr(language, "Tree", shared)
+    assert (tree_scores(tree_of(NESTED, model), model) - alone).abs().max() > 1e-2
 
 
 QUESTIONS = {
@@ -119,7 +136,7 @@ def test_questions_asked_together_are_answered_as_each_alone(
         assert (row - alone).abs().max() < 1e-4
 
 
-@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.parametrize("kind", tiny.ATTENTION)
 def test_a_branch_attends_to_its_own_list_alone(kind: str) -> None:
     """Two lists of one length, a README that attends to neither, and a branch for each."""
     model = MODELS[kind]
@@ -205,11 +222,57 @@ def test_only_inner_nodes_are_forwarded() -> None:
     assert len(tree.tokens) == 0
 
 
+@settings(max_examples=30, deadline=None)
+@given(names=st.lists(st.text("ab", min_size=1, max_size=9), min_size=1, max_size=20, unique=True))
+def test_nodes_are_the_beginnings_of_names_in_their_order(names: list[str]) -> None:
+    tails = [tuple(name.encode()) for name in names]
+    tree = tree_of_characters(names)
+    rows = [
+        torch.cat([tree.step_rows[tree.step_tags == tag], tree.close_rows[tree.close_tags == tag]])
+        for tag in range(len(names))
+    ]
+    inner = sorted({tail[:end] for tail in tails for end in range(1, len(tail))})
+    assert tree.tokens.tolist() == [node[-1] for node in inner]
+    assert tree.depths.tolist() == list(map(len, inner))
+    assert tree.ancestors.tolist() == [
+        [node[: len(each)] == each for each in inner] for node in inner
+    ]
+    row = {(): 0} | {node: number for number, node in enumerate(inner, start=1)}
+    assert [each.tolist() for each in rows] == [
+        [row[tail[:end]] for end in range(len(tail) + 1) if tail[:end] in row] for tail in tails
+    ]
+
+
+def test_long_names_make_no_more_than_their_nodes() -> None:
+    tree = tree_of_characters([letter * 200 for letter in "abc"], times=10)
+    assert len(tree.tokens) == 3 * 1999
+    assert int(tree.ancestors.sum()) == 3 * sum(range(2000))
+
+
 def test_names_that_tokenise_alike_are_refused() -> None:
     model = MODELS["qwen2"]
     vocabulary = Vocabulary.from_names(["a", "b"])
     with refused(VocabularyError):
         TagTree.build(vocabulary, _OneWord(model), OPENING)  # type: ignore[arg-type]
+
+
+def tree_of_characters(names: list[str], times: int = 1) -> TagTree:
+    """The tree of names whose every character is a token, or several of the same."""
+    tokenizer = _Characters(times)
+    return TagTree.build(Vocabulary.from_names(names), tokenizer, OPENING)  # type: ignore[arg-type]
+
+
+class _Characters:
+    """A tokenizer to which every character is a token, or several of the same."""
+
+    def __init__(self, times: int) -> None:
+        self._times = times
+
+    def encode(self, text: str) -> list[int]:
+        return [byte for byte in text.encode() for _ in range(self._times)]
+
+    def starting_with(self, text: str) -> list[int]:
+        return self.encode(text)
 
 
 class _OneWord:

@@ -86,7 +86,7 @@ CHAT = tiny.model().tokenizer
 TOKENIZER = tokenizer_of(CHAT, 512)
 
 
-@settings(max_examples=2000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     names=awkward,
     id_=st.builds("".join, st.lists(parts, max_size=4)),
@@ -143,11 +143,12 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> list[list[list[int]]]:
     return given
 
 
+@pytest.mark.parametrize("kind", ["qwen2", *tiny.RECURRENT])
 def test_it_writes_what_a_plain_loop_over_allowed_tokens_writes(
-    monkeypatch: pytest.MonkeyPatch,
+    kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Token by token through the whole network, without a KV cache or forced tokens in one pass."""
-    model = tiny.model()
+    model = tiny.model(kind)
     method = writer(model)
     readme = method.encode(Readme("r0", "A web server."))
     given = passes(monkeypatch)
@@ -167,8 +168,9 @@ def test_it_writes_what_a_plain_loop_over_allowed_tokens_writes(
     assert expected == [json.loads(reply.text)["tags"]]
 
 
-def test_replies_written_together_are_those_written_alone() -> None:
-    method = writer(tiny.model())
+@pytest.mark.parametrize("kind", ["qwen2", *tiny.RECURRENT])
+def test_replies_written_together_are_those_written_alone(kind: str) -> None:
+    method = writer(tiny.model(kind))
     texts = ["A web server.", "A game engine with many words. " * 12, "", "cli"]
     together = names_of(method, *texts)
     # The id is part of what is asked.

@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from tagger._util.paths import cache_home
-from tagger.models.kv import KVCache
+from tagger.models.kv import KVCache, Pairs
 
 MOST_FILES = 8
 """Files that stay in the cache folder; one of a thousand tags has 80 MB (0.5B) to 170 MB (1.5B)."""
@@ -53,18 +53,22 @@ def _load(path: Path, count: int, device: torch.device) -> list[KVCache] | None:
     """Return the KV caches of a file; None if there is none or it is damaged."""
     try:
         with safe_open(path, framework="pt") as file:
-            layers = range(int(file.metadata()["layers"]))
+
+            def pairs(number: int, what: str, first: str, second: str) -> Pairs:
+                return tuple(
+                    (
+                        file.get_tensor(f"{number}.{layer}.{first}").to(device),
+                        file.get_tensor(f"{number}.{layer}.{second}").to(device),
+                    )
+                    for layer in range(int(file.metadata().get(what, 0)))
+                )
+
             return [
                 KVCache(
-                    tuple(
-                        (
-                            file.get_tensor(f"{number}.{layer}.keys").to(device),
-                            file.get_tensor(f"{number}.{layer}.values").to(device),
-                        )
-                        for layer in layers
-                    ),
+                    pairs(number, "layers", "keys", "values"),
                     file.get_tensor(f"{number}.mask"),
                     file.get_tensor(f"{number}.next_position"),
+                    pairs(number, "states", "inputs", "state"),
                 )
                 for number in range(count)
             ]
@@ -78,13 +82,17 @@ def _save(path: Path, caches: Sequence[KVCache]) -> None:
         for layer, (keys, values) in enumerate(cache.layers):
             tensors[f"{number}.{layer}.keys"] = keys.contiguous()
             tensors[f"{number}.{layer}.values"] = values.contiguous()
+        for layer, (inputs, state) in enumerate(cache.states):
+            tensors[f"{number}.{layer}.inputs"] = inputs.contiguous()
+            tensors[f"{number}.{layer}.state"] = state.contiguous()
         tensors[f"{number}.mask"] = cache.mask
         tensors[f"{number}.next_position"] = cache.next_position
     path.parent.mkdir(parents=True, exist_ok=True)
     # Written elsewhere and then moved: another process may read or write the same file.
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         part = Path(folder, path.name)
-        save_file(tensors, part, {"layers": str(len(caches[0].layers))})
+        counts = {"layers": len(caches[0].layers), "states": len(caches[0].states)}
+        save_file(tensors, part, {what: str(count) for what, count in counts.items() if count})
         part.replace(path)
     files = sorted(path.parent.glob("*.safetensors"), key=lambda file: file.stat().st_mtime)
     for old in files[:-MOST_FILES]:

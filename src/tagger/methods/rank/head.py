@@ -36,7 +36,7 @@ from tagger.errors import HeadError
 from tagger.methods.base import FeatureIdentity, Identity
 from tagger.methods.rank.calibration import Calibration
 from tagger.methods.rank.evidence import Evidence
-from tagger.vocabulary import Vocabulary, fold
+from tagger.vocabulary import Vocabulary, fold, renames
 
 MAX_BYTES = 256 * 1024 * 1024
 """Larger files are refused unread: that is room for tens of thousands of tags."""
@@ -146,18 +146,8 @@ class Head:
         return torch.tensor([places.get(name, renamed.get(name, -1)) for name in names])
 
     def renames(self, vocabulary: Vocabulary) -> list[tuple[str, str]]:
-        """Return the folded old and new names of tags that it knows by their ids.
-
-        Ids mean something only in the list that it was learned for, or a later state of that: there
-        the tags that have kept their names have kept their ids, and most have.
-        """
-        ids = {fold(tag.name): str(tag.id) for tag in vocabulary}
-        mine = dict(zip(self.tags, self.ids, strict=False))
-        kept = mine.keys() & ids.keys()
-        gone = {id_: name for name, id_ in mine.items() if name not in ids}
-        found = [(gone[id_], name) for name, id_ in ids.items() if name not in mine and id_ in gone]
-        same = all(mine[name] == ids[name] for name in kept)
-        return found if same and len(found) <= len(kept) else []
+        """Return the folded old and new names of tags that it knows by their ids; see `renames`."""
+        return renames(dict(zip(self.tags, self.ids, strict=False)), vocabulary)
 
     def check(self, identity: Identity, model: str) -> None:
         """Make sure that it belongs to what features depend on. Any machine will do.

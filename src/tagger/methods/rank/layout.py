@@ -24,6 +24,13 @@ MIN_README_TOKENS = 64
 class Layout:
     """A prompt and a vocabulary, laid out for one pass over a README.
 
+    Args:
+        template: the prompt.
+        vocabulary: the tags.
+        tokenizer: the model's tokenizer.
+        one_list: whether READMEs and all questions follow the list as it is given, however long it
+            is; a recurrent model has read all that comes before.
+
     Attributes:
         prompt: the prompt's parts.
         trees: for each question, the tree of the tags' names.
@@ -35,7 +42,12 @@ class Layout:
     """
 
     def __init__(
-        self, template: PromptTemplate, vocabulary: Vocabulary, tokenizer: ChatTokenizer
+        self,
+        template: PromptTemplate,
+        vocabulary: Vocabulary,
+        tokenizer: ChatTokenizer,
+        *,
+        one_list: bool = False,
     ) -> None:
         self._tags = len(vocabulary)
         self.prompt = Prompt(template, vocabulary, tokenizer)
@@ -43,13 +55,14 @@ class Layout:
             TagTree.build(vocabulary, tokenizer, opening) for opening in self.prompt.openings
         ]
         self.small = is_small(self.trees)
-        questions, orders = len(self.prompt.endings), len(self.prompt.lists)
+        questions = len(self.prompt.endings)
+        orders = 1 if one_list else len(self.prompt.lists)
         # Each question attends to another order: as good as all questions with all orders, at half
         # the cost. With a large tree even a second branch costs too much.
         count = max(questions, orders) if self.small else 1
         self.branches = [(branch % questions, branch % orders) for branch in range(count)]
-        self.orders = self.prompt.lists[:count]
-        self.in_view = self.small or len(self.orders[0]) <= IN_VIEW
+        self.orders = self.prompt.lists[: min(count, orders)]
+        self.in_view = one_list or self.small or len(self.orders[0]) <= IN_VIEW
 
     def room(self, context: int) -> int:
         """Return how many tokens of a README fit into a model's context beside the prompt.

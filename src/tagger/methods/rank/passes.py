@@ -24,11 +24,12 @@ class Passes:
     Args:
         model: the language model.
         layout: the prompt, its lists and its trees of tags.
-        key: a digest of everything that the KV caches of the prompt depend on.
+        key: a digest of everything that the KV caches of the prompt depend on, under which they
+            are kept on disk; None keeps them in memory only.
 
     """
 
-    def __init__(self, model: LanguageModel, layout: Layout, key: str) -> None:
+    def __init__(self, model: LanguageModel, layout: Layout, key: str | None) -> None:
         self._model = model
         self._layout = layout
         self._prefix = Prefix(model, layout, key)

@@ -18,11 +18,11 @@ class Prefix:
     Args:
         model: the language model.
         layout: the prompt and its lists.
-        key: a digest of everything that the caches depend on.
+        key: a digest of everything that the caches depend on; None keeps them in memory only.
 
     """
 
-    def __init__(self, model: LanguageModel, layout: Layout, key: str) -> None:
+    def __init__(self, model: LanguageModel, layout: Layout, key: str | None) -> None:
         self._model = model
         self._layout = layout
         self._key = key
@@ -34,6 +34,8 @@ class Prefix:
         No list attends to another. The last is missing if no text follows the list. The forest's
         visibility masks rely on this order.
         """
+        if self._key is None:
+            return self._prefill()
         count = len(self._layout.orders) + 1 + bool(self._layout.prompt.bridge)
         return cached(self._key, count, self._model.device, self._prefill)
 

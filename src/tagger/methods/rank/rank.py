@@ -140,7 +140,7 @@ class Rank:
         self._mentions = Mentions(vocabulary)
         self._leaves_out = probe is not None
         self._probe = Probe.shipped(model.name) if probe == "shipped" else probe
-        self.layout = Layout(template, vocabulary, model.tokenizer)
+        self.layout = Layout(template, vocabulary, model.tokenizer, one_list=model.recurrent)
         # Of a large vocabulary the calibration decides which tags are scored.
         self._keeps_evidence = keep_features and self.layout.small
         self.calibration.check_shape(len(self.layout.branches), len(vocabulary))

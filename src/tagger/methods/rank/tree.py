@@ -81,24 +81,22 @@ class TagTree:
         tails = [tuple(path[shared:]) for path in paths]
         _check_distinct(vocabulary, tails)
 
-        inner = sorted({tail[:end] for tail in tails for end in range(1, len(tail))})
-        row = {(): 0} | {node: index for index, node in enumerate(inner, start=1)}
-        ancestors = torch.zeros(len(inner), len(inner), dtype=torch.bool)
-        for node in inner:
-            for end in range(1, len(node) + 1):
-                ancestors[row[node] - 1, row[node[:end]] - 1] = True
+        tokens, depths, ancestors, rows = _nodes(tails)
         steps = [
-            (index, row[tail[:end]], tail[end])
-            for index, tail in enumerate(tails)
-            for end in range(len(tail))
+            (index, row, token)
+            for index, (tail, path) in enumerate(zip(tails, rows, strict=True))
+            for row, token in zip(path, tail, strict=False)
         ]
-        closes = [(index, row[tail]) for index, tail in enumerate(tails) if tail in row]
+        # A path goes on to the tag's own last node where that begins another tag.
+        closes = [
+            (index, path[-1]) for index, path in enumerate(rows) if len(path) > len(tails[index])
+        ]
         step_tags, step_rows, step_tokens = _columns(steps, 3)
         close_tags, close_rows = _columns(closes, 2)
         return cls(
             root=tuple(prefix[:shared]),
-            tokens=torch.tensor([node[-1] for node in inner], dtype=torch.long),
-            depths=torch.tensor([len(node) for node in inner], dtype=torch.long),
+            tokens=tokens,
+            depths=depths,
             ancestors=ancestors,
             step_tags=step_tags,
             step_rows=step_rows,
@@ -322,6 +320,53 @@ def _common_prefix(sequences: Sequence[Sequence[int]]) -> int:
         if len(set(column)) > 1:
             return index
     return min(map(len, sequences))
+
+
+def _nodes(tails: Sequence[tuple[int, ...]]) -> tuple[Tensor, Tensor, Tensor, list[list[int]]]:
+    """Return the inner nodes of a tree, in the order of their paths.
+
+    Sorted tails are a walk through the tree: each leaves the path of the one before it where the
+    two first differ, so that the work grows with the number of tokens, however long a name is.
+
+    Args:
+        tails: the tokens of each tag below the root, all different.
+
+    Returns:
+        [nodes] tokens, [nodes] depths and [nodes, nodes] ancestors, as in `TagTree`, and for each
+        tag the rows on its way: 0, and those of its inner nodes. Its last token has a row only
+        where the tag begins another one.
+
+    """
+    order = sorted(range(len(tails)), key=tails.__getitem__)
+    tokens: list[int] = []
+    parents: list[int] = []  # rows
+    depths: list[int] = []
+    rows: list[list[int]] = [[] for _ in tails]
+    path: list[int] = [0]
+    before: tuple[int, ...] = ()
+    for place, index in enumerate(order):
+        tail = tails[index]
+        after = tails[order[place + 1]] if place + 1 < len(order) else ()
+        shared = _common_prefix([before, tail])
+        del path[shared + 1 :]
+        inner = len(tail) if after[: len(tail)] == tail else len(tail) - 1
+        for token in tail[len(path) - 1 : inner]:
+            tokens.append(token)
+            parents.append(path[-1])
+            depths.append(len(path))
+            path.append(len(tokens))
+        rows[index] = path[: inner + 1]
+        before = tail
+    ancestors = torch.eye(len(tokens), dtype=torch.bool)
+    for node, parent in enumerate(parents):
+        if parent:
+            ancestors[node] |= ancestors[parent - 1]
+    return (
+        torch.tensor(tokens, dtype=torch.long),
+        torch.tensor(depths, dtype=torch.long),
+        ancestors,
+        rows,
+    )
 
 
 def _check_distinct(vocabulary: Vocabulary, tails: list[tuple[int, ...]]) -> None:

@@ -1,0 +1,207 @@
+"""`tagger serve` under load, and what it adds to the library's time.
+
+    python benchmarks/serving.py load --clients 200 --seconds 60
+    python benchmarks/serving.py overhead --model qwen2.5-coder-0.5b --rounds 3
+
+`load` has clients tag READMEs one after the other, as fast as they are answered, and sends SIGTERM
+while they all wait. The clients are in this process, the server in another. With `--model tiny`,
+the default, it has a random model of the tests and one thread for it, so that HTTP and the queue
+are what is measured. `overhead` tags the example READMEs in turns by the library, in this process,
+and by the server.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import re
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx2
+import psutil
+
+from common import ROOT, SAMPLE, count, parser, reported
+from tagger import Readme, Tagger
+
+TINY = "tiny"
+TEXT = "A small, code-first engine for 2D games: platformers, puzzlers and adventures. " * 12
+EXAMPLES = sorted((ROOT / "examples" / "readmes").glob("*.md"))
+MIB = 2**20
+
+
+@contextlib.contextmanager
+def model_folder(name: str) -> Iterator[str]:
+    """Give the model's name, or the folder of a tiny random one."""
+    if name != TINY:
+        yield name
+        return
+    sys.path.insert(0, str(ROOT / "tests"))
+    from support import tiny
+
+    with tempfile.TemporaryDirectory() as folder:
+        yield str(tiny.save(Path(folder)))
+
+
+@contextlib.contextmanager
+def served(model: str, *options: str) -> Iterator[tuple["subprocess.Popen[str]", str]]:
+    """Run a server until the block ends; its process and address, once the model is loaded."""
+    command = [sys.executable, "-m", "tagger", "serve", "--port", "0", "--model", model]
+    command += ["--tags", str(ROOT / "tags.json"), *options]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stderr is not None
+            address = ""
+            for line in process.stderr:
+                if found := re.search(r"listening on (\S+)", line):
+                    address = found[1]
+                if "the model is loaded" in line:
+                    break
+            else:
+                sys.exit("the server did not start")
+            yield process, address
+        finally:
+            process.kill()
+
+
+@dataclass
+class Load:
+    """What clients have met.
+
+    Attributes:
+        seconds: how long each answered request took.
+        statuses: how many answers had each.
+        unanswered: how many requests had none.
+        stopped: whether clients send no more.
+
+    """
+
+    seconds: list[float] = field(default_factory=list)
+    statuses: Counter[int] = field(default_factory=Counter)
+    unanswered: int = 0
+    stopped: bool = False
+
+
+async def client(host: str, port: int, load: Load) -> None:
+    """Send one request after the other on one connection, and a new one where that is closed."""
+    body = json.dumps({"id": "1375", "readme": TEXT}).encode()
+    request = (
+        f"POST /v1/tag HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
+    ).encode() + body
+    while not load.stopped:
+        try:
+            reader, writer = await asyncio.open_connection(host, port)
+        except OSError:
+            load.unanswered += not load.stopped
+            return
+        while not load.stopped:
+            start = time.perf_counter()
+            try:
+                writer.write(request)
+                await writer.drain()
+                head = await reader.readuntil(b"\r\n\r\n")
+                length = re.search(rb"content-length: (\d+)", head)
+                await reader.readexactly(int(length[1]) if length else 0)
+            except (OSError, asyncio.IncompleteReadError):
+                load.unanswered += 1
+                break
+            load.seconds.append(time.perf_counter() - start)
+            load.statuses[int(head[9:12])] += 1
+        writer.close()
+
+
+async def press(address: str, process: "subprocess.Popen[str]", clients: int, seconds: int) -> None:
+    """Put the server under load, and print what the clients have met."""
+    parts = urlsplit(address)
+    load = Load()
+    tasks = [
+        asyncio.create_task(client(str(parts.hostname), int(parts.port or 0), load))
+        for _ in range(clients)
+    ]
+    memory, of_server = [], psutil.Process(process.pid)
+    for _ in range(seconds):
+        await asyncio.sleep(1)
+        memory.append(of_server.memory_info().rss)
+    times = sorted(load.seconds)
+    answered, unanswered = len(times), load.unanswered
+    load.stopped = True
+    process.send_signal(signal.SIGTERM)
+    await asyncio.gather(*tasks)
+    code = await asyncio.to_thread(process.wait)
+    tenth = max(1, seconds // 10)
+    others = {status: number for status, number in load.statuses.items() if status != 200}
+    rows = {
+        f"requests by {clients} clients in {seconds} s": f"{answered:,}",
+        "answers that are not 200": str(others or "none"),
+        "requests without an answer": str(unanswered),
+        "requests a second": f"{answered / seconds:.0f}",
+        "p50 / p99": f"{times[answered // 2]:.2f} / {times[answered * 99 // 100]:.2f} s",
+        "resident memory after a tenth of the time / at the end / at most": " / ".join(
+            f"{size / MIB:.0f} MiB" for size in (memory[tenth - 1], memory[-1], max(memory))
+        ),
+        "waiting at SIGTERM: answered / not": f"{len(load.seconds) - answered} / "
+        f"{load.unanswered - unanswered}",
+        "exit code": str(code),
+    }
+    print("\n".join(f"| {what} | {value} |" for what, value in rows.items()))
+
+
+def overhead(model: str, rounds: int) -> None:
+    """Print what the server adds to the library's time."""
+    readmes = [(path, path.read_text("utf-8")) for path in EXAMPLES]
+    tagger = Tagger.load(model, SAMPLE)
+    tagger.method.prepare()
+    pairs: list[tuple[float, float]] = []
+    with served(model) as (_, address), httpx2.Client(base_url=address, timeout=600) as http:
+        for number in range(rounds + 1):
+            for path, text in readmes:
+                start = time.perf_counter()
+                (tagging,) = tagger.tag([Readme(path.name, text, path.name)])
+                middle = time.perf_counter()
+                body = {"id": path.name, "readme": text, "file": path.name}
+                reply = http.post("/v1/tag", json=body)
+                end = time.perf_counter()
+                if reply.text != tagging.to_json(scores=True):
+                    sys.exit(f"{path.name}: another reply by the server: {reply.text}")
+                if number:  # the first round warms both up
+                    pairs.append((middle - start, end - middle))
+    library, server = (statistics.median(column) for column in zip(*pairs, strict=True))
+    added = statistics.median(there - here for here, there in pairs)
+    print(f"{len(pairs)} pairs: library {library:.3f} s a README, server {server:.3f} s")
+    print(f"added, median of the differences: {1000 * added:.1f} ms, {added / library:.1%}")
+
+
+def main() -> None:
+    """Measure and print."""
+    made = parser(__doc__)
+    kinds = made.add_subparsers(dest="kind", required=True)
+    defaults = argparse.ArgumentDefaultsHelpFormatter
+    load = kinds.add_parser("load", formatter_class=defaults)
+    load.add_argument("--clients", type=count, default=200, help="requests at a time")
+    load.add_argument("--seconds", type=count, default=60, help="until SIGTERM")
+    load.add_argument("--model", default=TINY, help="a model's name or folder")
+    added = kinds.add_parser("overhead", formatter_class=defaults)
+    added.add_argument("--model", default="qwen2.5-coder-0.5b", help="a model's name or folder")
+    added.add_argument("--rounds", type=count, default=3, help="over all example READMEs")
+    options = made.parse_args()
+    with model_folder(options.model) as model:
+        if options.kind == "overhead":
+            overhead(model, options.rounds)
+            return
+        threads = ("--threads", "1") if options.model == TINY else ()
+        with served(model, *threads) as (process, address):
+            asyncio.run(press(address, process, options.clients, options.seconds))
+
+
+if __name__ == "__main__":
+    reported(main)

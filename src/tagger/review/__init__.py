@@ -1,0 +1,1 @@
+"""A curator's review of a batch's output: what is suggested, what was decided, what is learned."""
