@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from support.messages import refused
-from support.reviews import VOCABULARY, opened, write
+from support.reviews import VOCABULARY, again, opened, write
 from tagger.batch.batch import Batch
 from tagger.errors import InputError, ModelMissingError, OutputError, UsageError
 from tagger.methods.rank.rank import Rank
@@ -25,10 +25,6 @@ OTHER = Vocabulary(tuple(Tag(id=n, name=name) for n, name in enumerate(("soup", 
 def review(tmp_path: Path) -> Iterator[Review]:
     with opened(tmp_path) as review:
         yield review
-
-
-def again(folder: Path, vocabulary: Vocabulary = VOCABULARY) -> Review:
-    return Review(folder / "out.jsonl", vocabulary)
 
 
 def decide(review: Review, *ids: str) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from support.messages import refused
-from support.reviews import VOCABULARY, opened, write
+from support.reviews import VOCABULARY, again, opened, write
 from tagger.errors import InputError, UsageError
 from tagger.evaluation.labels import load_labels
 from tagger.readme.sources import Sources
@@ -29,10 +29,6 @@ EVERY = Filter(state=None)
 def review(tmp_path: Path) -> Iterator[Review]:
     with opened(tmp_path) as review:
         yield review
-
-
-def again(folder: Path, vocabulary: Vocabulary = VOCABULARY) -> Review:
-    return Review(folder / "out.jsonl", vocabulary)
 
 
 def ids(review: Review, order: Order, chosen: Filter = EVERY) -> list[str]:

@@ -68,6 +68,11 @@ def opened(folder: Path, readmes: int = 12, rank: "Callable[[], Rank] | None" = 
     return Review(output, VOCABULARY, sources=sources, rank=rank)
 
 
+def again(folder: Path, vocabulary: Vocabulary = VOCABULARY) -> Review:
+    """Open the review of such an output once more."""
+    return Review(folder / "out.jsonl", vocabulary)
+
+
 @contextmanager
 def serving(review: Review) -> Iterator[str]:
     """Serve the page of a review from a thread; gives its address, token included."""

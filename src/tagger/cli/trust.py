@@ -49,7 +49,6 @@ USER = frozenset(
         "json",
         "label-field",
         "label-id-field",
-        "labelled",
         "labels",
         "map",
         "max-failures",
@@ -80,6 +79,7 @@ COMMAND_LINE = frozenset(
     {
         "export",
         "id",
+        "labelled",
         "labels-out",
         "output",
         "restart",

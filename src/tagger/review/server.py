@@ -7,8 +7,7 @@ other page, program or user sends is refused: `Guard` says how.
 import secrets
 import socket
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 
@@ -20,6 +19,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from tagger._util.http import HttpServer
 from tagger.errors import UsageError
 from tagger.readme.readme import Readme
 from tagger.review.api import Api
@@ -68,7 +68,7 @@ class Server:
         self._at = at
         self._port = at.getsockname()[1]
         self._token, self._once = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
-        self._running = _Uvicorn(
+        self._running = HttpServer(
             uvicorn.Config(
                 application(review, self._token, self._port, once=self._once),
                 lifespan="off",
@@ -102,17 +102,9 @@ class Server:
         # The process that renders takes half a second to start: until a browser has, it runs.
         threading.Thread(target=html_of, args=(Readme("", "-"),), daemon=True).start()
         address = f"http://{HOST}:{self._port}/?token="
-        told = (address + self._token, address + self._once)
-        threading.Thread(target=ready, args=told, daemon=True).start()
+        addresses = (address + self._token, address + self._once)
+        threading.Thread(target=ready, args=addresses, daemon=True).start()
         self._running.run([self._at])
-
-
-class _Uvicorn(uvicorn.Server):
-    """Leaves signals to the program."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
 
 def application(review: Review, token: str, port: int, *, once: str | None = None) -> Starlette:

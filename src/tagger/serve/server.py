@@ -5,12 +5,12 @@ import contextlib
 import logging
 import resource
 import socket
-from collections.abc import Iterator
 
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from tagger._util.http import HttpServer
 from tagger.errors import UsageError
 from tagger.serve.failures import busy
 
@@ -73,7 +73,7 @@ class Server:
 
     def __init__(self, at: socket.socket) -> None:
         self._at = at
-        self._running: _Uvicorn | None = None
+        self._running: HttpServer | None = None
         self._failure: BaseException | None = None
 
     @property
@@ -99,7 +99,7 @@ class Server:
         asyncio_log = logging.getLogger("asyncio")
         in_a_line = _InALine()
         asyncio_log.addFilter(in_a_line)
-        self._running = _Uvicorn(
+        self._running = HttpServer(
             uvicorn.Config(
                 app,
                 http=_Protocol,
@@ -146,14 +146,6 @@ class _InALine(logging.Filter):
             record.exc_info = record.exc_text = None
         said, self._last = self._last, record.getMessage()
         return said != self._last
-
-
-class _Uvicorn(uvicorn.Server):
-    """Leaves signals to the program."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
