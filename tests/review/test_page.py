@@ -163,6 +163,28 @@ def test_the_page_stays_where_a_decision_is_not_kept(open_tab: Callable[..., Any
     assert tab.get_by_role("alert").text_content() == ""
 
 
+def test_no_key_waits_for_new_suggestions_and_no_complaint_goes_with_them(
+    open_tab: Callable[..., Any],
+) -> None:
+    tab = open_tab()
+    held: list[Any] = []
+    tab.route("**/api/decide", lambda route: route.fulfill(status=400, json={"error": "disk full"}))
+    tab.route("**/api/prepare", lambda route: held.append(route))
+    with tab.expect_request("**/api/prepare"):
+        tab.reload()
+    here = title(tab)
+    tab.route("**/api/item?*", lambda route: held.append(route))
+    with tab.expect_request("**/api/item?*"):
+        held[0].fulfill(json={})
+    tab.keyboard.press("Enter")
+    tab.get_by_role("alert").get_by_text("disk full").wait_for()
+    with tab.expect_request("**/api/next?*"):
+        held[1].continue_()
+    assert tab.get_by_role("alert").text_content() == "disk full"
+    tab.unroute("**/api/decide")
+    assert press(tab, "Enter") != here
+
+
 def test_another_tab_does_no_harm(open_tab: Callable[..., Any], review: Review) -> None:
     one, other = open_tab(), open_tab()
     here = title(one)

@@ -3,7 +3,7 @@
 import { $, complain, count, el, get, post, rate, readmes, say, share } from "./dom.js";
 import { tagNamed, tagOf } from "./vocabulary.js";
 
-export function setUpDialogs(acts, { work, begin, suggestAnew }) {
+export function setUpDialogs(acts, { work, begin, refreshSuggestions }) {
   const open = (name) => () => $(name).showModal();
   acts.help = open("#help");
   acts.bulk = () => { open("#bulk")(); within(); refresh(); };
@@ -97,7 +97,7 @@ export function setUpDialogs(acts, { work, begin, suggestAnew }) {
       const learned = await post("learn");
       $("#learned").replaceChildren(...result(learned));
       button.hidden = true;
-      if (learned.ranked) suggestAnew();
+      if (learned.ranked) refreshSuggestions().catch(complain);
     } catch (error) {
       $("#learned").replaceChildren(el("p", {}, error.message));
     } finally {

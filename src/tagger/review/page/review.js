@@ -166,13 +166,22 @@ async function reshow() {
   show(await get("item", { ...work(), id: item.id }));
 }
 
-/** Show new suggestions for the README, and keep what was marked by hand. */
-const suggestAnew = () => during(async () => {
+/**
+ * Show new suggestions for the README, and keep what was marked by hand. This happens in the
+ * background: no key waits for it, and what is complained of stays in sight.
+ */
+async function refreshSuggestions() {
+  // What was fetched ahead has the old suggestions.
+  asked += 1;
+  ahead = null;
   if (!item) return;
-  item = (await get("item", { ...work(), id: item.id })).item;
+  const { id, revision } = item;
+  const answer = await get("item", { ...work(), id });
+  if (item?.id !== id || item.revision !== revision) return;
+  item = answer.item;
   showChips(item, { keep: true });
   prefetch();
-}, true);
+}
 
 /** Tell the server what was decided and, once that is on disk, go on. */
 async function settle(path, values = {}) {
@@ -242,12 +251,16 @@ const acts = {
   statistics: () => { location.hash = "view=statistics"; },
 };
 
-/** Begin again with the first README of the order and filter. */
-const begin = () => during(async () => {
-  choose();
+async function showFirst() {
   shown = [];
   at = -1;
   show(await get("next", work()));
+}
+
+/** Begin again with the first README of the order and filter. */
+const begin = () => during(async () => {
+  choose();
+  await showFirst();
 }, true);
 
 /* Keys and buttons. */
@@ -313,18 +326,16 @@ async function route() {
   else await start();
 }
 
-async function start() {
-  const kept = recall();
-  if (!kept.has("id")) { await begin(); return; }
-  try {
-    show(await get("item", { ...work(), id: kept.get("id") }));
-  } catch {
-    await begin();
-  }
-}
+/** Go on where this tab was, or begin. */
+const start = () => during(async () => {
+  const id = recall().get("id");
+  const answer = id && await get("item", { ...work(), id }).catch(() => null);
+  if (answer) show(answer);
+  else await showFirst();
+}, true);
 
 addEventListener("hashchange", route);
-setUpDialogs(acts, { work, begin, suggestAnew });
+setUpDialogs(acts, { work, begin, refreshSuggestions });
 searchable(add, () => $("#title").focus({ preventScroll: true }));
 
 try {
@@ -334,7 +345,7 @@ try {
   await route();
   // The next best tags need what ranks tags, which takes seconds to open.
   await post("prepare").finally(stopWaiting);
-  await suggestAnew();
+  await refreshSuggestions();
 } catch (error) {
   complain(error);
 }
