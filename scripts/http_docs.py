@@ -49,10 +49,22 @@ def render(openapi: dict[str, Any]) -> str:
 
 def _bodies(operation: dict[str, Any]) -> Iterator[str]:
     yield "| | body |\n|---|---|\n"
-    bodies = [("request", operation["requestBody"])] if "requestBody" in operation else []
-    for name, body in [*bodies, *operation["responses"].items()]:
-        kinds = [_type(content["schema"]) for content in body.get("content", {}).values()]
-        yield f"| {name} | {', '.join(kinds) or body['description']} |\n"
+    if "requestBody" in operation:
+        yield f"| request | {_body(operation['requestBody'])} |\n"
+    by_body: dict[str, list[str]] = {}
+    for status, response in sorted(operation["responses"].items()):
+        by_body.setdefault(_body(response), []).append(status)
+    for body, statuses in by_body.items():
+        yield f"| {', '.join(statuses)} | {body} |\n"
+
+
+def _body(described: dict[str, Any]) -> str:
+    """Return the types of a body, or its media types where it is not JSON."""
+    kinds = [
+        _type(content["schema"]) if "schema" in content else f"`{media}`"
+        for media, content in described.get("content", {}).items()
+    ]
+    return ", ".join(kinds) or str(described["description"])
 
 
 def _fields(schema: dict[str, Any]) -> Iterator[str]:
