@@ -290,7 +290,7 @@ def driver(rows: int) -> None:
     import tagger.ray.run as running
     from tagger import Sources, Tagging, Vocabulary
     from tagger.batch.pipeline import Row
-    from tagger.ray.blocks import Tagged, groups_of, packed, unpacked
+    from tagger.ray.blocks import KeyedRow, groups_of, packed, unpacked
     from tagger.tagging import GivenTag
 
     vocabulary = Vocabulary.from_names(["game", "cli", "http"])
@@ -316,7 +316,7 @@ def driver(rows: int) -> None:
                 )
             )
             tagged = [
-                Tagged(Row(Tagging(id=id_, tags=tags), 1), group.key)
+                KeyedRow(Row(Tagging(id=id_, tags=tags), 1), group.key)
                 for group in groups
                 for id_, _ in group.named
             ]
@@ -325,7 +325,7 @@ def driver(rows: int) -> None:
             def write() -> None:
                 for table in tables:
                     for each in unpacked(table):
-                        work._took(each)
+                        work._take(each)
                 work._write()
 
             work._written = time.monotonic()

@@ -16,9 +16,10 @@ from support import ROOT, pages
 PAGE = ROOT / "docs" / "tutorial.md"
 
 
-def tidy(output: str) -> str:
-    """Return an output without spaces at the ends of lines."""
-    return "\n".join(line.rstrip() for line in output.splitlines())
+def tidy(output: str, folder: Path) -> str:
+    """Return an output as if from a user's checkout, without spaces at the ends of lines."""
+    text = output.replace(str(folder.resolve()), pages.CHECKOUT)
+    return "\n".join(line.rstrip() for line in text.splitlines())
 
 
 def main() -> None:
@@ -32,7 +33,8 @@ def main() -> None:
     if outcomes[-1].code:
         sys.exit(f"{commands[len(outcomes) - 1]}\n{outcomes[-1].output}")
     PAGE.write_text(
-        pages.with_outputs(text, [tidy(outcome.output) for outcome in outcomes]), encoding="utf-8"
+        pages.with_outputs(text, [tidy(outcome.output, folder) for outcome in outcomes]),
+        encoding="utf-8",
     )
 
 

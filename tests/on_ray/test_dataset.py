@@ -27,7 +27,7 @@ def block(rows: list[tuple[Any, str | None]]) -> Any:
     """The rows as one block, sorted by keys as Ray sorts them."""
     names, texts = zip(*rows, strict=True)
     table = pyarrow.table({"name": names, "text": texts, "stars": [1] * len(rows)})
-    return dataset._met(SOURCES, table).sort_by("key")
+    return dataset._groups(SOURCES, table).sort_by("key")
 
 
 def tagged(rows: list[tuple[Any, str | None]], model: LanguageModel) -> list[Any]:
@@ -35,13 +35,13 @@ def tagged(rows: list[tuple[Any, str | None]], model: LanguageModel) -> list[Any
     worker = Worker(
         Recipe(lambda: rank, Selection(), rank.identity), partial(dataset._table, VOCABULARY)
     )
-    made: list[Any] = worker(dataset._joined(block(rows))).to_pylist()
+    made: list[Any] = worker(dataset._merged(block(rows))).to_pylist()
     return sorted(made, key=lambda row: str(row["id"]))
 
 
 def test_equal_readmes_are_one_row_of_a_block() -> None:
     rows = [(1, "A game."), (2, "A parser."), (3, "A game."), (4, None), (5, None)]
-    groups = list(groups_of(dataset._joined(block(rows))))
+    groups = list(groups_of(dataset._merged(block(rows))))
     assert sorted([id_ for id_, _ in group.named] for group in groups) == [
         ["1", "3"],
         ["2"],

@@ -9,7 +9,7 @@ import pytest
 from support.messages import refused
 from tagger.batch.pipeline import Row
 from tagger.errors import OutputError, UsageError
-from tagger.ray.blocks import Tagged
+from tagger.ray.blocks import KeyedRow
 from tagger.ray.parts import MANIFEST, UNFINISHED, Parts
 from tagger.tagging import Failure, GivenTag, Tagging
 from tagger.vocabulary import Vocabulary
@@ -22,12 +22,12 @@ def key(number: int) -> bytes:
     return bytes([number]) * 32
 
 
-def row(number: int, *, fails: bool = False) -> Tagged:
+def row(number: int, *, fails: bool = False) -> KeyedRow:
     if fails:
-        return Tagged(Row(Failure(id=str(number), type="ReadmeError", message="no")), key(number))
+        return KeyedRow(Row(Failure(id=str(number), type="ReadmeError", message="no")), key(number))
     tag = VOCABULARY.tags[number % 2]
     given = GivenTag(id=tag.id, name=tag.name, confidence=0.5)
-    return Tagged(Row(Tagging(id=str(number), tags=(given,))), key(number))
+    return KeyedRow(Row(Tagging(id=str(number), tags=(given,))), key(number))
 
 
 def opened(

@@ -15,7 +15,7 @@ from tagger.errors import ClusterError, InputError, UsageError
 from tagger.methods.rank.rank import Encoded, Rank
 from tagger.models.language import LanguageModel
 from tagger.ray import cluster, run
-from tagger.ray.blocks import Tagged, unpacked
+from tagger.ray.blocks import KeyedRow, unpacked
 from tagger.ray.cluster import Actors
 from tagger.ray.parts import MANIFEST
 from tagger.ray.run import ClusterBatch
@@ -55,7 +55,7 @@ def recipe(rank: Counting) -> Recipe:
 def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     def read(
         batch: ClusterBatch, blocks: list[Any], recipe: Recipe, actors: Actors
-    ) -> Iterator[Tagged]:
+    ) -> Iterator[KeyedRow]:
         worker = Worker(recipe)
         for block in blocks:
             for texts in run._texts(batch._sources_of, block):

@@ -27,14 +27,19 @@ with socket.socket(socket.AF_UNIX) as at:
 
 
 def _serve(address: str) -> None:
+    import sklearn.linear_model  # noqa: F401
     import uvicorn  # noqa: F401
 
+    import tagger.batch.batch
     import tagger.cli.app
+    import tagger.evaluation.explain
     import tagger.learning.learn
     import tagger.methods.rank.rank
     import tagger.models.load
     import tagger.models.weights
+    import tagger.review.review
     import tagger.serve.app  # noqa: F401
+    from support import tiny  # noqa: F401 (with what Transformers needs for the model)
 
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     with socket.socket(socket.AF_UNIX) as server:

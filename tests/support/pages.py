@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+CHECKOUT = "/home/you/tagger"
+"""Where the pages' outputs have a checkout."""
+
 _BLOCK = re.compile(r"^```sh\n(.*?)\n```$(?:\n\n```text\n(.*?)\n?```$)?", re.MULTILINE | re.DOTALL)
 
 

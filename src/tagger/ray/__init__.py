@@ -1,6 +1,6 @@
 """The same batch on many machines, by Ray Data.
 
-Ray schedules, moves data, and tries again where a machine is lost. What is here is only what it
+Ray schedules, moves data, and repeats what was lost with a machine. This package adds what Ray
 cannot know: how an actor tags, which READMEs are equal, and which rows are there already.
 """
 

@@ -1,4 +1,4 @@
-"""READMEs and their rows as Arrow tables, in which they go from machine to machine."""
+"""READMEs and their rows as Arrow tables, which Ray moves between machines."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -15,8 +15,8 @@ from tagger.tagging import Failure, Tagging
 
 
 @dataclass(frozen=True)
-class Met:
-    """A README that was found and looked at, but not yet read by a model.
+class Entry:
+    """A README that was found in a source, before a model reads it.
 
     Attributes:
         id: what its row will be called.
@@ -34,8 +34,8 @@ class Met:
     failure: Failure | None = None
 
     @classmethod
-    def of(cls, item: Item) -> "Met":
-        """Read an item; what fails becomes the README's own failure, as in a batch."""
+    def of(cls, item: Item) -> "Entry":
+        """Read an item; an error becomes a failure of this README, as in a batch."""
         try:
             readme = item.read()
             return cls(item.id, readme.source, text_key(readme), readme.text)
@@ -44,8 +44,8 @@ class Met:
 
 
 @dataclass(frozen=True)
-class Equal:
-    """Equal READMEs, which are read once.
+class Group:
+    """Equal READMEs, of which the model reads one.
 
     Attributes:
         key: what they have in common; empty for one that cannot be read.
@@ -61,9 +61,9 @@ class Equal:
     failure: Failure | None = None
 
     @classmethod
-    def of(cls, met: Met) -> "Equal":
-        """Take a README by itself."""
-        return cls(met.key, met.text, ((met.id, met.place),), met.failure)
+    def of(cls, entry: Entry) -> "Group":
+        """Return a group of one."""
+        return cls(entry.key, entry.text, ((entry.id, entry.place),), entry.failure)
 
     def items(self) -> Iterator[Item]:
         """Yield the READMEs as a batch takes them."""
@@ -73,14 +73,14 @@ class Equal:
 
 
 @dataclass(frozen=True)
-class Tagged:
+class KeyedRow:
     """A row, and the key of the text that it is for."""
 
     row: Row
     key: bytes
 
 
-def block_of(groups: Iterable[Equal]) -> Any:
+def block_of(groups: Iterable[Group]) -> Any:
     """Return READMEs as a table, a row for those that are equal."""
     rows = list(groups)
     pyarrow = arrow()
@@ -101,16 +101,16 @@ def block_of(groups: Iterable[Equal]) -> Any:
     )
 
 
-def groups_of(block: Any) -> Iterator[Equal]:
+def groups_of(block: Any) -> Iterator[Group]:
     """Yield the READMEs of a table that `block_of` has made."""
     for row in block.to_pylist():
         named = tuple(zip(row["ids"], row["places"], strict=True))
         failure = row["failure"] and Failure.model_validate(json.loads(row["failure"]))
-        yield Equal(row["key"], row["text"], named, failure)
+        yield Group(row["key"], row["text"], named, failure)
 
 
-def packed(rows: Iterable[Tagged]) -> Any:
-    """Return rows as a table, whole: which tags have which ids, and all digits of confidences."""
+def packed(rows: Iterable[KeyedRow]) -> Any:
+    """Return rows as a table, complete: ids of tags, and all digits of confidences."""
     tagged = list(rows)
     pyarrow = arrow()
     return pyarrow.table(
@@ -122,14 +122,14 @@ def packed(rows: Iterable[Tagged]) -> Any:
     )
 
 
-def unpacked(table: Any) -> Iterator[Tagged]:
+def unpacked(table: Any) -> Iterator[KeyedRow]:
     """Yield the rows of a table that `packed` has made."""
     for row in table.to_pylist():
-        said = json.loads(row["reply"])
-        kind = Failure if "message" in said else Tagging
-        yield Tagged(Row(kind.model_validate(said), row["tokens"]), row["key"])
+        reply = json.loads(row["reply"])
+        kind = Failure if "message" in reply else Tagging
+        yield KeyedRow(Row(kind.model_validate(reply), row["tokens"]), row["key"])
 
 
 def _written(reply: Tagging | Failure | None) -> str | None:
-    """Return JSON in ASCII, since what a lone surrogate is part of cannot be written otherwise."""
+    """Return JSON in ASCII, since lone surrogates cannot be encoded otherwise."""
     return None if reply is None else json.dumps(reply.model_dump())

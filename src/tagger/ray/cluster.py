@@ -1,4 +1,4 @@
-"""A Ray cluster: reaching it, checking its machines, and how many actors they hold."""
+"""A Ray cluster: connecting to it, checking its machines, and counting the actors they hold."""
 
 import logging
 import os
@@ -20,7 +20,7 @@ AUTO = "auto"
 """The address for the cluster that this machine belongs to."""
 
 _CONNECT_SECONDS = 5.0
-_LOOK_SECONDS = 600
+_CHECK_SECONDS = 600
 """How long a machine may take to fetch the model, or to say that it has it."""
 
 _MEMORY = 512 * 1024 * 1024
@@ -47,9 +47,9 @@ class Actors:
 
 @contextmanager
 def connected(address: str) -> Iterator[None]:
-    """Be connected to a cluster, or start one on this machine.
+    """Connect to a cluster, or start one on this machine.
 
-    A process that is connected already stays so.
+    A process that is already connected keeps its connection.
 
     Args:
         address: `auto`, `local`, or host and port of a cluster's head.
@@ -66,7 +66,7 @@ def connected(address: str) -> Iterator[None]:
             "a batch cannot be started by Ray Client: run it on a machine of the cluster, or by "
             "`ray job submit`"
         )
-    # Before Ray is imported: nothing that is started here reports to anybody.
+    # Before Ray is imported: it sends no usage statistics from what is started here.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
 
@@ -102,7 +102,7 @@ def connected(address: str) -> Iterator[None]:
 
 
 def _check_listening(address: str) -> None:
-    """Make sure that somebody listens at an address: Ray itself tries for minutes."""
+    """Make sure that something listens at an address: Ray itself tries for minutes."""
     if address in (LOCAL, AUTO):
         return
     host, _, port = address.rpartition(":")
@@ -153,8 +153,8 @@ def actors(count: int | None, threads: int | None, *, gpus: bool | None = None) 
 def check(recipe: Recipe) -> None:
     """Make sure that all machines of the cluster would give the same rows.
 
-    Each fetches the model if it has to, and says what it has. The machine that this runs on is not
-    asked: the recipe says what it has.
+    Each fetches the model if it has to. The machine that this runs on is not checked: the recipe
+    was made there.
 
     Raises:
         ClusterError: one has another version of tagger or another model, or cannot be used.
@@ -163,24 +163,24 @@ def check(recipe: Recipe) -> None:
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy as On
 
-    look = ray.remote(num_cpus=0, max_retries=0)(_look)
+    attempt = ray.remote(num_cpus=0, max_retries=0)(_try)
     asked = []
     here = ray.get_runtime_context().get_node_id()
     for node in _nodes():
         if node["NodeID"] == here:
             continue
         place = On(node["NodeID"], soft=False)
-        asked.append((node, look.options(scheduling_strategy=place).remote(recipe)))
+        asked.append((node, attempt.options(scheduling_strategy=place).remote(recipe)))
     for node, answer in asked:
         try:
-            ray.get(answer, timeout=_LOOK_SECONDS)
+            ray.get(answer, timeout=_CHECK_SECONDS)
         except ray.exceptions.RayError as error:
             raise ClusterError(
                 f"the machine {_name(node)} cannot be used: {reason(error)}"
             ) from error
 
 
-def _look(recipe: Recipe) -> None:
+def _try(recipe: Recipe) -> None:
     recipe.tagger()
 
 
@@ -197,13 +197,13 @@ def _name(node: dict[str, Any]) -> str:
 
 
 def reason(error: BaseException) -> str:
-    """Return in a line what is behind an error of Ray's."""
+    """Return in a line the cause of an error of Ray's."""
     ours = cause(error)
     return str(ours) if ours else first_line(error)
 
 
 def cause(error: BaseException) -> TaggerError | None:
-    """Return the error of tagger's that is behind one of Ray's, if one is."""
+    """Return the error of tagger's that caused one of Ray's, if one did."""
     seen: set[int] = set()
     waiting: list[BaseException | None] = [error]
     while waiting:
@@ -219,7 +219,7 @@ def cause(error: BaseException) -> TaggerError | None:
 
 
 def first_line(error: BaseException) -> str:
-    """Return the line of an error's text that says most: of a traceback, the last."""
+    """Return the most informative line of an error's text: of a traceback, the last."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if not lines:
         return type(error).__name__

@@ -10,7 +10,7 @@ from tagger._util.text import printable
 from tagger.batch import tables
 from tagger.errors import InputError
 from tagger.ray import cluster
-from tagger.ray.blocks import Equal, Met, Tagged, block_of, groups_of
+from tagger.ray.blocks import Entry, Group, KeyedRow, block_of, groups_of
 from tagger.ray.run import on_actors, reporting
 from tagger.ray.worker import Recipe
 from tagger.readme.sources import Sources
@@ -47,14 +47,14 @@ def tag(
 ) -> Any:
     """Return a `ray.data.Dataset` of READMEs as one of their tags.
 
-    Its rows are those of `tagger batch --scores -o out.parquet`, in no order: `id`, `tags` (a list
-    of structs of `id`, `name` and `confidence`), `error` (a struct of `type` and `message`, null
-    where there are tags), `suspicious` and `source`. A README that cannot be tagged is a row with
-    an error. Ids are not compared.
+    Its rows are those of `tagger batch --scores -o out.parquet`, in no particular order: `id`,
+    `tags` (a list of structs of `id`, `name` and `confidence`), `error` (a struct of `type` and
+    `message`, null where there are tags), `suspicious` and `source`. A README that cannot be tagged
+    is a row with an error. Ids are not compared.
 
-    The call checks the machines, and reads the dataset once to find READMEs that are equal, which
-    go through the model once. It takes room for the texts in Ray's object store, or on its disks.
-    Tags are computed when the result is used.
+    The call checks the machines, and reads the dataset once to find equal READMEs, which go through
+    the model once. The texts need room in Ray's object store or on its disks. Tags are computed
+    when the result is used.
 
     Args:
         dataset: a `ray.data.Dataset` with a column of ids and one of texts.
@@ -112,8 +112,8 @@ def tag(
     identity = open_method(device="cpu", threads=None).identity
     recipe = Recipe(open_method, selection or Selection(), identity)
     cluster.check(recipe)
-    found = dataset.map_batches(partial(_met, sources), batch_size=None, batch_format="pyarrow")
-    joined = found.sort("key").map_batches(_joined, batch_size=None, batch_format="pyarrow")
+    found = dataset.map_batches(partial(_groups, sources), batch_size=None, batch_format="pyarrow")
+    joined = found.sort("key").map_batches(_merged, batch_size=None, batch_format="pyarrow")
     with reporting():
         # At once, and not when the result is used: by then the actors have all processors.
         distinct = joined.repartition(
@@ -125,40 +125,40 @@ def tag(
 def _open(
     model: str, *, device: str, threads: int | None, make: "Callable[[LanguageModel], Rank]"
 ) -> "Rank":
-    """Make the method on the machine that this runs on."""
+    """Make the method on this machine."""
     from tagger.models.load import load
 
     return make(load(model, device=device, threads=threads, lazy=True))
 
 
-def _met(sources: Sources, block: Any) -> Any:
+def _groups(sources: Sources, block: Any) -> Any:
     """Return rows of the dataset as a block of READMEs, all of them on their own."""
     columns = [sources.id_field, sources.readme_field]
     rows = block.select(columns).to_pylist()
     return block_of(
-        Equal.of(Met.of(sources.item(row, "unknown", _place(row[sources.id_field]))))
+        Group.of(Entry.of(sources.item(row, "unknown", _place(row[sources.id_field]))))
         for row in rows
     )
 
 
 def _place(id_: object) -> str:
-    """Return where a README is, for messages. Its end must not look like the suffix of a name."""
+    """Return where a README is, for messages. It must not end like a file name."""
     return f"the README {printable(str(id_))[:200]!r}"
 
 
-def _joined(block: Any) -> Any:
-    """Return a block that is sorted by keys with a row for READMEs that are equal."""
-    joined = []
-    for key, group in groupby(groups_of(block), key=lambda each: each.key):
-        each = list(group)
+def _merged(block: Any) -> Any:
+    """Return a block, sorted by keys, with one row for equal READMEs."""
+    merged = []
+    for key, equal in groupby(groups_of(block), key=lambda group: group.key):
+        groups = list(equal)
         if key:
-            named = tuple(name for equal in each for name in equal.named)
-            joined.append(Equal(key, each[0].text, named))
+            named = tuple(name for group in groups for name in group.named)
+            merged.append(Group(key, groups[0].text, named))
         else:  # they cannot be read, each for a reason of its own
-            joined += each
-    return block_of(joined)
+            merged += groups
+    return block_of(merged)
 
 
-def _table(vocabulary: Vocabulary, rows: Iterable[Tagged]) -> Any:
+def _table(vocabulary: Vocabulary, rows: Iterable[KeyedRow]) -> Any:
     lines = [tagged.row.to_json(scores=True) for tagged in rows]
     return tables.table_of(lines, vocabulary, "objects", scores=True)

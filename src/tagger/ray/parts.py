@@ -1,8 +1,8 @@
 """The output of a batch on a cluster: a folder of Parquet files, each written whole or not at all.
 
 Each part holds rows, and in its metadata what they were made with and the keys of their texts.
-So a batch that was killed, whatever was killed, goes on with the rows that are not there.
-`_manifest.json` is written last, and gone while rows are missing: whoever finds it has all rows.
+So a batch that was killed can do only the rows that are missing.
+`_manifest.json` is written last and removed while rows are missing: where it is, all rows are.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ from tagger._util.hashing import digest
 from tagger._util.text import printable
 from tagger.batch import tables
 from tagger.errors import OutputError, UsageError
-from tagger.ray.blocks import Tagged
+from tagger.ray.blocks import KeyedRow
 from tagger.tagging import TagsAs
 from tagger.vocabulary import Vocabulary
 
@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 
 
 class Parts(Closing):
-    """The folder of an output; a context manager. One process at a time has it.
+    """The folder of an output, locked for other processes; a context manager.
 
     Args:
         folder: the folder; made if it is not there.
@@ -93,15 +93,15 @@ class Parts(Closing):
             self._stack = stack.pop_all()
 
     def close(self) -> None:
-        """Let others have the folder."""
+        """Unlock the folder."""
         self._stack.close()
 
     def begin(self, made_with: dict[str, Any]) -> None:
-        """Say what rows are made with from now on.
+        """Record what rows are made with from now on.
 
         Args:
-            made_with: by the names that people are told, all that rows depend on beside their
-                READMEs; anything that JSON can write.
+            made_with: all that rows depend on apart from their READMEs, by names for messages;
+                anything that JSON can write.
 
         Raises:
             UsageError: the folder has parts that were made with something else.
@@ -115,7 +115,7 @@ class Parts(Closing):
                 continue
             others = before.get("made_with")
             if not isinstance(others, dict):
-                raise self._without_manifest(name)
+                raise self._damaged_manifest(name)
             different = [what for what, value in made_with.items() if others.get(what) != value]
             if different:
                 raise UsageError(
@@ -132,9 +132,9 @@ class Parts(Closing):
         """
         for path in sorted(self._folder.glob(_PARTS)):
             table = self._table(path, ["id", "error"])
-            said = self._said(path, table)
+            all_keys = self._keys(path, table)
             failed = table.column("error").is_valid().to_pylist()
-            keys = (b"" if bad else key for bad, key in zip(failed, said, strict=True))
+            keys = (b"" if bad else key for bad, key in zip(failed, all_keys, strict=True))
             yield path, list(zip(table.column("id").to_pylist(), keys, strict=True))
 
     def keep(self, path: Path, wanted: Sequence[bool]) -> None:
@@ -142,12 +142,12 @@ class Parts(Closing):
         (self._folder / MANIFEST).unlink(missing_ok=True)
         if any(wanted):
             table = self._table(path)
-            keys = [key for key, keep in zip(self._said(path, table), wanted, strict=True) if keep]
+            keys = [key for key, keep in zip(self._keys(path, table), wanted, strict=True) if keep]
             self._put(table.filter(arrow().array(wanted)), keys)
         with reporting(self._name):
             path.unlink()
 
-    def write(self, rows: Sequence[Tagged]) -> None:
+    def write(self, rows: Sequence[KeyedRow]) -> None:
         """Write rows as a part of their own.
 
         Raises:
@@ -167,8 +167,9 @@ class Parts(Closing):
             names.append(path.name)
             rows += len(found)
             failed += sum(not key for _, key in found)
-        said = {"made_with": made_with, "rows": rows, "failed": failed, "parts": names}
-        self._write(MANIFEST, said)
+        self._write(
+            MANIFEST, {"made_with": made_with, "rows": rows, "failed": failed, "parts": names}
+        )
         with reporting(self._name):
             (self._folder / UNFINISHED).unlink(missing_ok=True)
 
@@ -199,23 +200,24 @@ class Parts(Closing):
             return None
         try:
             with path.open("rb") as file:
-                said = json.loads(file.read(_MAX_MANIFEST))
+                manifest = json.loads(file.read(_MAX_MANIFEST))
         except (OSError, ValueError, RecursionError) as error:
-            raise self._without_manifest(name) from error
-        if not isinstance(said, dict):
-            raise self._without_manifest(name)
-        return said
+            raise self._damaged_manifest(name) from error
+        if not isinstance(manifest, dict):
+            raise self._damaged_manifest(name)
+        return manifest
 
-    def _write(self, name: str, said: dict[str, Any]) -> None:
+    def _write(self, name: str, manifest: dict[str, Any]) -> None:
         with reporting(self._name):
-            write_atomically(self._folder / name, json.dumps(said, indent=1) + "\n")
+            write_atomically(self._folder / name, json.dumps(manifest, indent=1) + "\n")
 
     def _put(self, table: Any, keys: Sequence[bytes]) -> None:
-        """Write a part under a name that its content gives it."""
-        said = {"made_with": self._made_with, "keys": b"".join(_padded(key) for key in keys).hex()}
-        table = table.replace_schema_metadata({_METADATA: json.dumps(said)})
+        """Write a part under a name derived from its keys and ids."""
+        joined = b"".join(_padded(key) for key in keys).hex()
+        metadata = {"made_with": self._made_with, "keys": joined}
+        table = table.replace_schema_metadata({_METADATA: json.dumps(metadata)})
         ids = "\n".join(table.column("id").to_pylist())
-        name = hashlib.sha256(f"{said['keys']}\n{ids}".encode()).hexdigest()[:20]
+        name = hashlib.sha256(f"{joined}\n{ids}".encode()).hexdigest()[:20]
         path = self._folder / f"part-{name}.parquet"
         with reporting(self._name), replacing(path) as part:
             arrow().parquet.write_table(table, part)
@@ -227,19 +229,19 @@ class Parts(Closing):
         except (OSError, ValueError, LookupError, pyarrow.ArrowException) as error:
             raise self._damaged(path.name) from error
 
-    def _said(self, path: Path, table: Any) -> list[bytes]:
+    def _keys(self, path: Path, table: Any) -> list[bytes]:
         """Return the keys of a part's rows. Raises `UsageError`."""
         try:
-            said = json.loads((table.schema.metadata or {})[_METADATA])
-            joined = bytes.fromhex(said["keys"])
-            made_with = said["made_with"]
+            metadata = json.loads((table.schema.metadata or {})[_METADATA])
+            joined = bytes.fromhex(metadata["keys"])
+            made_with = metadata["made_with"]
         except (LookupError, TypeError, ValueError) as error:
             raise self._damaged(path.name) from error
         if len(joined) != _KEY_BYTES * table.num_rows or made_with != self._made_with:
             raise self._damaged(path.name)
         return [joined[start : start + _KEY_BYTES] for start in range(0, len(joined), _KEY_BYTES)]
 
-    def _without_manifest(self, name: str) -> UsageError:
+    def _damaged_manifest(self, name: str) -> UsageError:
         return UsageError(f"{self._name}: {name} is damaged: {_RESTART}")
 
     def _damaged(self, name: str) -> UsageError:

@@ -1,4 +1,4 @@
-"""What is to be done: which READMEs there are, which are equal, and which have their rows.
+"""The plan of a batch: which READMEs there are, which are equal, and which have their rows.
 
 It is kept in a temporary file, so that the machine that starts a batch needs no more memory for a
 million READMEs than for a thousand.
@@ -12,7 +12,7 @@ from typing import Any
 
 from tagger._util.closing import Closing
 from tagger.batch.state_file import StateFile
-from tagger.ray.blocks import Met
+from tagger.ray.blocks import Entry
 from tagger.tagging import Failure
 
 _APPLICATION = 0x7A66E5
@@ -38,21 +38,21 @@ class Plan(Closing):
         self._file = StateFile(None, _TABLES, _APPLICATION, _FORMAT, restart=False)
 
     def close(self) -> None:
-        """Forget all of it."""
+        """Delete the file."""
         self._file.close()
 
-    def add(self, source: int, met: Met) -> None:
+    def add(self, source: int, entry: Entry) -> None:
         """Note a README.
 
         Args:
             source: the number of the source that it was found in.
-            met: the README, whose id is no other's.
+            entry: the README; no other has its id.
 
         """
-        failure = json.dumps(met.failure.model_dump()) if met.failure else None
+        failure = json.dumps(entry.failure.model_dump()) if entry.failure else None
         self._execute(
             "INSERT INTO readme (source, id, place, key, failure) VALUES (?, ?, ?, ?, ?)",
-            (source, met.id, met.place, met.key, failure),
+            (source, entry.id, entry.place, entry.key, failure),
         )
 
     def settle(self, id_: str, key: bytes) -> bool:

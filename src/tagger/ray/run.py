@@ -19,7 +19,7 @@ from tagger.batch.ledger import Ledger
 from tagger.batch.pipeline import OnDuplicate, Row, distinct
 from tagger.errors import ClusterError, InputError, UsageError
 from tagger.ray import cluster
-from tagger.ray.blocks import Equal, Met, Tagged, block_of, groups_of, unpacked
+from tagger.ray.blocks import Entry, Group, KeyedRow, block_of, groups_of, unpacked
 from tagger.ray.cluster import Actors
 from tagger.ray.parts import Parts
 from tagger.ray.plan import Plan
@@ -30,20 +30,20 @@ from tagger.vocabulary import Vocabulary
 
 PART_ROWS = 10_000
 PART_SECONDS = 15.0
-"""A part is written when there are so many rows, or so much time has passed: what is lost where
-the machine that writes is."""
+"""A part is written after so many rows or so much time: the most that is lost if the command is
+killed."""
 
 CPU_BLOCK = 32 * 1024
 GPU_BLOCK = 16 * 1024 * 1024
-"""Bytes of the READMEs that an actor is given at once: a handful for a CPU, where each takes a
-second, and thousands for a GPU, which reads those of like length together and waits at the start of
-a block until the first are clean."""
+"""Bytes of READMEs that an actor gets at once: a handful of READMEs for a CPU, where each takes a
+second, and thousands for a GPU, which reads those of similar length together and is idle at the
+start of a block until the first are cleaned."""
 
 _READERS = 4
-"""Sources that are read at the same time."""
+"""Sources read at the same time."""
 
 _CHUNK = 16
-"""READMEs that a reader hands on at once."""
+"""READMEs that a reader passes on at once."""
 
 log = logging.getLogger(__name__)
 
@@ -51,8 +51,9 @@ log = logging.getLogger(__name__)
 class ClusterBatch(Closing):
     """Tags many READMEs on a Ray cluster, a row each; a context manager.
 
-    The rows are those of `Batch`, in no order. Sources and output are those of the machine that
-    this runs on; no other has to have them. Entering it checks what can be checked without a model.
+    The rows are those of `Batch`, in no particular order. Sources and output are files of the
+    machine that this runs on; no other machine needs them. Entering it checks what can be checked
+    without a model.
 
     Args:
         sources: where the READMEs are; no pipe, since a machine that is lost needs them again.
@@ -84,7 +85,7 @@ class ClusterBatch(Closing):
         self._tags_as: TagsAs = tags_as
         self._scores = scores
         self._stack = ExitStack()
-        self._waiting: list[Tagged] = []
+        self._waiting: list[KeyedRow] = []
         self.total = 0
         """How many READMEs there are, and after `run` how many have no row yet."""
         self.stopped = False
@@ -93,7 +94,7 @@ class ClusterBatch(Closing):
         """Whether machines are being checked or actors started, and none has given a row."""
 
     def __enter__(self) -> Self:
-        """Check sources and output, and look at every README.
+        """Check sources and output, and read every README once.
 
         Raises:
             InputError: there are no READMEs, or an id comes twice, and that is to stop the batch.
@@ -131,7 +132,7 @@ class ClusterBatch(Closing):
         return self
 
     def close(self) -> None:
-        """Write the rows in hand, and let others have the output."""
+        """Write the rows that are not on disk yet, and unlock the output."""
         try:
             self._write()
         finally:
@@ -171,20 +172,20 @@ class ClusterBatch(Closing):
         self.stopped = True
 
     def _survey(self) -> None:
-        """Look at every README, before any model is loaded."""
+        """Read every README and plan the batch, before any model is loaded."""
         sound, fault = False, None
         with Ledger(None) as ledger:
             for number, source in enumerate(self._sources_of):
                 for item in distinct(source, ledger, self._on_duplicate):
                     sound, fault = sound or item.sound, fault or item
-                    self._plan.add(number, Met.of(item))
+                    self._plan.add(number, Entry.of(item))
         if fault is None:
             raise self._sources.nothing_found()
         if not sound:
-            fault.read()  # raises the reason, which is most likely that of all others
+            fault.read()  # raises its error, which is most likely that of all others
 
     def _settle(self) -> None:
-        """Leave in the parts the rows that are wanted, and in the plan those that are missing."""
+        """Remove unwanted rows from the parts, and rows that are there from the plan."""
         for path, found in self._parts.rows():
             wanted = [bool(key) and self._plan.settle(id_, key) for id_, key in found]
             if not all(wanted):
@@ -193,7 +194,7 @@ class ClusterBatch(Closing):
     def _rows(self, recipe: Recipe, actors: Actors) -> Iterator[Row]:
         self._written = time.monotonic()
         for failed in self._plan.failures():
-            yield self._took(Tagged(Row(failed), b""))
+            yield self._take(KeyedRow(Row(failed), b""))
         blocks = [
             table for number in range(len(self._sources_of)) if (table := self._block(number))
         ]
@@ -201,13 +202,13 @@ class ClusterBatch(Closing):
             self.preparing = True
             cluster.check(recipe)
             for tagged in self._read(blocks, recipe, actors):
-                yield self._took(tagged)
+                yield self._take(tagged)
         if not self.stopped:
             self._write()
             self._parts.finish(self._made_with)
 
-    def _took(self, tagged: Tagged) -> Row:
-        """Note a row, and write those that wait if it is time."""
+    def _take(self, tagged: KeyedRow) -> Row:
+        """Keep a row, and write a part if it is time."""
         self._waiting.append(tagged)
         late = time.monotonic() - self._written > PART_SECONDS
         if late or len(self._waiting) >= PART_ROWS:
@@ -223,7 +224,7 @@ class ClusterBatch(Closing):
     def _block(self, number: int) -> Any:
         """Return what is to be read in a source as an Arrow table, or None."""
         groups = (
-            Equal(key, place, tuple(named)) for place, key, named in self._plan.groups(number)
+            Group(key, place, tuple(named)) for place, key, named in self._plan.groups(number)
         )
         table = block_of(groups)
         if not table.num_rows:
@@ -232,11 +233,11 @@ class ClusterBatch(Closing):
 
         return table.append_column("source", pyarrow.array([number] * table.num_rows))
 
-    def _read(self, blocks: list[Any], recipe: Recipe, actors: Actors) -> Iterator[Tagged]:
+    def _read(self, blocks: list[Any], recipe: Recipe, actors: Actors) -> Iterator[KeyedRow]:
         """Yield the rows of what is to be read."""
         import ray
 
-        quieten()
+        silence()
         found = ray.data.from_arrow(blocks).map_batches(
             partial(_texts, self._sources_of),
             batch_size=None,
@@ -275,8 +276,8 @@ def on_actors(dataset: Any, recipe: Recipe, actors: Actors, **options: Any) -> A
     )
 
 
-def quieten() -> None:
-    """Have Ray Data say nothing: what there is to say is said here."""
+def silence() -> None:
+    """Turn off the messages of Ray Data, whose errors become ours."""
     import ray.data
 
     context = ray.data.DataContext.get_current()
@@ -300,13 +301,13 @@ def _texts(sources: list[Sources], block: Any) -> Iterator[Any]:
     number = block["source"][0].as_py()
     wanted = {(each.text, each.key): each for each in groups_of(block)}
     places = {place for place, _ in wanted}
-    chunk: list[Equal] = []
+    chunk: list[Group] = []
     for item in sources[number]:
         if item.place not in places:
             continue
-        met = Met.of(item)
-        if found := wanted.pop((item.place, met.key), None):
-            chunk.append(replace(found, text=met.text))
+        entry = Entry.of(item)
+        if group := wanted.pop((item.place, entry.key), None):
+            chunk.append(replace(group, text=entry.text))
         if len(chunk) == _CHUNK:
             yield block_of(chunk)
             chunk = []

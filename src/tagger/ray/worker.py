@@ -1,4 +1,4 @@
-"""What an actor does: tag blocks of READMEs, by the same pipeline as a batch on one machine."""
+"""What an actor does: it tags blocks of READMEs by the same pipeline as a batch on one machine."""
 
 import os
 from collections.abc import Callable, Iterable
@@ -10,7 +10,7 @@ from tagger.batch.ledger import Ledger
 from tagger.batch.pipeline import Pipeline, Row
 from tagger.errors import ClusterError
 from tagger.methods.base import Identity, Method
-from tagger.ray.blocks import Tagged, groups_of, packed
+from tagger.ray.blocks import KeyedRow, groups_of, packed
 from tagger.selection import Selection
 from tagger.tagger import Tagger
 
@@ -69,7 +69,7 @@ class Worker:
 
     """
 
-    def __init__(self, recipe: Recipe, pack: Callable[[Iterable[Tagged]], Any] = packed) -> None:
+    def __init__(self, recipe: Recipe, pack: Callable[[Iterable[KeyedRow]], Any] = packed) -> None:
         self._recipe = recipe
         self._pack = pack
         self._tagger: Tagger[Any] | None = None
@@ -81,10 +81,10 @@ class Worker:
             TaggerError: the model cannot be used here.
 
         """
-        if self._tagger is None:  # here: Ray starts an actor again whose constructor fails
+        if self._tagger is None:  # not in the constructor: Ray restarts actors whose fails
             self._tagger = self._recipe.tagger()
         groups = list(groups_of(block))
-        failed = [Tagged(Row(each.failure), each.key) for each in groups if each.failure]
+        failed = [KeyedRow(Row(each.failure), each.key) for each in groups if each.failure]
         groups = [each for each in groups if not each.failure]
         keys = [group.key for group in groups for _ in group.named]
         method = self._tagger.method
@@ -92,11 +92,11 @@ class Worker:
             ledger.use(method.identity, method.reading_identity)
             pipeline = Pipeline(self._tagger, ledger, batch_tokens=self._recipe.batch_tokens)
             rows = list(pipeline.rows(item for group in groups for item in group.items()))
-        return self._pack([*failed, *map(Tagged, rows, keys)])
+        return self._pack([*failed, *map(KeyedRow, rows, keys)])
 
 
 class _Unnamed(Ledger):
-    """The memory of one block. Whether an id comes twice has been seen to before."""
+    """The memory of one block. Ids that come twice were dealt with before."""
 
     def meet(self, id_: str, place: str) -> tuple[str, int] | None:  # noqa: ARG002
         return None
