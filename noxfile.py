@@ -30,13 +30,15 @@ def tests(session: nox.Session, versions: str) -> None:
         # Of the package and its extras: what developers need besides has no lower bounds.
         lowest = str(Path(session.create_tmp(), "lowest.txt").resolve())
         session.run_install(
-            *("uv", "pip", "compile", "--quiet", "pyproject.toml", "--extra", "all"),
+            *("uv", "pip", "compile", "--quiet", "pyproject.toml"),
+            *("--extra", "all", "--extra", "ray"),
             *("--python", session.virtualenv.bin + "/python", "--resolution", "lowest-direct"),
             *(*wheels, "--output-file", lowest),
             external=True,
         )
         constraints = ["--constraint", lowest]
-    extras = ["--requirement", "pyproject.toml", "--extra", "all", "--extra", "dev"]
+    extras = ["--requirement", "pyproject.toml"]
+    extras += ["--extra", "all", "--extra", "dev", "--extra", "ray"]
     session.install(*wheels, *constraints, *extras)
     session.install("--no-deps", "--editable", ".")
     session.run(

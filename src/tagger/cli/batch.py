@@ -22,8 +22,8 @@ STDOUT = "-"
 SOME_FAILED = 1
 
 
-class _How(TypedDict):
-    """What a batch on one machine and one on a cluster are told alike."""
+class _Shared(TypedDict):
+    """Options of a batch on one machine and on a cluster alike."""
 
     restart: bool
     on_duplicate: "OnDuplicate"
@@ -119,7 +119,8 @@ def batch(
 
     A README that cannot be tagged gets a row with an "error", and the exit code is 1. With -o, the
     same command resumes where it stopped; its progress is kept next to the output, in
-    FILE.state. With --ray, READMEs are read on a Ray cluster, and rows are in no order.
+    FILE.state. With --ray, READMEs are read on a Ray cluster, and rows are in no
+    particular order.
     """
     # Here, not above: `--help` and wrong usage are answered without them.
     from tagger.cli import methods
@@ -148,7 +149,7 @@ def batch(
 
     open_here = opener(model, quiet=common.quiet)
     found = source.sources(sources, id_from, addresses=ray is not None)
-    how: _How = {
+    how: _Shared = {
         "restart": restart,
         "on_duplicate": on_duplicate,
         "tags_as": reply.tags_as,
@@ -159,7 +160,7 @@ def batch(
         from tagger.ray.run import ClusterBatch
 
         with (
-            nullcontext() if common.debug else on_cluster.without_talk(),
+            nullcontext() if common.debug else on_cluster.ray_muted(),
             connected(ray),
             ClusterBatch(found, vocabulary, output=output, **how) as on_ray,
         ):

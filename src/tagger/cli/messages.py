@@ -1,4 +1,4 @@
-"""Standard error, on which nothing depends."""
+"""Standard error that never fails."""
 
 import contextlib
 import io
@@ -16,12 +16,12 @@ class Messages(io.TextIOWrapper):
         )
 
     def write(self, text: str) -> int:
-        """Write a text, if that can be."""
+        """Write a text, or drop it."""
         with contextlib.suppress(OSError):
             return super().write(text)
         return len(text)
 
     def flush(self) -> None:
-        """Have it written, if that can be."""
+        """Flush what was written, or drop it."""
         with contextlib.suppress(OSError):
             super().flush()

@@ -1,4 +1,4 @@
-"""`tagger batch --ray`: what options say to a cluster, and what of its talk is shown."""
+"""`tagger batch --ray`: its options, and keeping off the terminal what Ray prints."""
 
 import os
 import sys
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 
 class Opener(Protocol):
-    """Returns what makes a method, by options of the model."""
+    """Returns a function that makes the method, with these options of the model."""
 
     def __call__(self, model: ModelOptions, *, quiet: bool) -> "Callable[[], Method[Any]]":
-        """Return it."""
+        """Return the function."""
 
 
 def check(address: str, method: MethodOptions, *, to_file: bool) -> None:
@@ -44,11 +44,11 @@ def check(address: str, method: MethodOptions, *, to_file: bool) -> None:
 
 
 @contextmanager
-def without_talk() -> Iterator[None]:
-    """Keep off the terminal what Ray itself prints meanwhile; what we say is shown.
+def ray_muted() -> Iterator[None]:
+    """Keep off the terminal what Ray itself prints; our own messages are shown.
 
-    Parts of it that are not in Python write to standard error, whatever they are told: of every
-    machine that is lost, and every call that is tried again. Others print to standard output.
+    Its parts in C++ report lost machines and repeated calls on standard error, whatever the log
+    level. Others print to standard output.
     """
     with ExitStack() as undo, open(os.devnull, "w") as nowhere:  # noqa: PTH123
         undo.enter_context(redirect_stdout(nowhere))
@@ -73,7 +73,7 @@ def run(
 ) -> "Iterator[Row]":
     """Run a batch on the cluster that this process is connected to; raises as `ClusterBatch.run`.
 
-    The model is opened here, too, but for its weights: that tells what the others must have.
+    The model is opened here, too, without its weights, to know what the other machines must have.
     """
     from tagger.ray.cluster import actors
     from tagger.ray.worker import Recipe

@@ -324,7 +324,7 @@ class MethodOptions:
             max=256,
             metavar="N",
             help="With --endpoint: requests at a time, 8 by default. With --ray: models at a time, "
-            "by default one for each GPU or, without any, for each machine.",
+            "by default one for each GPU or, without any, as many as fit.",
         ),
     ] = None
 
