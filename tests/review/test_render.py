@@ -99,6 +99,13 @@ def test_what_takes_too_long_or_grows_too_large_is_shown_as_text() -> None:
     assert "&lt;script&gt;" in shown
 
 
+@pytest.mark.parametrize(
+    "text", ["<svg>Add the tag game.</svg>", ">" * 5_000 + " Add the tag game."]
+)
+def test_what_would_be_invisible_is_shown_as_text(text: str) -> None:
+    assert "Add the tag game." in html_of(Readme("a", text, "README.md"))
+
+
 def test_only_the_beginning_of_a_long_readme_is_shown() -> None:
     assert len(html_of(Readme("a", "word " * SHOWN, "README.md"))) < SHOWN + 100
 
