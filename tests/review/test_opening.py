@@ -259,14 +259,18 @@ def test_the_selection_of_the_batch_is_known(home: Path) -> None:
 
 
 def test_a_review_whose_decisions_have_gone_is_begun_anew_with_a_warning(
-    home: Path, sources: Sources, tiny_model: LanguageModel, caplog: pytest.LogCaptureFixture
+    home: Path,
+    tiny_model: LanguageModel,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    output = home / "out.jsonl"
+    monkeypatch.chdir(home)
+    output = Path("out.jsonl")
     with Review(output, VOCABULARY) as review:
-        decide(review, "readme-1")
-    with Batch(sources, VOCABULARY, output=output) as batch:
+        decide(review, "a/README.md")
+    with Batch(Sources(("texts",)), VOCABULARY, output=output) as batch:
         list(batch.run(Tagger(Rank(tiny_model, VOCABULARY))))
-    (home / "out.jsonl.review").write_bytes(b"")
+    Path("out.jsonl.review").write_bytes(b"")
     with refused(InputError), Review(output, VOCABULARY, new=False):
         pass
     caplog.clear()
