@@ -71,8 +71,8 @@ def signals_as_before() -> Iterator[None]:
     yield
     for each, handler in handlers.items():
         signal.signal(each, handler)
-    left = list(signals._told)
-    signals._told.clear()
+    left = list(signals._signalled)
+    signals._signalled.clear()
     assert not left, "a test has left a signal noted"
 
 

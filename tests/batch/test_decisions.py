@@ -10,10 +10,12 @@ import pyarrow.parquet
 import pytest
 
 from support import tiny
+from support.messages import refused
 from tagger.batch.batch import Batch
 from tagger.batch.decisions import Decisions, review_of
 from tagger.batch.ledger import Ledger
 from tagger.batch.pipeline import Row
+from tagger.errors import UsageError
 from tagger.methods.rank.rank import Rank
 from tagger.models.language import LanguageModel
 from tagger.readme.sources import Sources
@@ -150,6 +152,24 @@ def test_also_without_scores_it_is_said_who_has_decided(
     }
     assert isinstance(done[1].reply, Tagging)
     assert done[1].reply.source == "human"
+
+
+@pytest.mark.parametrize("left", [None, b""], ids=["missing", "empty"])
+def test_a_review_that_has_gone_is_refused_before_anything_is_overwritten(
+    output: Path, sources: Sources, tiny_model: LanguageModel, left: bytes | None
+) -> None:
+    run(output, sources, tiny_model)
+    before, store = output.read_bytes(), review_of(output)
+    kept = store.read_bytes()
+    store.unlink()
+    if left is not None:
+        store.write_bytes(left)
+    with refused(UsageError):
+        run(output, sources, tiny_model)
+    assert output.read_bytes() == before
+    store.write_bytes(kept)
+    run(output, sources, tiny_model)
+    assert output.read_bytes() == before
 
 
 def test_a_table_has_a_column_for_it(

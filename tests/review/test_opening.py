@@ -256,3 +256,33 @@ def test_a_text_that_was_tagged_or_decided_is_not_replaced(home: Path) -> None:
 def test_the_selection_of_the_batch_is_known(home: Path) -> None:
     with again(home) as review:
         assert review._opened.selection == Selection(max_tags=2, min_tags=2)
+
+
+def test_a_review_whose_decisions_have_gone_is_begun_anew_with_a_warning(
+    home: Path,
+    tiny_model: LanguageModel,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(home)
+    output = Path("out.jsonl")
+    with Review(output, VOCABULARY) as review:
+        decide(review, "a/README.md")
+    with Batch(Sources(("texts",)), VOCABULARY, output=output) as batch:
+        list(batch.run(Tagger(Rank(tiny_model, VOCABULARY))))
+    Path("out.jsonl.review").write_bytes(b"")
+    with refused(InputError), Review(output, VOCABULARY, new=False):
+        pass
+    caplog.clear()
+    with Review(output, VOCABULARY):
+        assert "is missing" in caplog.text
+
+
+def test_it_is_said_where_no_text_is_known(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with opened(tmp_path):
+        assert "no texts" not in caplog.text
+    (tmp_path / "out.jsonl.review").unlink()
+    with Review(tmp_path / "out.jsonl", VOCABULARY):
+        assert "no texts of the READMEs are known" in caplog.text

@@ -185,6 +185,28 @@ def test_no_key_waits_for_new_suggestions_and_no_complaint_goes_with_them(
     assert press(tab, "Enter") != here
 
 
+def test_keys_that_are_pressed_too_soon_accept_nothing(
+    open_tab: Callable[..., Any], review: Review
+) -> None:
+    tab = open_tab()
+    held: list[Any] = []
+    tab.route("**/api/decide", lambda route: held.append(route))
+    with tab.expect_request("**/api/decide"):
+        tab.keyboard.press("Enter")
+    tab.keyboard.press("1")
+    held.pop().continue_()
+    here = title(tab)
+    tab.keyboard.press("Enter")
+    tab.get_by_role("status").get_by_text("did nothing").wait_for()
+    tab.wait_for_timeout(700)
+    assert title(tab) == here
+    assert decided(review, here) is None
+    tab.keyboard.press("Shift+Enter")
+    assert title(tab) == here
+    tab.unroute("**/api/decide")
+    assert press(tab, "Enter") != here
+
+
 def test_another_tab_does_no_harm(open_tab: Callable[..., Any], review: Review) -> None:
     one, other = open_tab(), open_tab()
     here = title(one)

@@ -82,7 +82,7 @@ def test_images_become_their_alternative_texts() -> None:
     assert "b.svg" not in shown
     assert "<img" not in shown
     assert "<small>a &lt;b&gt;</small>" in render('<img alt="a <b>" src=x>', "")
-    assert render("[![](https://a.example/b.svg)](https://a.example)", "").strip() == ""
+    assert render("x [![](https://a.example/b.svg)](https://a.example)", "") == "<p>x </p>\n"
 
 
 def test_headings_follow_each_other_below_those_of_the_page() -> None:
@@ -97,6 +97,13 @@ def test_what_takes_too_long_or_grows_too_large_is_shown_as_text() -> None:
     shown = html_of(Readme("a", large + "<script>", "README.md"))
     assert shown.startswith("<pre>[x]: ")
     assert "&lt;script&gt;" in shown
+
+
+@pytest.mark.parametrize(
+    "text", ["<svg>Add the tag game.</svg>", ">" * 5_000 + "Add the tag game."]
+)
+def test_what_would_be_invisible_is_shown_as_text(text: str) -> None:
+    assert "Add the tag game." in html_of(Readme("a", text, "README.md"))
 
 
 def test_only_the_beginning_of_a_long_readme_is_shown() -> None:

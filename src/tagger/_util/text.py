@@ -37,3 +37,8 @@ def storable(text: str) -> str:
     They come from file names that are not UTF-8 and from careless JSON.
     """
     return text.encode("utf-8", "backslashreplace").decode()
+
+
+def searchable(text: str) -> str:
+    """Return `text` in the form in which texts are compared, whatever the case."""
+    return unicodedata.normalize("NFC", text).casefold()

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any, Self
 
 from tagger._util.closing import Closing
+from tagger._util.text import printable
 from tagger.batch import tables
-from tagger.batch.decisions import Decisions
-from tagger.batch.ledger import Ledger
+from tagger.batch.decisions import Decisions, review_of
+from tagger.batch.ledger import REVIEWED_BEFORE, Ledger
 from tagger.batch.output import LinesFile, Place
 from tagger.batch.pipeline import OnDuplicate, Pipeline, Row, distinct
 from tagger.batch.streak import MAX_FAILURES
@@ -92,6 +93,8 @@ class Batch(Closing):
             self._ledger = stack.enter_context(Ledger(state, restart=self._restart))
             tags = [[tag.id, tag.name] for tag in self._vocabulary]
             self._ledger.claim("vocabulary", tags, f"{len(self._vocabulary)} tags")
+            if place:
+                self._check_review(place)
             if place and self._sources.rereadable:
                 self._ledger.note("sources", self._sources.to_json(place.lines.parent))
             self._survey()
@@ -194,6 +197,16 @@ class Batch(Closing):
                 self._vocabulary,
                 self._tags_as,
                 scores=self._scores,
+            )
+
+    def _check_review(self, place: Place) -> None:
+        """Refuse to tag anew what people have decided, where the file of that is gone."""
+        if self._decisions:
+            self._ledger.note(REVIEWED_BEFORE, "yes")
+        elif self._ledger.noted(REVIEWED_BEFORE):
+            raise UsageError(
+                f"{printable(str(review_of(place.lines)))} is missing, where decisions about the "
+                "output were kept: put it back, or review the output again to begin anew"
             )
 
     def _survey(self) -> None:

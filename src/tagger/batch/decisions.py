@@ -88,6 +88,11 @@ def review_of(lines: Path) -> Path:
     return lines.with_name(lines.name + ENDING)
 
 
+def is_begun(path: Path) -> bool:
+    """Say whether a file may hold decisions: an empty one is what a crash or a full disk leaves."""
+    return path.is_file() and path.stat().st_size > 0
+
+
 class Decisions(Closing):
     """A file of decisions; a context manager. Safe to use from several threads.
 
@@ -143,7 +148,7 @@ class Decisions(Closing):
     def beside(cls, lines: Path, vocabulary: Vocabulary) -> Self | None:
         """Return what was decided about an output, or None if it was not reviewed."""
         path = review_of(lines)
-        return cls(path, vocabulary) if path.exists() or path.is_symlink() else None
+        return cls(path, vocabulary) if is_begun(path) or path.is_symlink() else None
 
     def close(self) -> None:
         """Close the file; see `StateFile.close`."""

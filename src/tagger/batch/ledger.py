@@ -21,6 +21,9 @@ from tagger.errors import UsageError
 from tagger.methods.base import Identity
 from tagger.readme.readme import Readme
 
+REVIEWED_BEFORE = "reviewed before"
+"""Noted once a run has kept decisions of people."""
+
 FORMAT = 4
 """Bump when the tables below change: a ledger of another format is refused."""
 

@@ -34,7 +34,7 @@ class Place:
         if output.is_dir():
             raise OutputError(f"{printable(str(output))} is a folder: name a file in it")
         if output.exists() and not output.is_file():
-            raise UsageError(f"{printable(str(output))} is not a regular file: leave out -o")
+            raise UsageError(f"{printable(str(output))} is not a regular file: name one")
         lines = output
         if output.suffix.lower() == ".parquet":
             lines = output.with_name(f"{output.name}.jsonl")

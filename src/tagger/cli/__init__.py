@@ -90,7 +90,7 @@ def _run() -> int:
         if code == INTERRUPTED:  # Typer's own answer to Ctrl-C, without a word
             raise KeyboardInterrupt
         return code
-    signals.leave_if_told()
+    signals.leave_if_signalled()
     if code == OutputError.exit_code:
         _discard_output()
     logging.getLogger("tagger").debug("the error in full:", exc_info=failure)

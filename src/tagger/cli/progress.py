@@ -159,6 +159,7 @@ class Display(Closing):
         self._read = 0
         self._tokens = 0
         self._suspicious = 0
+        self._human = 0
         self._tags: Counter[str] = Counter()
         self._errors: Counter[str] = Counter()
 
@@ -180,6 +181,7 @@ class Display(Closing):
             self._errors[row.reply.type] += 1
         else:
             self._suspicious += row.reply.suspicious
+            self._human += row.reply.source == "human"
             self._tags.update(tag.name for tag in row.reply.tags)
         state = self._state(time.monotonic())
         self._live.update(self._task, completed=self.rows, state=state)
@@ -192,7 +194,9 @@ class Display(Closing):
             return
         seconds = time.monotonic() - self._start
         parts = [f"{self._read:,} tagged in {_duration(seconds)}"]
-        if known := self.rows - self._read - self.failed:
+        if self._human:
+            parts.append(f"{self._human:,} decided by a person")
+        if known := self.rows - self._read - self.failed - self._human:
             parts.append(f"{known:,} known already or the same as another")
         if self._suspicious:
             parts.append(f"{self._suspicious:,} suspicious")

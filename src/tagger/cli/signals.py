@@ -100,26 +100,26 @@ def finishing(work: Stoppable, doing: str = "finishing the READMEs in hand") -> 
             on_first(leave)
 
 
-_told: list[int] = []
+_signalled: list[int] = []
 """The number of a signal that `leave` has heard."""
 
 
 def leave(number: int) -> None:
     """End the program by an exception, so that everything on the way out tidies up."""
-    _told.append(number)
+    _signalled.append(number)
     if number == signal.SIGINT:
         raise KeyboardInterrupt
     sys.exit(128 + number)
 
 
-def leave_if_told() -> None:
+def leave_if_signalled() -> None:
     """Leave now if `leave` was called, and its exception got lost on the way.
 
     That happens in libraries that import others in C: the import fails, and all that is left of the
     signal is an error that tells of something else.
     """
-    if _told:
-        leave(_told[0])
+    if _signalled:
+        leave(_signalled[0])
 
 
 def _reset_by_the_system(number: int) -> None:

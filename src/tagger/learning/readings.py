@@ -115,11 +115,11 @@ class Readings(Closing):
     def _give_up(self, error: Exception) -> None:
         """Say, once, that nothing is kept."""
         if self._keeps:
-            log.warning("what is read cannot be kept for the next time: %s", _told(error))
+            log.warning("what is read cannot be kept for the next time: %s", _reason(error))
         self._keeps = False
 
 
-def _told(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename:
         return f"{printable(str(error.filename))}: {error.strerror}"
     return str(error)

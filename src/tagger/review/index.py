@@ -245,7 +245,7 @@ def _rows(lines: Path, name: str, vocabulary: Vocabulary) -> Iterator[_Row]:
             sound += 1
             yield row
     if not sound:
-        what = "has no rows" if not number else "is not an output of tagger batch"
+        what = "has no rows" if not number else "has no line that is a row of tagger batch"
         raise InputError(f"{name}: {what}: name an output of tagger batch")
     if faulty:
         log.warning(
@@ -265,6 +265,8 @@ def _row(line: bytes, by_word: Mapping[str, Pair]) -> _Row:
     id_ = storable(id_)
     if "error" in found:
         return _Row(id_, error=storable(str(found["error"]["message"]))[:_LONGEST])
+    if not isinstance(found["tags"], list):
+        raise TypeError("no tags")
     tags = tuple(_tag(tag, by_word) for tag in found["tags"])
     if len({pair for pair, _ in tags}) < len(tags):
         raise ValueError("a tag twice")
@@ -277,7 +279,7 @@ def _tag(tag: object, by_word: Mapping[str, Pair]) -> tuple[Pair, float | None]:
     confidence = None
     if isinstance(tag, dict):
         confidence = tag.get("confidence")
-        if confidence is not None and not 0 <= confidence <= 1:
+        if confidence is not None and (confidence is True or not 0 <= confidence <= 1):
             raise ValueError("not a confidence")
         words = [_word(tag[key]) for key in ("id", "name") if key in tag]
     else:

@@ -1,13 +1,14 @@
 """What a review is opened with: checked first, and written only if nothing is wrong with it."""
 
+import logging
 from contextlib import ExitStack
 from pathlib import Path
 
 from tagger._util.closing import Closing
 from tagger._util.paths import real
 from tagger._util.text import printable
-from tagger.batch.decisions import Decisions, review_of
-from tagger.batch.ledger import Ledger
+from tagger.batch.decisions import Decisions, is_begun, review_of
+from tagger.batch.ledger import REVIEWED_BEFORE, Ledger
 from tagger.errors import InputError
 from tagger.readme.readme import STDIN
 from tagger.readme.sources import Sources
@@ -17,6 +18,8 @@ from tagger.review.texts import noted, take_texts
 from tagger.selection import Selection
 from tagger.types import Progress
 from tagger.vocabulary import Vocabulary
+
+log = logging.getLogger(__name__)
 
 
 class Opened(Closing):
@@ -54,8 +57,13 @@ class Opened(Closing):
     ) -> None:
         self.place = place_of(output)
         path = review_of(self.place.lines)
-        if not (new or path.exists()):
-            raise InputError(f"{printable(str(path))}: no such file: review the output first")
+        begun = is_begun(path)
+        if not (new or begun):
+            raise InputError(
+                f"{printable(str(path))}: holds no decisions: review the output first"
+                if path.exists()
+                else f"{printable(str(path))}: no such file: review the output first"
+            )
         self.store = Decisions(path, vocabulary)
         try:
             with ExitStack() as stack:
@@ -64,12 +72,24 @@ class Opened(Closing):
                     if self.place.state.is_file()
                     else None
                 )
+                if not begun and self.ledger and self.ledger.noted(REVIEWED_BEFORE):
+                    log.warning(
+                        "%s is missing, where decisions about the output were kept, and a new "
+                        "review begins: put it back before the batch is run again",
+                        printable(str(path)),
+                    )
                 self.selection = _selection(self.ledger)
                 found = sources or noted(self.ledger, self.place.lines)
                 with self.store.writing() as database:
                     index(database, self.store, self.place.lines, vocabulary, seed)
                     if found:
                         take_texts(database, found, self.place, self.ledger, progress)
+                    elif not database.execute("SELECT 1 FROM text LIMIT 1").fetchone():
+                        log.warning(
+                            "no texts of the READMEs are known: they can be reviewed only by their "
+                            "tags, and what is decided cannot be exported or learned from until "
+                            "you say where they are"
+                        )
                     self.store.note(database)
                 self.work = Work(self.store)
                 self._stack = stack.pop_all()

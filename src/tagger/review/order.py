@@ -11,11 +11,11 @@ without that would look too good. So it is a random sample, whatever else is dec
 """
 
 import json
-import unicodedata
 from dataclasses import dataclass
 
 import numpy as np
 
+from tagger._util.text import searchable
 from tagger.batch.decisions import OPEN, Decisions
 from tagger.errors import InputError
 from tagger.evaluation.measures import Bools, Rows
@@ -159,7 +159,7 @@ class Work:
             numbers = self._sorted(order)
             for query, value in self._conditions(chosen):
                 with self._store.reading() as database:
-                    database.create_function("folded", 1, _folded, deterministic=True)
+                    database.create_function("folded", 1, searchable, deterministic=True)
                     found = [number for (number,) in database.execute(query, value)]
                 numbers = numbers[np.isin(numbers, np.array(found, dtype=np.int64))]
             self._queues[key] = Queue(numbers)
@@ -249,7 +249,7 @@ class Work:
                 raise InputError(f"there is no tag with the id {chosen.tag!r}")
             asked.append((_WITH_TAG, {"tags": json.dumps(self._store.meaning(chosen.tag))}))
         if chosen.text:
-            asked.append((_WITH_TEXT, {"text": _folded(chosen.text)}))
+            asked.append((_WITH_TEXT, {"text": searchable(chosen.text.strip())}))
         return asked
 
     def _draws(self, order: Order, chosen: Filter) -> bool:
@@ -285,10 +285,5 @@ class Work:
         return lacking
 
 
-def _folded(text: str) -> str:
-    """Return the form in which texts are searched."""
-    return unicodedata.normalize("NFC", text).casefold()
-
-
 def _key(order: Order, chosen: Filter) -> tuple[Order, str | None, str]:
-    return order, chosen.tag, _folded(chosen.text)
+    return order, chosen.tag, searchable(chosen.text.strip())

@@ -65,6 +65,7 @@ _FIRST_HEADING = 3
 
 _EMPTY = re.compile(r"<(a|h[1-6]|p|li|ul|ol|small|summary)(?: [^<>]*)?>\s*</\1>")
 _EMPTY_CELL = re.compile(r"<th((?: [^<>]*)?)>\s*</th>")
+_MARKUP = re.compile(r"<[^>]*>")
 _IMAGE = re.compile(r'<img(?: alt="([^"]*)")?>')
 
 
@@ -86,7 +87,7 @@ def render(text: str, suffix: str) -> str:
     reStructuredText and AsciiDoc are shown as the words that the model reads.
 
     Raises:
-        ValueError: there would be too much of it.
+        ValueError: there would be too much of it, or nothing.
 
     """
     text = text.encode("utf-8", "replace").decode()
@@ -96,7 +97,10 @@ def render(text: str, suffix: str) -> str:
         made = bounded_parser(html=False).render(bounded(clean(text, suffix)))
     if len(made) > MOST_HTML:
         raise ValueError("more HTML than can be shown")
-    return _cleaner.clean(_accessible(_cleaner.clean(made)))
+    shown = _cleaner.clean(_accessible(_cleaner.clean(made)))
+    if not _MARKUP.sub("", shown).strip():
+        raise ValueError("nothing that can be shown")
+    return shown
 
 
 def _accessible(clean: str) -> str:

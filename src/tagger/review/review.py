@@ -40,7 +40,7 @@ class StaleError(UsageError):
     """
 
     def __init__(self, item: Item) -> None:
-        super().__init__(f"{item.id!r} was decided elsewhere since it was shown here")
+        super().__init__(f"this README was decided elsewhere since it was shown here: {item.id!r}")
         self.item = item
 
 

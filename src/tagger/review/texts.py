@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tagger._util.paths import real
-from tagger._util.text import printable, storable
+from tagger._util.text import printable, searchable, storable
 from tagger.batch.decisions import REVIEWED
 from tagger.batch.ledger import Ledger, text_key
 from tagger.batch.output import Place
@@ -128,7 +128,7 @@ def take_texts(
             (number, readme.source, key, zlib.compress(text.encode(), 1)),
         )
         execute(
-            "INSERT OR REPLACE INTO beginning VALUES (?, ?)", (number, text[:BEGINNING].casefold())
+            "INSERT OR REPLACE INTO beginning VALUES (?, ?)", (number, searchable(text[:BEGINNING]))
         )
     execute("INSERT OR REPLACE INTO setting VALUES ('texts', ?)", (said,))
     (missing,) = execute(

@@ -19,6 +19,8 @@ let ahead = null;
 let asked = 0;
 /** What is being done, as a promise; null if nothing is. */
 let running = null;
+/** Until when keys do nothing, because one was pressed too soon. */
+let deaf = 0;
 
 /** Which READMEs are gone through, and in which order: the filter as it was when it was valid. */
 let chosen = {};
@@ -106,7 +108,7 @@ function showAbout() {
 function showReadme() {
   const readme = $("#readme");
   if (item.html === null) {
-    readme.replaceChildren(el("p", { class: "nothing" }, "The text of this README was not found. It can be decided all the same."));
+    readme.replaceChildren(el("p", { class: "nothing" }, "The text of this README was not found. What you decide is kept, but cannot be exported or learned from until the text is found."));
     return;
   }
   // Sanitised by the server; and the page's policy lets nothing of it run or load.
@@ -265,6 +267,18 @@ const begin = () => during(async () => {
 
 /* Keys and buttons. */
 
+/**
+ * Whether a key was pressed before what it was meant for is shown. Then those that follow it in the
+ * same breath do nothing either: Enter would accept what the lost key was to change.
+ */
+function pressedTooSoon() {
+  const now = performance.now();
+  if (!running && now > deaf) return false;
+  deaf = now + 500;
+  say("Keys were pressed before the README was shown, and did nothing.");
+  return true;
+}
+
 const KEYS = {
   Enter: "accept", 0: "none", s: "skip", u: "undo", ArrowLeft: "previous", ArrowRight: "next",
   t: "statistics", b: "bulk", l: "learn", "?": "help",
@@ -281,7 +295,11 @@ document.addEventListener("keydown", (event) => {
   }
   if (writing || (key === "Enter" && target.matches("button, a, summary"))) return;
   const name = key.length === 1 ? key.toLowerCase() : key;
-  const act = KEYS[name];
+  const act = key === "Enter" && event.shiftKey ? undefined : KEYS[name];
+  if ((act || /^[1-9]$/.test(name)) && !event.repeat && pressedTooSoon()) {
+    event.preventDefault();
+    return;
+  }
   if (!$("#figures").hidden && !["bulk", "learn", "help", "statistics"].includes(act)) return;
   if (act) { if (!event.repeat) acts[act](); }
   else if (name === "/") $("#search").focus();
