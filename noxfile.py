@@ -44,7 +44,8 @@ def tests(session: nox.Session, versions: str) -> None:
     session.run(
         *("python", "-m", "pytest", "-n", "2", "-m"),
         # `shared` is a folder that only the project's own machines have.
-        "not slow and not network and not real_model and not servers and not shared",
+        "not slow and not network and not real_model and not servers and not quantize "
+        "and not shared",
         *session.posargs,
         env={"OMP_NUM_THREADS": "1"},
     )

@@ -62,7 +62,13 @@ def test_all_that_is_missing_is_said_at_once(monkeypatch: pytest.MonkeyPatch) ->
         need("learn")
 
 
-@pytest.mark.parametrize("extra", EXTRAS)
+@pytest.mark.parametrize(
+    "extra",
+    [
+        pytest.param(extra, marks=[pytest.mark.quantize] if extra == "quantize" else [])
+        for extra in EXTRAS
+    ],
+)
 def test_extras_install_what_is_asked_for(extra: str) -> None:
     assert set(EXTRAS[extra][1].values()) <= DECLARED[extra]
     need(extra)

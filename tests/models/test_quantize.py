@@ -18,6 +18,8 @@ from tagger.models.plan import config_of, plan
 from tagger.models.processor import Processor
 from tagger.models.shape import native
 
+pytestmark = pytest.mark.quantize
+
 CPU = torch.device("cpu")
 DENSE = ("qwen2", "qwen3", "qwen3_5_text")
 
