@@ -2,12 +2,13 @@
 
     python benchmarks/serving.py load --clients 200 --seconds 60
     python benchmarks/serving.py overhead --model qwen2.5-coder-0.5b --rounds 3
+    python benchmarks/serving.py options 10 100 300 --model qwen2.5-coder-0.5b
 
 `load` has clients tag READMEs one after the other, as fast as they are answered, and sends SIGTERM
 while they all wait. The clients are in this process, the server in another. With `--model tiny`,
 the default, it has a random model of the tests and one thread for it, so that HTTP and the queue
 are what is measured. `overhead` tags the example READMEs in turns by the library, in this process,
-and by the server.
+and by the server. `options` asks a question with so many options, once new and once again.
 """
 
 import argparse
@@ -181,6 +182,25 @@ def overhead(model: str, rounds: int) -> None:
     print(f"added, median of the differences: {1000 * added:.1f} ms, {added / library:.1%}")
 
 
+def ask_options(model: str, numbers: list[int]) -> None:
+    """Print how long a question takes whose options are new, and the same question again."""
+    print("| options | new | again |\n|---|---|---|")
+    with (
+        served(model, "--timeout", "3600") as (_, address),
+        httpx2.Client(base_url=address, timeout=3600) as http,
+    ):
+        for number in numbers:
+            seconds = []
+            options = dict.fromkeys(f"department {each} of {number}" for each in range(number))
+            question = {"type": "choice", "instructions": "Who answers this?", "criteria": options}
+            body = {"model": "jev-latest", "state": TEXT, "questions": {"team": question}}
+            for _ in range(2):
+                start = time.perf_counter()
+                http.post("/v1/systemone", json=body).raise_for_status()
+                seconds.append(time.perf_counter() - start)
+            print(f"| {number:,} | {seconds[0]:.1f} s | {seconds[1]:.1f} s |")
+
+
 def main() -> None:
     """Measure and print."""
     made = parser(__doc__)
@@ -193,10 +213,16 @@ def main() -> None:
     added = kinds.add_parser("overhead", formatter_class=defaults)
     added.add_argument("--model", default="qwen2.5-coder-0.5b", help="a model's name or folder")
     added.add_argument("--rounds", type=count, default=3, help="over all example READMEs")
+    asked = kinds.add_parser("options", formatter_class=defaults)
+    asked.add_argument("numbers", type=count, nargs="+", help="of options of a question")
+    asked.add_argument("--model", default="qwen2.5-coder-0.5b", help="a model's name or folder")
     options = made.parse_args()
     with model_folder(options.model) as model:
         if options.kind == "overhead":
             overhead(model, options.rounds)
+            return
+        if options.kind == "options":
+            ask_options(model, options.numbers)
             return
         threads = ("--threads", "1") if options.model == TINY else ()
         with served(model, *threads) as (process, address):

@@ -76,7 +76,8 @@ def test_without_a_key_the_server_answers_to_no_other_name(server: httpx2.Client
     assert checked(server.get("/v1/tags", headers={"Host": "evil.example:80"})) == 403
     for host in ("localhost", "LOCALHOST:1", "127.0.0.1:8000", "127.0.0.2", "[::1]:8000"):
         assert server.get("/v1/tags", headers={"Host": host}).status_code == 200
-    for host in ("", "[::1", "localhost.evil.example"):
+    malformed = ("[::1].evil.example", "127.0.0.1/evil", "evil@127.0.0.1", "127.0.0.1:evil")
+    for host in ("", "[::1", "localhost.evil.example", *malformed):
         assert server.get("/v1/tags", headers={"Host": host}).status_code == 403
 
 

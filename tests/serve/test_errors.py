@@ -138,10 +138,35 @@ def test_large_and_slow_bodies(server_rank: Rank, description: Any) -> None:
     limits = Limits(body=10, body_seconds=0.2)
     with serving.serving(server_rank, limits=limits) as address:
         for path in PATHS:
-            assert "10 is" in check(description, post(address, path), path, 413)
+            assert "10 bytes are" in check(description, post(address, path), path, 413)
             host, port = address.removeprefix("http://").split(":")
             head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\n"
             check(description, serving.raw(host, int(port), head.encode()), path, 408)
+
+
+def test_a_client_that_asks_first_is_refused_before_it_sends(
+    server_rank: Rank, description: Any
+) -> None:
+    limits = Limits(body=10, body_seconds=serving.PATIENCE)
+    with serving.serving(server_rank, limits=limits, key="secret") as address:
+        host, port = address.removeprefix("http://").split(":")
+        for headers, status in (("", 401), ("Authorization: Bearer secret\r\n", 413)):
+            head = (
+                f"POST /v1/tag HTTP/1.1\r\nHost: localhost\r\nContent-Length: 11\r\n{headers}"
+                "Expect: 100-continue\r\n\r\n"
+            )
+            answer = serving.raw(host, int(port), head.encode())
+            check(description, answer, "/v1/tag", status)
+
+
+def test_no_error_is_described_that_is_never_sent(description: Any) -> None:
+    assert "422" not in description["paths"]["/v1/decisions"]["post"]["responses"]
+    assert "HTTPValidationError" not in description["components"]["schemas"]
+
+
+def test_text_with_zero_characters_is_refused(server: httpx2.Client, description: Any) -> None:
+    text = "\0".join("http server")
+    check(description, server.post("/v1/tag", json={"readme": text}), "/v1/tag", 422)
 
 
 def test_a_full_queue_and_late_answers(

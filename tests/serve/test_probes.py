@@ -23,3 +23,12 @@ def test_requests_are_counted_by_path_and_status(server: httpx2.Client) -> None:
     assert 'path="other",status="404"' in text
     assert "/nothing" not in text
     assert "process_resident_memory_bytes" in text
+
+
+def test_probes_may_ask_for_the_head_alone(server: httpx2.Client) -> None:
+    for path in ("/healthz", "/readyz"):
+        assert server.head(path).status_code == 200
+
+
+def test_a_path_with_a_slash_too_many_is_unknown(server: httpx2.Client) -> None:
+    assert server.get("/v1/tags/").status_code == 404

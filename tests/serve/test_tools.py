@@ -33,6 +33,7 @@ def call(open_rank: Callable[[], Rank], rank: Rank, tool: str, **arguments: Any)
             listed = {each.name: each for each in (await client.list_tools()).tools}
             assert listed.keys() == {"tag_readme", "list_tags", "explain_readme"}
             assert all(each.description for each in listed.values())
+            assert not any(each.input_schema["additionalProperties"] for each in listed.values())
             answer = await client.call_tool(tool, arguments)
         if answer.is_error:
             return answer.content[0].text  # type: ignore[union-attr]
@@ -82,6 +83,7 @@ def test_an_error_is_one_line_for_the_agent(server_rank: Rank) -> None:
         {},
         {"readme": 5, "file": 5},
         {"readme": "x", "file": "x" * 5_000},
+        {"readme": "x", "threshold": 0.5},
         *({"readme": "x", "max_tags": wrong} for wrong in (0, 11, True, "3", 1.0)),
     ],
     ids=lambda arguments: str(arguments)[:40],

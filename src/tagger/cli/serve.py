@@ -59,6 +59,9 @@ def serve(
     from tagger.serve.app import application
     from tagger.serve.server import Server, listen
 
+    host = host.removeprefix("[").removesuffix("]").lower()
+    if not host:
+        raise UsageError("--host is empty: name an address, such as 127.0.0.1 or 0.0.0.0")
     if key is None and not is_loopback(host):
         raise UsageError(
             f"--host {host} can be reached from other machines: set {KEY_VARIABLE} to a key that "

@@ -71,14 +71,17 @@ class Readme:
 
     @classmethod
     def from_text(cls, text: str, id: str, source: str) -> Self:  # noqa: A002
-        """Take a text that was found elsewhere for a README, by the rules that files have.
+        """Take a text that was found elsewhere for a README, and as much of it as of a file.
 
         Raises:
             ReadmeError: empty or binary.
 
         """
         data = text[:MAX_BYTES].encode("utf-8", "replace")[:MAX_BYTES]
-        return cls(id=id, text=_decode(data, source), source=source)
+        read = data.decode("utf-8-sig", "ignore")
+        if "\0" in read:
+            raise ReadmeError(f"{source}: has zero characters, so it is binary and no README")
+        return cls(id=id, text=_filled(read, source), source=source)
 
     @property
     def markup(self) -> Markup:
@@ -121,6 +124,11 @@ def _decode(data: bytes, source: str) -> str:
     text, encoding = decode(data, source, whole=len(data) < MAX_BYTES)
     if encoding != "utf-8":
         log.info("%s: is not UTF-8, and is read as %s", source, encoding)
+    return _filled(text, source)
+
+
+def _filled(text: str, source: str) -> str:
+    """Return a text, if there is one."""
     if not text.strip():
         raise ReadmeError(f"{source}: is empty; there is nothing to tag")
     return text

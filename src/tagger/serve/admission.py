@@ -9,11 +9,11 @@ import hashlib
 import hmac
 import ipaddress
 import logging
+import re
 import time
 from collections.abc import Set
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -29,6 +29,8 @@ CLIENT_DISCONNECTED = 499
 
 _DRAINED = 16
 """Bodies are read to this many times the allowed size, so that their clients get the refusal."""
+
+_HOST = re.compile(r"(?:\[([0-9a-fA-F:.]+)\]|([\w.-]+))(?::\d{1,5})?", re.ASCII)
 
 LOOPBACK = "localhost, 127.0.0.0/8 or ::1"
 """The names of this machine for itself, as messages list them."""
@@ -110,7 +112,9 @@ class AdmissionControl:
     async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request through, once its body is here. Raises `Refusal` or `_Disconnected`."""
         headers = dict(scope["headers"])
-        refusal = self._refusal(scope["path"], headers)
+        refusal = self._refusal(scope["path"], headers) or self._too_large(headers)
+        if refusal is not None and headers.get(b"expect", b"").lower() == b"100-continue":
+            raise refusal  # before the body: this client asks whether it is wanted
         # A body that is not wanted is taken all the same, within bounds: many clients read no
         # answer before they have sent everything.
         body = await self._body(receive, keep=refusal is None)
@@ -147,6 +151,14 @@ class AdmissionControl:
             )
         return None
 
+    def _too_large(self, headers: dict[bytes, bytes]) -> Refusal | None:
+        """Return why a body of the declared length is refused, if it is."""
+        declared = headers.get(b"content-length", b"0")
+        if len(declared) < 20 and int(declared) <= self._limits.body:
+            return None
+        most = f"{self._limits.body:,} bytes are the maximum"
+        return Refusal(413, f"the body is too large: {most}", {"Connection": "close"})
+
     async def _body(self, receive: Receive, *, keep: bool) -> bytes:
         """Return the body of a request. Raises `Refusal` or `_Disconnected`."""
         chunks, size = [], 0
@@ -165,10 +177,12 @@ class AdmissionControl:
                         chunks.clear()
                     more = message.get("more_body", False)
         except TimeoutError:
-            seconds = self._limits.body_seconds
-            raise Refusal(408, f"the body took longer than {seconds:g} s") from None
+            if size <= self._limits.body:
+                seconds = self._limits.body_seconds
+                raise Refusal(408, f"the body took longer than {seconds:g} s") from None
         if size > self._limits.body and keep:
-            raise Refusal(413, f"the body has {size:,} bytes; {self._limits.body:,} is the maximum")
+            most = f"{self._limits.body:,} bytes are the maximum"
+            raise Refusal(413, f"the body is too large: {most}", {"Connection": "close"})
         return b"".join(chunks)
 
 
@@ -202,11 +216,9 @@ def is_loopback(host: str) -> bool:
 
 
 def _host(header: str) -> str:
-    """Return the name in a Host header, without its port."""
-    try:
-        return urlsplit(f"//{header}").hostname or ""
-    except ValueError:
-        return ""
+    """Return the name in a Host header, without its port; nothing if it is malformed."""
+    found = _HOST.fullmatch(header)
+    return (found[1] or found[2]).lower() if found else ""
 
 
 def _digest(key: bytes) -> bytes:

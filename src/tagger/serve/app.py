@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path, PurePath
 from typing import Any
 
 from fastapi import FastAPI
@@ -86,11 +87,13 @@ def application(
         docs_url=None,
         redoc_url=None,
         strict_content_type=True,
+        redirect_slashes=False,
         lifespan=lifespan,
     )
     failures.install(app)
     _add_answers(app, Service(rank, engine, selection, seconds))
     _add_probes(app, engine, metrics)
+    failures.describe(app.openapi())
     return AdmissionControl(
         app, metrics, {*app.openapi()["paths"], "/docs", "/openapi.json"}, key, limits
     )
@@ -99,6 +102,8 @@ def application(
 def _add_answers(app: FastAPI, service: Service) -> None:
     """Add the paths that answer with the model, or tell of it."""
     name = service.rank.name
+    if Path(name).is_dir():  # where it lies is nobody's business
+        name = PurePath(name).name
 
     @app.post(
         TAG,
@@ -148,10 +153,12 @@ def _add_answers(app: FastAPI, service: Service) -> None:
 def _add_probes(app: FastAPI, engine: Engine, metrics: Metrics) -> None:
     """Add the paths for whoever keeps the server running, and the page for whoever uses it."""
 
+    @app.head("/healthz", include_in_schema=False)
     @app.get("/healthz", responses=failures.of_probes(), summary="Whether the server runs")
     async def healthz() -> dict[str, str]:
         return {"status": "ok"}
 
+    @app.head("/readyz", include_in_schema=False)
     @app.get("/readyz", responses=failures.of_probes(), summary="Whether the model is loaded")
     async def readyz() -> dict[str, str]:
         if not engine.ready:

@@ -156,6 +156,20 @@ def _responses(
     return {status: {"model": model, "description": why} for status, why in described.items()}
 
 
+def describe(schema: dict[str, Any]) -> None:
+    """Correct an application's OpenAPI schema, in place.
+
+    FastAPI adds errors of 422 everywhere, in a shape that is never sent, and knows of no key.
+    """
+    answered = schema["paths"][OPENAI]["post"]["responses"]
+    answered.pop("422")
+    components = schema["components"]
+    for name in ("HTTPValidationError", "ValidationError"):
+        components["schemas"].pop(name, None)
+    components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+    schema["security"] = [{"key": []}, {}]
+
+
 def install(app: FastAPI) -> None:
     """Have an application answer in these shapes."""
 

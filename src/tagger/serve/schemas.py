@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, model_validator
 
+from tagger._util.text import printable
 from tagger.readme.readme import Readme
 from tagger.readme.sources import MAX_ID
 from tagger.selection import MAX_TAGS, Selection
@@ -42,7 +43,7 @@ class ReadmeIn(_Strict):
 
     def to_readme(self) -> Readme:
         """Return it as files are read. Raises `ReadmeError`."""
-        return Readme.from_text(self.readme, str(self.id), self.file)
+        return Readme.from_text(self.readme, str(self.id), printable(self.file))
 
 
 class TagRequest(_Strict):

@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import errno
 import logging
+import os
 import resource
 import socket
 
@@ -59,8 +61,10 @@ def listen(host: str, port: int) -> socket.socket:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except (OSError, UnicodeError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UsageError(f"cannot listen on {host} port {port}: {reason}") from error
+        number = getattr(error, "errno", None)
+        reason = os.strerror(number) if number and number > 0 else error
+        remedy = ": choose another --port" if number == errno.EADDRINUSE else ""
+        raise UsageError(f"cannot listen on {host} port {port}: {reason}{remedy}") from error
 
 
 class Server:

@@ -18,9 +18,11 @@ import anyio
 from mcp.server import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.stdio import stdio_server
+from mcp.types import Tool
 from pydantic import Field, ValidationError
 
 from tagger import __version__
+from tagger._util.text import printable
 from tagger.errors import TaggerError
 from tagger.evaluation.explain import Explanation, explain
 from tagger.methods.rank.rank import Rank
@@ -75,7 +77,7 @@ class Tools:
         """Give a repository's README the best tags of the fixed list, with their confidences."""
         with self._alone():
             selection = self._chosen(max_tags)
-            found = Readme.from_text(readme, file, file)
+            found = _readme(readme, file)
             (tagging,) = Tagger(self._rank, selection).tag([found])
         reply: dict[str, Any] = json.loads(tagging.to_json(scores=True))
         return reply
@@ -89,7 +91,7 @@ class Tools:
     ) -> Explanation:
         """Explain why a README gets its tags: the evidence for the best ones, and what was read."""
         with self._alone():
-            found = Readme.from_text(readme, file, file)
+            found = _readme(readme, file)
             explained = explain(self._rank, self._chosen(max_tags), found)
         return explained.model_copy(update={"tags": explained.tags[:top]})
 
@@ -117,11 +119,27 @@ class Tools:
                 raise ToolError(f"internal error: {type(error).__name__}: {error}") from error
 
 
+def _readme(text: str, file: str) -> Readme:
+    return Readme.from_text(text, file, printable(file))
+
+
 class _Server(MCPServer[Any]):
     """Words what is wrong with arguments plainly, and answers whatever characters they have."""
 
+    async def list_tools(self) -> list[Tool]:
+        """List the tools, none of which takes other arguments than it says."""
+        closed = {"additionalProperties": False}
+        return [
+            each.model_copy(update={"input_schema": each.input_schema | closed})
+            for each in await super().list_tools()
+        ]
+
     async def call_tool(self, name: str, arguments: dict[str, Any], context: Any = None) -> Any:
         """Call a tool. Raises `ToolError` with one line."""
+        known = {each.name: each.input_schema["properties"] for each in await self.list_tools()}
+        unknown = [each for each in arguments if each not in known.get(name, arguments)]
+        if unknown:
+            raise ToolError(f"{printable(unknown[0])[:100]}: is not an argument of {name}")
         try:
             return await super().call_tool(name, arguments, context)
         except ToolError as error:
