@@ -42,8 +42,15 @@ def lowest() -> str:
     return "\n".join(lines)
 
 
+APART = {"torchao"}
+"""What `make test-quantize` installs into a folder of its own."""
+
+
 def reachable() -> set[str]:
-    """Return all that an install with every extra brings, without what a GPU's PyTorch does."""
+    """Return all that an install with every extra brings, without what a GPU's PyTorch does.
+
+    The extra `quantize` is left out: see `APART`.
+    """
     seen: set[tuple[str, str]] = set()
 
     def visit(wanted: Iterable[Requirement], extra: str = "") -> None:
@@ -56,7 +63,7 @@ def reachable() -> set[str]:
                     seen.add((name, each))
                     visit(map(Requirement, metadata.requires(name) or ()), each)
 
-    visit(requirements(*PROJECT["optional-dependencies"]))
+    visit(requirements(*(set(PROJECT["optional-dependencies"]) - {"quantize"})))
     names = {name for name, _ in seen}
     return {name for name in names if name in _CHOSEN or not _GIVEN.fullmatch(name)}
 
