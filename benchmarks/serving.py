@@ -7,8 +7,9 @@
 `load` has clients tag READMEs one after the other, as fast as they are answered, and sends SIGTERM
 while they all wait. The clients are in this process, the server in another. With `--model tiny`,
 the default, it has a random model of the tests and one thread for it, so that HTTP and the queue
-are what is measured. `overhead` tags the example READMEs in turns by the library, in this process,
-and by the server. `options` asks a question with so many options, once new and once again.
+are what is measured. `overhead` tags the example READMEs by the library, the server, and the
+library again, each in a process of its own. `options` asks a question with so many options, once
+new and once again.
 """
 
 import argparse
@@ -17,7 +18,6 @@ import contextlib
 import json
 import re
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -29,6 +29,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx2
+import numpy as np
 import psutil
 
 from common import ROOT, SAMPLE, count, parser, reported
@@ -157,29 +158,52 @@ async def press(address: str, process: "subprocess.Popen[str]", clients: int, se
     print("\n".join(f"| {what} | {value} |" for what, value in rows.items()))
 
 
-def overhead(model: str, rounds: int) -> None:
-    """Print what the server adds to the library's time."""
-    readmes = [(path, path.read_text("utf-8")) for path in EXAMPLES]
+def by_library(model: str, rounds: int) -> Iterator[tuple[float, str]]:
+    """Yield the seconds and the reply of each example README, after a round that warms up."""
     tagger = Tagger.load(model, SAMPLE)
     tagger.method.prepare()
-    pairs: list[tuple[float, float]] = []
+    for number in range(rounds + 1):
+        for path in EXAMPLES:
+            readme = Readme(path.name, path.read_text("utf-8"), path.name)
+            start = time.perf_counter()
+            (tagging,) = tagger.tag([readme])
+            if number:
+                yield time.perf_counter() - start, tagging.to_json(scores=True)
+
+
+def by_server(model: str, rounds: int) -> Iterator[tuple[float, str]]:
+    """Yield the same of a server's replies."""
     with served(model) as (_, address), httpx2.Client(base_url=address, timeout=600) as http:
         for number in range(rounds + 1):
-            for path, text in readmes:
-                start = time.perf_counter()
-                (tagging,) = tagger.tag([Readme(path.name, text, path.name)])
-                middle = time.perf_counter()
+            for path in EXAMPLES:
+                text = path.read_text("utf-8")
                 body = {"id": path.name, "readme": text, "file": path.name}
+                start = time.perf_counter()
                 reply = http.post("/v1/tag", json=body)
-                end = time.perf_counter()
-                if reply.text != tagging.to_json(scores=True):
-                    sys.exit(f"{path.name}: another reply by the server: {reply.text}")
-                if number:  # the first round warms both up
-                    pairs.append((middle - start, end - middle))
-    library, server = (statistics.median(column) for column in zip(*pairs, strict=True))
-    added = statistics.median(there - here for here, there in pairs)
-    print(f"{len(pairs)} pairs: library {library:.3f} s a README, server {server:.3f} s")
-    print(f"added, median of the differences: {1000 * added:.1f} ms, {added / library:.1%}")
+                if number:
+                    yield time.perf_counter() - start, reply.text
+
+
+def overhead(model: str, rounds: int) -> None:
+    """Print what the server adds to the library's time.
+
+    Each has the machine to itself: two models in memory slow each other down. The library's turns
+    are before and after the server's, so that a machine that gets slower slows both.
+    """
+
+    def library() -> list[tuple[float, str]]:
+        command = [sys.executable, __file__, "library", "--model", model, "--rounds", str(rounds)]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+        return [(seconds, reply) for seconds, reply in json.loads(done.stdout)]
+
+    turns = [library(), list(by_server(model, rounds)), library()]
+    if any(len({reply for _, reply in each}) > 1 for each in zip(*turns, strict=True)):
+        sys.exit("the server's replies are others")
+    before, there, after = (np.array([seconds for seconds, _ in turn]) for turn in turns)
+    here = (before + after) / 2
+    print(f"{len(here)} READMEs: library {here.mean():.3f} s, server {there.mean():.3f} s each")
+    print(f"added: {1000 * (there - here).mean():.0f} ms, {there.sum() / here.sum() - 1:.1%}")
+    print(f"the library's second turn beside its first: {after.sum() / before.sum() - 1:+.1%}")
 
 
 def ask_options(model: str, numbers: list[int]) -> None:
@@ -210,9 +234,10 @@ def main() -> None:
     load.add_argument("--clients", type=count, default=200, help="requests at a time")
     load.add_argument("--seconds", type=count, default=60, help="until SIGTERM")
     load.add_argument("--model", default=TINY, help="a model's name or folder")
-    added = kinds.add_parser("overhead", formatter_class=defaults)
-    added.add_argument("--model", default="qwen2.5-coder-0.5b", help="a model's name or folder")
-    added.add_argument("--rounds", type=count, default=3, help="over all example READMEs")
+    for kind in ("overhead", "library"):
+        added = kinds.add_parser(kind, formatter_class=defaults)
+        added.add_argument("--model", default="qwen2.5-coder-0.5b", help="a model's name or folder")
+        added.add_argument("--rounds", type=count, default=3, help="over all example READMEs")
     asked = kinds.add_parser("options", formatter_class=defaults)
     asked.add_argument("numbers", type=count, nargs="+", help="of options of a question")
     asked.add_argument("--model", default="qwen2.5-coder-0.5b", help="a model's name or folder")
@@ -220,6 +245,9 @@ def main() -> None:
     with model_folder(options.model) as model:
         if options.kind == "overhead":
             overhead(model, options.rounds)
+            return
+        if options.kind == "library":
+            print(json.dumps(list(by_library(model, options.rounds))))
             return
         if options.kind == "options":
             ask_options(model, options.numbers)
