@@ -123,3 +123,8 @@ def reporting(name: str) -> Iterator[None]:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         remedy = "; make room and run the same command again" if full else ""
         raise OutputError(f"cannot write {name}: {error.strerror or error}{remedy}") from error
+
+
+def is_filled(path: Path) -> bool:
+    """Say whether a file is there and not empty, as a crash or a full disk may leave one."""
+    return path.is_file() and path.stat().st_size > 0

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Self
 
 from tagger._util.closing import Closing
+from tagger._util.files import is_filled
 from tagger._util.text import printable
 from tagger.batch.state_file import StateFile
 from tagger.batch.tag_names import TagNames
@@ -88,11 +89,6 @@ def review_of(lines: Path) -> Path:
     return lines.with_name(lines.name + ENDING)
 
 
-def is_begun(path: Path) -> bool:
-    """Say whether a file may hold decisions: an empty one is what a crash or a full disk leaves."""
-    return path.is_file() and path.stat().st_size > 0
-
-
 class Decisions(Closing):
     """A file of decisions; a context manager. Safe to use from several threads.
 
@@ -148,7 +144,7 @@ class Decisions(Closing):
     def beside(cls, lines: Path, vocabulary: Vocabulary) -> Self | None:
         """Return what was decided about an output, or None if it was not reviewed."""
         path = review_of(lines)
-        return cls(path, vocabulary) if is_begun(path) or path.is_symlink() else None
+        return cls(path, vocabulary) if is_filled(path) or path.is_symlink() else None
 
     def close(self) -> None:
         """Close the file; see `StateFile.close`."""

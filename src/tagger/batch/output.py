@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Self
 
 from tagger._util.closing import Closing
-from tagger._util.files import check_own_file, is_still, reporting
+from tagger._util.files import check_own_file, is_filled, is_still, reporting
 from tagger._util.paths import real
 from tagger._util.text import printable
 from tagger.errors import OutputError, UsageError
@@ -60,16 +60,12 @@ class Place:
 
         """
         for path in (self.output, self.lines):
-            if _is_filled(path) and not _is_filled(self.state):
+            if is_filled(path) and not is_filled(self.state):
                 raise UsageError(
                     f"{printable(str(path))} already exists, but is perhaps not the output "
                     f"of a batch ({printable(self.state.name)} is missing): choose another output, "
                     "or delete it"
                 )
-
-
-def _is_filled(path: Path) -> bool:
-    return path.is_file() and path.stat().st_size > 0
 
 
 class LinesFile(Closing):

@@ -5,9 +5,10 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from tagger._util.closing import Closing
+from tagger._util.files import is_filled
 from tagger._util.paths import real
 from tagger._util.text import printable
-from tagger.batch.decisions import Decisions, is_begun, review_of
+from tagger.batch.decisions import Decisions, review_of
 from tagger.batch.ledger import REVIEWED_BEFORE, Ledger
 from tagger.errors import InputError
 from tagger.readme.readme import STDIN
@@ -57,7 +58,7 @@ class Opened(Closing):
     ) -> None:
         self.place = place_of(output)
         path = review_of(self.place.lines)
-        begun = is_begun(path)
+        begun = is_filled(path)
         if not (new or begun):
             raise InputError(
                 f"{printable(str(path))}: holds no decisions: review the output first"

@@ -154,8 +154,10 @@ class AdmissionControl:
     def _too_large(self, headers: dict[bytes, bytes]) -> Refusal | None:
         """Return why a body of the declared length is refused, if it is."""
         declared = headers.get(b"content-length", b"0")
-        if len(declared) < 20 and int(declared) <= self._limits.body:
-            return None
+        fits = len(declared) < 20 and int(declared) <= self._limits.body
+        return None if fits else self._oversized()
+
+    def _oversized(self) -> Refusal:
         most = f"{self._limits.body:,} bytes are the maximum"
         return Refusal(413, f"the body is too large: {most}", {"Connection": "close"})
 
@@ -181,8 +183,7 @@ class AdmissionControl:
                 seconds = self._limits.body_seconds
                 raise Refusal(408, f"the body took longer than {seconds:g} s") from None
         if size > self._limits.body and keep:
-            most = f"{self._limits.body:,} bytes are the maximum"
-            raise Refusal(413, f"the body is too large: {most}", {"Connection": "close"})
+            raise self._oversized()
         return b"".join(chunks)
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
@@ -93,17 +93,17 @@ def application(
     failures.install(app)
     _add_answers(app, Service(rank, engine, selection, seconds))
     _add_probes(app, engine, metrics)
-    failures.describe(app.openapi())
-    return AdmissionControl(
-        app, metrics, {*app.openapi()["paths"], "/docs", "/openapi.json"}, key, limits
-    )
+    schema = app.openapi()
+    failures.describe(schema)
+    paths = {*schema["paths"], "/docs", "/openapi.json"}
+    return AdmissionControl(app, metrics, paths, key, limits)
 
 
 def _add_answers(app: FastAPI, service: Service) -> None:
     """Add the paths that answer with the model, or tell of it."""
     name = service.rank.name
     if Path(name).is_dir():  # where it lies is nobody's business
-        name = PurePath(name).name
+        name = Path(name).absolute().name
 
     @app.post(
         TAG,

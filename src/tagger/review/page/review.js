@@ -20,7 +20,7 @@ let asked = 0;
 /** What is being done, as a promise; null if nothing is. */
 let running = null;
 /** Until when keys do nothing, because one was pressed too soon. */
-let deaf = 0;
+let ignoredUntil = 0;
 
 /** Which READMEs are gone through, and in which order: the filter as it was when it was valid. */
 let chosen = {};
@@ -273,8 +273,8 @@ const begin = () => during(async () => {
  */
 function pressedTooSoon() {
   const now = performance.now();
-  if (!running && now > deaf) return false;
-  deaf = now + 500;
+  if (!running && now > ignoredUntil) return false;
+  ignoredUntil = now + 500;
   say("Keys were pressed before the README was shown, and did nothing.");
   return true;
 }
