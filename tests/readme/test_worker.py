@@ -60,8 +60,12 @@ def gone(pid: int) -> bool:
         ("é" * 200_000, "", "é" * 200_000),
     ],
 )
-def test_it_cleans_as_one_would_here(worker: Worker, text: str, suffix: str, words: str) -> None:
-    assert worker.clean(text, suffix) == words
+def test_it_cleans_as_one_would_here(text: str, suffix: str, words: str) -> None:
+    worker = Worker()
+    try:
+        assert worker.clean(text, suffix) == words
+    finally:
+        worker.stop()
 
 
 def test_what_takes_too_long_is_an_error_and_the_next_readme_is_cleaned(worker: Worker) -> None:
