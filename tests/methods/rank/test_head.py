@@ -2,7 +2,10 @@
 
 import json
 import math
+import os
 import pickle
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -99,6 +102,29 @@ def test_the_file_is_one_that_other_programs_can_read(tmp_path: Path) -> None:
         about = json.loads(file.metadata()["tagger"])
     assert about["tags"] == ["cli", "game", "web"]
     assert about["fitted"] == list(HEAD.fitted)
+
+
+THREADS_STARTED = """
+import os, sys
+from pathlib import Path
+from tagger.methods.rank.head import Head
+
+before = len(os.listdir("/proc/self/task"))
+Head.load(Path(sys.argv[1]))
+print(len(os.listdir("/proc/self/task")) - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts threads in /proc")
+def test_loading_starts_no_threads_that_would_slow_down_the_model_in_another(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "a.head"
+    random_head([f"tag {number}" for number in range(90)], width=4096).save(path)
+    command = [sys.executable, "-c", THREADS_STARTED, str(path)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "2"}
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "0"
 
 
 def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
