@@ -7,9 +7,8 @@
 `load` has clients tag READMEs one after the other, as fast as they are answered, and sends SIGTERM
 while they all wait. The clients are in this process, the server in another. With `--model tiny`,
 the default, it has a random model of the tests and one thread for it, so that HTTP and the queue
-are what is measured. `overhead` tags the example READMEs by the library, the server, and the
-library again, each in a process of its own. `options` asks a question with so many options, once
-new and once again.
+are what is measured. `overhead` tags the example READMEs by the library and by the server in
+turns. `options` asks a question with so many options, once new and once again.
 """
 
 import argparse
@@ -158,52 +157,42 @@ async def press(address: str, process: "subprocess.Popen[str]", clients: int, se
     print("\n".join(f"| {what} | {value} |" for what, value in rows.items()))
 
 
-def by_library(model: str, rounds: int) -> Iterator[tuple[float, str]]:
-    """Yield the seconds and the reply of each example README, after a round that warms up."""
-    tagger = Tagger.load(model, SAMPLE)
-    tagger.method.prepare()
-    for number in range(rounds + 1):
-        for path in EXAMPLES:
-            readme = Readme(path.name, path.read_text("utf-8"), path.name)
-            start = time.perf_counter()
-            (tagging,) = tagger.tag([readme])
-            if number:
-                yield time.perf_counter() - start, tagging.to_json(scores=True)
-
-
-def by_server(model: str, rounds: int) -> Iterator[tuple[float, str]]:
-    """Yield the same of a server's replies."""
-    with served(model) as (_, address), httpx2.Client(base_url=address, timeout=600) as http:
-        for number in range(rounds + 1):
-            for path in EXAMPLES:
-                text = path.read_text("utf-8")
-                body = {"id": path.name, "readme": text, "file": path.name}
-                start = time.perf_counter()
-                reply = http.post("/v1/tag", json=body)
-                if number:
-                    yield time.perf_counter() - start, reply.text
-
-
 def overhead(model: str, rounds: int) -> None:
     """Print what the server adds to the library's time.
 
-    Each has the machine to itself: two models in memory slow each other down. The library's turns
-    are before and after the server's, so that a machine that gets slower slows both.
+    Both tag each README one after the other, in turns first, so that a machine whose speed varies
+    slows both.
     """
+    tagger = Tagger.load(model, SAMPLE)
+    tagger.method.prepare()
+    with served(model) as (_, address), httpx2.Client(base_url=address, timeout=600) as http:
 
-    def library() -> list[tuple[float, str]]:
-        command = [sys.executable, __file__, "library", "--model", model, "--rounds", str(rounds)]
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-        return [(seconds, reply) for seconds, reply in json.loads(done.stdout)]
+        def here(path: Path) -> tuple[float, str]:
+            start = time.perf_counter()
+            (tagging,) = tagger.tag([Readme(path.name, path.read_text("utf-8"), path.name)])
+            return time.perf_counter() - start, tagging.to_json(scores=True)
 
-    turns = [library(), list(by_server(model, rounds)), library()]
-    if any(len({reply for _, reply in each}) > 1 for each in zip(*turns, strict=True)):
-        sys.exit("the server's replies are others")
-    before, there, after = (np.array([seconds for seconds, _ in turn]) for turn in turns)
-    here = (before + after) / 2
-    print(f"{len(here)} READMEs: library {here.mean():.3f} s, server {there.mean():.3f} s each")
-    print(f"added: {1000 * (there - here).mean():.0f} ms, {there.sum() / here.sum() - 1:.1%}")
-    print(f"the library's second turn beside its first: {after.sum() / before.sum() - 1:+.1%}")
+        def there(path: Path) -> tuple[float, str]:
+            body = {"id": path.name, "readme": path.read_text("utf-8"), "file": path.name}
+            start = time.perf_counter()
+            reply = http.post("/v1/tag", json=body).text
+            return time.perf_counter() - start, reply
+
+        pairs = []
+        for number in range(rounds + 1):
+            for place, path in enumerate(EXAMPLES):
+                ways = (here, there) if (number + place) % 2 else (there, here)
+                timed = {way: way(path) for way in ways}
+                if timed[here][1] != timed[there][1]:
+                    sys.exit(f"{path.name}: the server's reply is another")
+                if number:  # the first round warms up
+                    pairs.append((timed[here][0], timed[there][0]))
+    library, server = np.array(pairs).T
+    added = server - library
+    mean, error = added.mean(), added.std(ddof=1) / len(added) ** 0.5
+    print(f"{len(pairs)} READMEs: library {library.mean():.3f} s, server {server.mean():.3f} s")
+    share = f"{mean / library.mean():.1%}, standard error {error / library.mean():.1%}"
+    print(f"added: {1000 * mean:.0f} ms, standard error {1000 * error:.0f} ms ({share})")
 
 
 def ask_options(model: str, numbers: list[int]) -> None:
@@ -234,10 +223,9 @@ def main() -> None:
     load.add_argument("--clients", type=count, default=200, help="requests at a time")
     load.add_argument("--seconds", type=count, default=60, help="until SIGTERM")
     load.add_argument("--model", default=TINY, help="a model's name or folder")
-    for kind in ("overhead", "library"):
-        added = kinds.add_parser(kind, formatter_class=defaults)
-        added.add_argument("--model", default="qwen2.5-coder-0.5b", help="a model's name or folder")
-        added.add_argument("--rounds", type=count, default=3, help="over all example READMEs")
+    added = kinds.add_parser("overhead", formatter_class=defaults)
+    added.add_argument("--model", default="qwen2.5-coder-0.5b", help="a model's name or folder")
+    added.add_argument("--rounds", type=count, default=3, help="over all example READMEs")
     asked = kinds.add_parser("options", formatter_class=defaults)
     asked.add_argument("numbers", type=count, nargs="+", help="of options of a question")
     asked.add_argument("--model", default="qwen2.5-coder-0.5b", help="a model's name or folder")
@@ -245,9 +233,6 @@ def main() -> None:
     with model_folder(options.model) as model:
         if options.kind == "overhead":
             overhead(model, options.rounds)
-            return
-        if options.kind == "library":
-            print(json.dumps(list(by_library(model, options.rounds))))
             return
         if options.kind == "options":
             ask_options(model, options.numbers)
