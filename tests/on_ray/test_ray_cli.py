@@ -1,11 +1,14 @@
 """`tagger batch --ray`: one real run, and what is refused before anything is started."""
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import psutil
 import pyarrow.parquet
 import pytest
 
@@ -15,7 +18,21 @@ from support.messages import check_line
 pytestmark = pytest.mark.slow
 
 
-def test_a_batch_on_a_cluster_of_this_machine(run: Run, workplace: Path, tiny_folder: Path) -> None:
+def killed_actor(driver: "subprocess.Popen[str]") -> bool:
+    """Kill the actor of a batch as soon as it is there; whether one was before the batch ended."""
+    while driver.poll() is None:
+        for process in psutil.Process(driver.pid).children(recursive=True):
+            with contextlib.suppress(psutil.Error):  # it has just ended
+                if "ray::MapWorker" in " ".join(process.cmdline()):
+                    process.kill()
+                    return True
+        time.sleep(0.02)
+    return False
+
+
+def test_a_batch_on_a_cluster_of_this_machine_whose_actor_is_killed(
+    run: Run, workplace: Path, tiny_folder: Path
+) -> None:
     texts = ["A game engine.", "", "A web server.", "A game engine."]
     lines = [json.dumps({"id": n, "readme": text}) for n, text in enumerate(texts)]
     (workplace / "dump.jsonl").write_text("\n".join(lines))
@@ -23,15 +40,18 @@ def test_a_batch_on_a_cluster_of_this_machine(run: Run, workplace: Path, tiny_fo
     assert run(*args, "--quiet", "-o", "one.parquet").code == 1
     command = [sys.executable, "-m", "tagger", *args, "--threads", "1", "--concurrency", "1"]
     # In a process of its own: Ray leaves handlers and threads behind.
-    done = subprocess.run(
+    with subprocess.Popen(
         [*command, "--ray", "local", "-o", "many.parquet"],
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-    )
-    assert done.returncode == 1, done.stderr
-    assert done.stdout == ""
-    assert all(line.startswith("tagger: ") for line in done.stderr.splitlines() if "█" not in line)
+    ) as driver:
+        assert killed_actor(driver)
+        out, err = driver.communicate()
+    assert driver.returncode == 1, err
+    assert out == ""
+    assert all(line.startswith("tagger: ") for line in err.splitlines() if "█" not in line)
     rows = [
         row
         for path in (workplace / "many.parquet").glob("part-*.parquet")
