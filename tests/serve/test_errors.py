@@ -266,3 +266,17 @@ def test_openais_clients_get_the_place_as_a_parameter(
     response = server.post("/v1/decisions", json=BODIES["/v1/decisions"] | change)
     check(description, response, "/v1/decisions", 400)
     assert response.json()["error"]["param"] == param
+
+
+def test_a_question_that_is_too_long_for_the_model_is_named(
+    server: httpx2.Client, description: Any
+) -> None:
+    long = {"instructions": "Is it a game? " * 3000}
+    change: dict[str, Any] = {"questions": {"r": NOUL, "q": NOUL | long}}
+    response = server.post("/v1/systemone", json=BODIES["/v1/systemone"] | change)
+    check(description, response, "/v1/systemone", 422)
+    assert response.json()["detail"][0]["loc"] == ["body", "questions", "q"]
+    change = {"questions": [PREDICATE, PREDICATE | long]}
+    response = server.post("/v1/decisions", json=BODIES["/v1/decisions"] | change)
+    check(description, response, "/v1/decisions", 400)
+    assert response.json()["error"]["param"] == "questions.1"

@@ -246,9 +246,9 @@ class DecisionRequest(BaseModel):
         return "\n\n".join(map(str, self.input))
 
     @property
-    def choices(self) -> list[Choice]:
-        """What the model is asked, in the order of the questions."""
-        return [question.choice for question in self.questions]
+    def choices(self) -> dict[int, Choice]:
+        """What the model is asked, by the positions of the questions."""
+        return {place: question.choice for place, question in enumerate(self.questions)}
 
     @model_validator(mode="after")
     def _calls_come_before_outputs(self) -> "DecisionRequest":

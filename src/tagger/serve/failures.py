@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse, Response
 
 from tagger._util.text import storable
 from tagger.errors import InputError, ReadmeError, TaggerError
-from tagger.serve.faults import TOO_LARGE, Fault, faults
+from tagger.serve.faults import TOO_LARGE, Fault, InvalidBodyError, faults
 
 OPENAI = "/v1/decisions"
 """The path whose clients expect OpenAI's shape."""
@@ -191,6 +191,10 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     async def _(request: Request, _error: Exception) -> Response:  # logged by the admission control
         return _response(request.url.path, 500, "internal error: the server's log says more")
+
+    @app.exception_handler(InvalidBodyError)
+    async def _(request: Request, error: InvalidBodyError) -> Response:
+        return _invalid(request.url.path, [error.fault])
 
     @app.exception_handler(TaggerError)
     async def _(request: Request, error: TaggerError) -> Response:

@@ -6,6 +6,7 @@ from typing import Any
 
 from tagger._util.text import storable
 from tagger._util.validation import PREFIX
+from tagger.errors import InputError
 
 TOO_LARGE = "too_large"
 """The kind of a fault that is a matter of size: more READMEs, questions or options than allowed."""
@@ -66,6 +67,19 @@ class Fault:
     def __str__(self) -> str:
         """Return the place and the reason, in a line."""
         return f"{self.param}: {self.reason}" if self.place else self.reason
+
+
+class InvalidBodyError(InputError):
+    """Something is wrong with a body that only the model could tell.
+
+    Args:
+        fault: what, and where.
+
+    """
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(str(fault))
+        self.fault = fault
 
 
 def faults(errors: Iterable[Mapping[str, Any]], body: object) -> list[Fault]:

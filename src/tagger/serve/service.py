@@ -1,16 +1,17 @@
 """Answers to requests, whatever protocol they speak."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
-from tagger.errors import TaggerError
+from tagger.errors import QuestionError, TaggerError
 from tagger.methods.rank.choice import Choice, OptionProbabilities
 from tagger.methods.rank.rank import Rank
 from tagger.readme.readme import Readme
 from tagger.selection import Selection
 from tagger.serve.engine import Engine, in_order
 from tagger.serve.failures import Refusal, is_clients
+from tagger.serve.faults import Fault, InvalidBodyError
 from tagger.serve.schemas import ReadmeIn, TagRequest
 from tagger.tagger import Tagger
 from tagger.tagging import Failure
@@ -75,18 +76,31 @@ class Service:
         return f'{{"replies":[{",".join(rows)}]}}'
 
     async def probabilities(
-        self, choices: Sequence[Choice], text: str
+        self, choices: Mapping[str, Choice] | Mapping[int, Choice], text: str
     ) -> list[OptionProbabilities]:
         """Return how likely the options of each question are for a text.
 
+        Args:
+            choices: the questions, by their keys in the body.
+            text: what they are about.
+
         Raises:
             Refusal: they cannot be answered now, or not in time.
-            QuestionError: a question or the text is too long for the model.
+            InvalidBodyError: a question, or the text with it, is too long for the model.
             ModelError: the model fails.
 
         """
+
+        async def answer(key: str | int, choice: Choice) -> OptionProbabilities:
+            try:
+                return await self.engine.probabilities(choice, text)
+            except QuestionError as error:
+                place = ("questions", key)
+                fault = Fault(place, type(error).__name__, str(error))
+                raise InvalidBodyError(fault) from error
+
         return await self._in_time(
-            len(choices), lambda: [self.engine.probabilities(choice, text) for choice in choices]
+            len(choices), lambda: [answer(key, choice) for key, choice in choices.items()]
         )
 
     async def _in_time(self, count: int, answers: Callable[[], Sequence[Awaitable[T]]]) -> list[T]:

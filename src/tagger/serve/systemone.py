@@ -133,9 +133,9 @@ class SystemOneRequest(BaseModel):
         return text_of(self.state)
 
     @property
-    def choices(self) -> list[Choice]:
-        """What the model is asked, in the order of the questions."""
-        return [question.choice for question in self.questions.values()]
+    def choices(self) -> dict[str, Choice]:
+        """What the model is asked, by the ids of the questions."""
+        return {id_: question.choice for id_, question in self.questions.items()}
 
     @model_validator(mode="after")
     def _without_images(self) -> "SystemOneRequest":
