@@ -1,8 +1,10 @@
 """Draw the pictures of docs/pictures.md, the same bytes each time.
 
-tagger explain examples/readmes/tumblewick.md --tags tags.json --json > docs/pictures/tumblewick.json
-python scripts/pictures.py
-"""  # noqa: E501
+    explain="tagger explain examples/readmes/tumblewick.md --tags tags.json --effort fast --json"
+    $explain --head none > docs/pictures/zero-shot.json
+    $explain > docs/pictures/learned.json
+    python scripts/pictures.py
+"""
 
 import json
 import re

@@ -53,6 +53,7 @@ def act(repository: Path, **inputs: str) -> subprocess.CompletedProcess[str]:
         environment[name] = given[value.removeprefix("${{ inputs.").removesuffix(" }}")]
     environment |= {
         "GITHUB_ACTION_PATH": str(ROOT),
+        "RUNNER_TEMP": str(repository.parent / "runner"),
         "GITHUB_OUTPUT": str(repository.parent / "output"),
     }
     return subprocess.run(

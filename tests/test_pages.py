@@ -28,6 +28,7 @@ INSTEAD = {
     "make demo": "make -n demo",
     ". .venv/bin/activate": "true",
     "pip ": "pip --version # ",
+    "uv ": "uv --version # ",
     "tagger models pull": "tagger models list # ",
     "tagger models verify": "tagger models list # ",
 }
@@ -99,7 +100,7 @@ def shape(text: str) -> list[list[str]]:
 def test_the_quick_start(checkout: Path, path: str, tiny_folder: Path) -> None:
     ran = run("quickstart.md", checkout, path, tiny_folder)
     outputs = "\n".join(output for _, output in ran)
-    assert outputs.count('{"id":"README.md","tags":[') == 3
+    assert outputs.count('{"id":"examples/readmes/inkmoss.md","tags":[') == 3
     assert "mine.json: 4 tags, no problems" in outputs
 
 
