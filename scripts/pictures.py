@@ -1,9 +1,9 @@
 """Draw the pictures of docs/pictures.md, the same bytes each time.
 
-    explain="tagger explain examples/readmes/tumblewick.md --tags tags.json --effort fast --json"
-    $explain --head none > docs/pictures/zero-shot.json
-    $explain > docs/pictures/learned.json
-    python scripts/pictures.py
+explain="tagger explain examples/readmes/tumblewick.md --tags tags.json --effort fast --json"
+$explain --head none > docs/pictures/zero-shot.json
+$explain > docs/pictures/learned.json
+python scripts/pictures.py
 """
 
 import json
