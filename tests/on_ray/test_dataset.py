@@ -80,6 +80,16 @@ def test_a_missing_column_is_found_at_once() -> None:
         dataset.tag(Dataset(), VOCABULARY)
 
 
+@pytest.mark.parametrize("kind", [pyarrow.float64(), pyarrow.list_(pyarrow.string())], ids=str)
+def test_ids_of_another_type_are_found_at_once(kind: Any) -> None:
+    class Dataset:
+        def schema(self) -> Any:
+            return pyarrow.schema([("id", kind), ("readme", pyarrow.string())])
+
+    with refused(InputError):
+        dataset.tag(Dataset(), VOCABULARY)
+
+
 @pytest.mark.parametrize("name", ["x.rst", "x.adoc"])
 def test_an_id_that_looks_like_a_file_is_no_markup(name: str) -> None:
     assert Readme("id", "text", dataset._place(name)).markup == "markdown"

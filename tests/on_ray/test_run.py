@@ -1,6 +1,8 @@
 """A batch on a cluster but for the cluster: its actors are called in this process."""
 
 import json
+import socket
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -219,3 +221,27 @@ def test_what_a_machine_raises_is_told_without_its_traceback() -> None:
 def test_an_address_without_a_cluster_is_refused(address: str) -> None:
     with refused(ClusterError if "1:1" in address else UsageError), cluster.connected(address):
         pass
+
+
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n"])
+@pytest.mark.parametrize("from_environment", [False, True])
+def test_an_address_where_something_else_listens_is_refused(
+    monkeypatch: pytest.MonkeyPatch, answer: bytes, from_environment: bool
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+
+        def serve() -> None:
+            with server.accept()[0] as connection:
+                connection.recv(100)
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        monkeypatch.setenv("RAY_ADDRESS", address)
+        with (
+            pytest.raises(ClusterError, match="what listens there is not Ray"),
+            cluster.connected("auto" if from_environment else address),
+        ):
+            pass
+        thread.join()

@@ -20,6 +20,10 @@ AUTO = "auto"
 """The address for the cluster that this machine belongs to."""
 
 _CONNECT_SECONDS = 5.0
+_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
+_FRAME_HEADER, _SETTINGS = 9, b"\4"
+"""The beginning of a client, with empty settings; the length of a frame's header, and its type."""
+
 _CHECK_SECONDS = 600
 """How long a machine may take to fetch the model, or to say that it has it."""
 
@@ -73,6 +77,9 @@ def connected(address: str) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
+    # Ray would take the address from there, without the check.
+    if address == AUTO and (given := os.environ.get("RAY_ADDRESS")) and given != AUTO:
+        address = given
     name = printable(address)
     _check_listening(address)
     if address == LOCAL:
@@ -102,7 +109,10 @@ def connected(address: str) -> Iterator[None]:
 
 
 def _check_listening(address: str) -> None:
-    """Make sure that something listens at an address: Ray itself tries for minutes."""
+    """Make sure that a server of Ray's may listen at an address: Ray itself tries for minutes.
+
+    Ray's servers speak HTTP/2, in which both sides begin with settings (RFC 9113, 3.4).
+    """
     if address in (LOCAL, AUTO):
         return
     host, _, port = address.rpartition(":")
@@ -112,7 +122,11 @@ def _check_listening(address: str) -> None:
             f"`{AUTO}` or `{LOCAL}`"
         )
     try:
-        socket.create_connection((host, int(port)), _CONNECT_SECONDS).close()
+        with socket.create_connection((host, int(port)), _CONNECT_SECONDS) as connection:
+            connection.sendall(_PREFACE)
+            frame = connection.recv(_FRAME_HEADER, socket.MSG_WAITALL)
+        if frame[3:4] != _SETTINGS:
+            raise OSError("what listens there is not Ray")
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ClusterError(

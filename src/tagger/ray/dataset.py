@@ -1,5 +1,6 @@
 """`tag`: a Ray Dataset of READMEs as one of their tags."""
 
+import re
 from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import groupby
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from tagger.methods.rank.rank import Rank
     from tagger.models.language import LanguageModel
     from tagger.prompts.prompt import PromptTemplate
+
+_IDS = re.compile(r"(large_)?string|u?int\d+|null|object")
+"""Types of columns whose ids are text or whole numbers, as Arrow and pandas call them."""
 
 _CPU_ROWS, _GPU_ROWS = 16, 2048
 """READMEs that an actor is given at once, for a CPU and for a GPU; see `CPU_BLOCK`."""
@@ -76,7 +80,8 @@ def tag(
 
     Raises:
         MissingPackageError: Ray is not installed.
-        InputError: the dataset lacks a column, or its rows cannot be read.
+        InputError: the dataset lacks a column, its ids are of another type, or its rows cannot be
+            read.
         ClusterError: a machine has another version of tagger or another model, or cannot be used.
         ModelError: the model cannot be used.
         UsageError: a table cannot hold the vocabulary.
@@ -88,12 +93,19 @@ def tag(
     tables.check_table(vocabulary, "objects", scores=True)
     sources = Sources((), id_field=id_column, readme_field=readme_column)
     with reporting():
-        names = dataset.schema().names
+        schema = dataset.schema()
+        names = schema.names
     for column in (id_column, readme_column):
         if column not in names:
             raise InputError(
                 f"the dataset has no column {column!r} among {printable(', '.join(names))[:500]}"
             )
+    kind = str(schema.types[names.index(id_column)])
+    if not _IDS.fullmatch(kind):
+        raise InputError(
+            f"the column {id_column!r} of the dataset holds {printable(kind)[:100]}: ids are text "
+            "or whole numbers"
+        )
     actors = cluster.actors(concurrency, threads, gpus=gpus)
     open_method = partial(
         _open,

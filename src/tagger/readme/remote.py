@@ -10,6 +10,9 @@ from tagger._util.extras import arrow
 from tagger._util.text import printable
 from tagger.errors import InputError
 
+_RETRY_SECONDS = 20
+"""How long Google's client goes on trying; by default it does for a quarter of an hour."""
+
 ENDINGS = (".jsonl", ".ndjson", ".parquet")
 """Of the names of dumps."""
 
@@ -60,6 +63,9 @@ def stream(address: str) -> BinaryIO:
 def _system(address: str) -> tuple[Any, str]:
     from pyarrow.fs import FileSystem
 
+    if address.startswith("gs://"):
+        joint = "&" if "?" in address else "?"
+        address += f"{joint}retry_limit_seconds={_RETRY_SECONDS}"
     system, path = FileSystem.from_uri(address)
     return system, path
 
