@@ -28,7 +28,7 @@ def tests(session: nox.Session, versions: str) -> None:
         constraints = ["--constraint", "constraints.txt"]
     elif versions == "lowest":
         # Of the package and its extras: what developers need besides has no lower bounds.
-        lowest = str(Path(session.create_tmp(), "lowest.txt").resolve())
+        lowest = str(Path(session.virtualenv.location, "lowest.txt").resolve())
         session.run_install(
             *("uv", "pip", "compile", "--quiet", "pyproject.toml"),
             *("--extra", "all", "--extra", "ray"),

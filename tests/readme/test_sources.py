@@ -351,8 +351,12 @@ def test_parquet_columns_of_other_types_are_refused_at_once(
     ids=str,
 )
 def test_parquet_text_of_every_kind(tmp_path: Path, kind: pyarrow.DataType) -> None:
-    text = pyarrow.array(["x", None, "x"]).cast(kind)
-    path = parquet(tmp_path / "dump.parquet", id=pyarrow.array([1, 2, 3], "uint64"), readme=text)
+    text = pyarrow.array(["x", None, "x"], kind)
+    ids = pyarrow.array([1, 2, 3], "uint64")
+    try:
+        path = parquet(tmp_path / "dump.parquet", id=ids, readme=text)
+    except pyarrow.ArrowNotImplementedError as error:  # before 21: read as strings, not written
+        pytest.skip(str(error))
     assert [(item.id, item.sound) for item in found(path)] == [
         ("1", True),
         ("2", False),

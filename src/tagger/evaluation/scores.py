@@ -137,7 +137,8 @@ class Scores:
         arrow = pyarrow()
         name = printable(str(path))
         with _reading(name, arrow):
-            table = arrow.parquet.read_table(path)
+            with arrow.parquet.ParquetFile(path) as file:
+                table = file.read()
             about = {
                 key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()
             }

@@ -6,6 +6,7 @@ It knows nothing of prompts or tags.
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
+from inspect import signature
 from typing import Any
 
 import torch
@@ -112,6 +113,12 @@ class LanguageModel:
             take_arrangements(network)
             warn_if_slow(self.device)
         return network
+
+    @cached_property
+    def _cache_keyword(self) -> str:
+        """What the network calls its cache: Transformers 5.24 has renamed it."""
+        known = signature(type(self.network.base_model).forward).parameters
+        return "cache" if "cache" in known else "past_key_values"
 
     @property
     def recurrent(self) -> bool:
@@ -323,8 +330,8 @@ class LanguageModel:
                 input_ids=ids.to(self.device),
                 position_ids=positions.to(self.device),
                 attention_mask=attention_mask[:, None],
-                past_key_values=cache,
                 use_cache=True,
+                **{self._cache_keyword: cache},
                 **({"arrangement": arrangement} if recurrent else {}),
             )
         layers = tuple(
