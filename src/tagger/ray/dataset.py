@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tagger.models.language import LanguageModel
     from tagger.prompts.prompt import PromptTemplate
 
-_IDS = re.compile(r"(large_)?string|u?int\d+|null|object")
+_IDS = re.compile(r"(large_)?string(_view)?|u?int\d+|null|object")
 """Types of columns whose ids are text or whole numbers, as Arrow and pandas call them."""
 
 _CPU_ROWS, _GPU_ROWS = 16, 2048
