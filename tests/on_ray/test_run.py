@@ -223,6 +223,12 @@ def test_an_address_without_a_cluster_is_refused(address: str) -> None:
         pass
 
 
+def test_an_address_from_the_environment_is_checked_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "ray://host:10001")
+    with refused(UsageError), cluster.connected("auto"):
+        pass
+
+
 @pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n"])
 @pytest.mark.parametrize("from_environment", [False, True])
 def test_an_address_where_something_else_listens_is_refused(

@@ -65,6 +65,8 @@ def connected(address: str) -> Iterator[None]:
 
     """
     need("ray")
+    if address == AUTO:  # Ray would take the address from there, without the checks
+        address = os.environ.get("RAY_ADDRESS") or AUTO
     if address.startswith("ray://"):
         raise UsageError(
             "a batch cannot be started by Ray Client: run it on a machine of the cluster, or by "
@@ -77,9 +79,6 @@ def connected(address: str) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    # Ray would take the address from there, without the check.
-    if address == AUTO and (given := os.environ.get("RAY_ADDRESS")) and given != AUTO:
-        address = given
     name = printable(address)
     _check_listening(address)
     if address == LOCAL:
